@@ -1,0 +1,49 @@
+"""Every error that tcptrace reports to a person: one line, one exit code each.
+
+| exit code | class | means |
+|---|---|---|
+| 0 | – | done: traced, replayed, or every check passed |
+| 1 | `DoctorFoundProblems` | doctor ran, and something that tracing needs is missing |
+| 2 | click's own, `BadArgument` | the command line is wrong |
+| 3 | `CannotTrace` | this host, kernel or user can't trace: `tcptrace doctor` says why |
+| 4 | `BadRecording` | the file is not a recording, or is damaged |
+| 5 | `OutputFailed` | the output can't be written (disk full, no permission) |
+"""
+
+from __future__ import annotations
+
+
+class TcptraceError(Exception):
+    """The root of the tree: a message of one line that says what to do."""
+
+    exit_code = 70
+
+
+class DoctorFoundProblems(TcptraceError):  # noqa: N818 - a finding, not a fault
+    """At least one check of doctor failed."""
+
+    exit_code = 1
+
+
+class BadArgument(TcptraceError):  # noqa: N818
+    """A value on the command line that click's own checks can't see is wrong."""
+
+    exit_code = 2
+
+
+class CannotTrace(TcptraceError):  # noqa: N818
+    """Tracing can't begin here."""
+
+    exit_code = 3
+
+
+class BadRecording(TcptraceError):  # noqa: N818
+    """A file that is not a recording, or one that is damaged."""
+
+    exit_code = 4
+
+
+class OutputFailed(TcptraceError):  # noqa: N818
+    """What was traced can't be written."""
+
+    exit_code = 5
