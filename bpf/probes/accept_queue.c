@@ -1,0 +1,253 @@
+/* The final ACK makes a child, which waits in the accept queue until accept() takes it.
+ *
+ * Hooks: tcp_v4_syn_recv_sock and tcp_v6_syn_recv_sock (entry, return), inet_csk_complete_hashdance
+ * (return), __inet_csk_reqsk_queue_drop (entry), inet_csk_accept (return), security_sock_graft
+ * (entry). Context: softirq up to accept(), which is in its process. Reads: the listener's queues,
+ * tuples. Emits: CHILD_CREATED, CHILD_DROPPED, ACK_DROPPED, REQUEST_DROPPED, ACCEPTED.
+ * For an IPv4 packet on an IPv6 socket tcp_v6_syn_recv_sock calls the IPv4 one: the outer counts.
+ * Since: ever. */
+
+/* What is known of the final ACK that this CPU is working on. */
+struct ack_context {
+    u64 listener;
+    u64 skb;
+    u64 req;   /* 0: none, or its child was queued */
+    u64 child; /* 0: none yet, or it is safely queued */
+    u32 accept_queue_len;
+    u32 accept_queue_limit;
+    u32 syn_queue_len;
+    u32 family;
+};
+
+/* Key: 0. Written by syn_recv_sock's entry and return, and by inet_csk_complete_hashdance's. */
+BPF_PERCPU_ARRAY(ack_contexts, struct ack_context, 1);
+
+static __always_inline struct ack_context *ack_context(void)
+{
+    u32 key = 0;
+
+    return ack_contexts.lookup(&key);
+}
+
+static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, struct sk_buff *skb,
+                                            void *req)
+{
+    struct ack_context *ack = ack_context();
+
+    if (!ack)
+        return 0;
+    if (family == AF_INET && ack->family == AF_INET6 && ack->req == (u64)req &&
+        ack->skb == (u64)skb && !ack->child)
+        return 0;
+    ack->listener = (u64)listener;
+    ack->skb = (u64)skb;
+    ack->req = (u64)req;
+    ack->child = 0;
+    ack->accept_queue_len = READ(listener, sk_ack_backlog);
+    ack->accept_queue_limit = READ(listener, sk_max_ack_backlog);
+    ack->syn_queue_len = READ(listener, syn_queue_len);
+    ack->family = family;
+    return 0;
+}
+
+static __always_inline int on_v4_syn_recv_sock(void *ctx, struct sock *listener, struct sk_buff *skb,
+                                               void *req)
+{
+    return on_syn_recv_sock(AF_INET, listener, skb, req);
+}
+
+static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener, struct sk_buff *skb,
+                                               void *req)
+{
+    return on_syn_recv_sock(AF_INET6, listener, skb, req);
+}
+
+static __always_inline void fill_from_ack(struct record *r, const struct ack_context *ack)
+{
+    r->accept_queue_len = ack->accept_queue_len;
+    r->accept_queue_limit = ack->accept_queue_limit;
+    r->syn_queue_len = ack->syn_queue_len;
+}
+
+static __always_inline void send_child(void *ctx, struct ack_context *ack, struct sock *child)
+{
+    struct request_sock *req = (struct request_sock *)ack->req;
+    struct syn_context *syn = syn_context();
+    struct tuple t;
+    struct record *r;
+
+    ack->child = (u64)child;
+    if (!inherit(child, (struct sock *)ack->listener))
+        return;
+    tuple_from_sock(&t, child);
+    r = begin(KIND_CHILD_CREATED, &t, child, req);
+    if (r == FILTERED_OUT)
+        return;
+    r->new_state = STATE_SYN_RECV;
+    fill_from_ack(r, ack);
+    r->accept_queue_len++; /* as it joins */
+    if (syn && syn->skb == ack->skb && syn->listener == ack->listener)
+        r->flags = FLAG_FASTOPEN;
+    else if (!READ(req, rsk_listener))
+        r->flags = FLAG_COOKIE;
+    commit(ctx, r);
+}
+
+static __always_inline void send_ack_dropped(void *ctx, const struct ack_context *ack)
+{
+    struct sock *listener = (struct sock *)ack->listener;
+    u8 stage = STAGE_OTHER;
+    struct tuple t;
+    struct record *r;
+
+    if (!is_owned(listener))
+        return;
+    if (ack->accept_queue_len > ack->accept_queue_limit)
+        stage = STAGE_ACK_ACCEPT_QUEUE_FULL;
+    tuple_from_mini(&t, (void *)ack->req);
+    if (!is_wanted(&t))
+        return;
+    count(COUNTER_STAGE + stage);
+    r = begin(KIND_ACK_DROPPED, &t, (void *)ack->req, listener);
+    if (r == FILTERED_OUT)
+        return;
+    r->stage = stage;
+    fill_from_ack(r, ack);
+    commit(ctx, r);
+}
+
+static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct sock *child)
+{
+    struct ack_context *ack = ack_context();
+
+    if (!ack || !ack->req || ack->family != family || ack->child)
+        return 0;
+    if (child)
+        send_child(ctx, ack, child);
+    else
+        send_ack_dropped(ctx, ack);
+    return 0;
+}
+
+static __always_inline int on_v4_syn_recv_sock_return(void *ctx, struct sock *child)
+{
+    return on_syn_recv_sock_return(ctx, AF_INET, child);
+}
+
+static __always_inline int on_v6_syn_recv_sock_return(void *ctx, struct sock *child)
+{
+    return on_syn_recv_sock_return(ctx, AF_INET6, child);
+}
+
+/* NULL: another CPU's child won the request, or the listener is closing. */
+static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
+{
+    struct ack_context *ack = ack_context();
+    struct sock *child;
+    struct tuple t;
+    struct record *r;
+
+    if (!ack || !ack->child)
+        return 0;
+    child = (struct sock *)ack->child;
+    ack->req = 0;
+    ack->child = 0;
+    if (queued || !is_owned(child))
+        return 0;
+    tuple_from_sock(&t, child);
+    r = begin(KIND_CHILD_DROPPED, &t, child, NULL);
+    if (r == FILTERED_OUT)
+        return 0;
+    commit(ctx, r);
+    return 0;
+}
+
+/* Runs for every request that leaves the SYN queue: also for the one whose child was just made, which
+ * is no loss. */
+static __always_inline int on_request_drop(void *ctx, struct sock *listener, struct request_sock *req,
+                                           int from_timer)
+{
+    struct ack_context *ack = ack_context();
+    u8 stage = STAGE_REQUEST_RESET;
+    struct tuple t;
+    struct record *r;
+
+    if (ack && ack->child && ack->req == (u64)req)
+        return 0;
+    if (!is_owned(listener))
+        return 0;
+    tuple_from_mini(&t, req);
+    if (!is_wanted(&t))
+        return 0;
+    if (READ(listener, skc_state) != STATE_LISTEN)
+        stage = STAGE_LISTENER_CLOSED;
+    else if (from_timer & 1)
+        stage = STAGE_REQUEST_EXPIRED;
+    count(COUNTER_STAGE + stage);
+    r = begin(KIND_REQUEST_DROPPED, &t, req, listener);
+    if (r == FILTERED_OUT)
+        return 0;
+    r->stage = stage;
+    r->retransmits = READ(req, num_retrans);
+    name_queues(r, listener);
+    commit(ctx, r);
+    return 0;
+}
+
+/* The accept() that this CPU has just seen return: the graft that follows needs no second record.
+ * Key: 0. Written by inet_csk_accept's return, cleared by security_sock_graft. */
+struct accept_context {
+    u64 child;
+    u64 task;
+};
+
+BPF_PERCPU_ARRAY(accept_contexts, struct accept_context, 1);
+
+static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flags)
+{
+    bool was_owned = is_owned(child);
+    struct tuple t;
+    struct record *r;
+
+    if (!own_if_ours(child) && !was_owned)
+        return;
+    tuple_from_sock(&t, child);
+    r = begin(KIND_ACCEPTED, &t, child, NULL);
+    if (r == FILTERED_OUT)
+        return;
+    r->flags = flags;
+    r->new_state = READ(child, skc_state);
+    name_process(r);
+    commit(ctx, r);
+}
+
+static __always_inline int on_accept_return(void *ctx, struct sock *child)
+{
+    u32 key = 0;
+    struct accept_context *accept = accept_contexts.lookup(&key);
+
+    if (!child || !accept)
+        return 0;
+    accept->child = (u64)child;
+    accept->task = bpf_get_current_pid_tgid();
+    send_accepted(ctx, child, 0);
+    return 0;
+}
+
+/* Every accepted socket gets its struct socket here, also one whose accept() was blocked since before
+ * the trace (no return probe sees that one) or whose return a kretprobe had no room for. Other
+ * protocols graft too. A task that moved between CPUs in between sends twice: the first one counts. */
+static __always_inline int on_graft(void *ctx, struct sock *child)
+{
+    u32 key = 0;
+    struct accept_context *accept = accept_contexts.lookup(&key);
+
+    if (!accept || READ(child, sk_protocol) != IPPROTO_TCP)
+        return 0;
+    if (accept->child == (u64)child && accept->task == bpf_get_current_pid_tgid()) {
+        accept->child = 0;
+        return 0;
+    }
+    send_accepted(ctx, child, FLAG_GRAFTED);
+    return 0;
+}

@@ -1,0 +1,50 @@
+/* A socket changes its state.
+ *
+ * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state and inet_csk_listen_start (entry).
+ * Context: process or softirq. Process for CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the
+ * process named. Reads: the tuple, sk_protocol, sk_err, total_retrans, the queues of a listener.
+ * Emits: STATE_CHANGED. Misses: the clone LISTEN → SYN_RECV is left out on purpose (its tuple isn't
+ * filled in before 6.13): CHILD_CREATED tells of it; tcp_set_state alone doesn't see CLOSE → LISTEN.
+ * Since: 4.16 (tracepoint), ever (functions). */
+static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old, int new)
+{
+    struct tuple t;
+    struct record *r;
+
+    if (old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
+        return 0;
+    if (READ(sk, sk_protocol) != IPPROTO_TCP)
+        return 0;
+    if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
+        if (!own_if_ours(sk))
+            return 0;
+    } else if (!is_owned(sk)) {
+        return 0;
+    }
+    tuple_from_sock(&t, sk);
+    r = begin(KIND_STATE_CHANGED, &t, sk, NULL);
+    if (r == FILTERED_OUT)
+        return 0;
+    r->old_state = old;
+    r->new_state = new;
+    if (new == STATE_SYN_SENT || new == STATE_LISTEN)
+        name_process(r);
+    if (new == STATE_LISTEN || old == STATE_LISTEN)
+        name_queues(r, sk);
+    else
+        r->retransmits = READ(sk, total_retrans);
+    if (new == STATE_CLOSE)
+        r->error = READ(sk, sk_err);
+    commit(ctx, r);
+    return 0;
+}
+
+static __always_inline int on_set_state(void *ctx, struct sock *sk, int new)
+{
+    return on_state_changed(ctx, sk, READ(sk, skc_state), new);
+}
+
+static __always_inline int on_listen_start(void *ctx, struct sock *sk)
+{
+    return on_state_changed(ctx, sk, STATE_CLOSE, STATE_LISTEN);
+}

@@ -1,0 +1,129 @@
+/* A SYN meets a listener: queued, answered with a cookie, or dropped; and how its request ends.
+ *
+ * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry), __inet_csk_reqsk_queue_drop
+ * (entry). Context: softirq, so that nothing interrupts between entry and return but hard interrupts,
+ * which do no TCP. Reads: the listener's queues, the request's tuple, the SYN's headers when there is
+ * no request, two sysctls. Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED, REQUEST_DROPPED.
+ * Misses: the stage is judged by the queues at entry, a moment before the kernel's own look.
+ * Since: ever; __inet_csk_reqsk_queue_drop 6.1 (before: see the hook table). */
+
+#define SYNACK_NORMAL 0
+#define SYNACK_FASTOPEN 1
+#define SYNACK_COOKIE 2
+
+/* What is known of the SYN that this CPU is working on. */
+struct syn_context {
+    u64 listener; /* 0: none */
+    u64 skb;
+    u32 accept_queue_len;
+    u32 accept_queue_limit;
+    u32 syn_queue_len;
+    u32 is_answered;
+};
+
+/* Key: 0. Written by tcp_conn_request's entry and tcp_make_synack, ended by its return. */
+BPF_PERCPU_ARRAY(syn_contexts, struct syn_context, 1);
+
+static __always_inline struct syn_context *syn_context(void)
+{
+    u32 key = 0;
+
+    return syn_contexts.lookup(&key);
+}
+
+static __always_inline int on_conn_request(void *ctx, struct sock *listener, struct sk_buff *skb)
+{
+    struct syn_context *syn = syn_context();
+
+    if (!syn)
+        return 0;
+    syn->listener = (u64)listener;
+    syn->skb = (u64)skb;
+    syn->accept_queue_len = READ(listener, sk_ack_backlog);
+    syn->accept_queue_limit = READ(listener, sk_max_ack_backlog);
+    syn->syn_queue_len = READ(listener, syn_queue_len);
+    syn->is_answered = 0;
+    return 0;
+}
+
+static __always_inline void send_syn(void *ctx, u8 kind, struct sock *listener, void *req)
+{
+    struct tuple t;
+    struct record *r;
+
+    if (!is_owned(listener))
+        return;
+    tuple_from_mini(&t, req);
+    r = begin(kind, &t, kind == KIND_SYN_QUEUED ? req : NULL, listener);
+    if (r == FILTERED_OUT)
+        return;
+    r->new_state = kind == KIND_SYN_QUEUED ? STATE_NEW_SYN_RECV : 0;
+    name_queues(r, listener);
+    commit(ctx, r);
+}
+
+/* Also runs when a SYN-ACK leaves again: then no SYN is being worked on, or it is another's. */
+static __always_inline int on_make_synack(void *ctx, struct sock *listener, void *req, int type)
+{
+    struct syn_context *syn = syn_context();
+
+    if (!syn || syn->listener != (u64)listener || syn->is_answered)
+        return 0;
+    syn->is_answered = 1;
+    if (type == SYNACK_NORMAL)
+        send_syn(ctx, KIND_SYN_QUEUED, listener, req);
+    else if (type == SYNACK_COOKIE)
+        send_syn(ctx, KIND_SYN_COOKIE_SENT, listener, req);
+    return 0;
+}
+
+/* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. */
+static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
+{
+    struct sock_common common;
+    struct net *net;
+    u32 max_syn_backlog;
+
+    bpf_probe_read_kernel(&common, sizeof(common), listener);
+    net = common.skc_net;
+    if (!READ(net, sysctl_tcp_syncookies) &&
+        syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit)
+        return STAGE_SYN_SYN_QUEUE_FULL;
+    if (syn->accept_queue_len > syn->accept_queue_limit)
+        return STAGE_SYN_ACCEPT_QUEUE_FULL;
+    max_syn_backlog = READ(net, sysctl_max_syn_backlog);
+    if (!READ(net, sysctl_tcp_syncookies) &&
+        (int)(max_syn_backlog - syn->syn_queue_len) < (int)(max_syn_backlog >> 2))
+        return STAGE_SYN_LAST_QUARTER;
+    return STAGE_OTHER;
+}
+
+static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
+{
+    struct syn_context *syn = syn_context();
+    struct sock *listener;
+    struct record *r;
+    struct tuple t;
+    u8 stage;
+
+    if (!syn || !syn->listener)
+        return 0;
+    listener = (struct sock *)syn->listener;
+    syn->listener = 0;
+    if (syn->is_answered || !is_owned(listener))
+        return 0;
+    tuple_from_skb(&t, (struct sk_buff *)syn->skb, listener);
+    if (!is_wanted(&t))
+        return 0;
+    stage = stage_of_drop(syn, listener);
+    count(COUNTER_STAGE + stage);
+    r = begin(KIND_SYN_DROPPED, &t, NULL, listener);
+    if (r == FILTERED_OUT)
+        return 0;
+    r->stage = stage;
+    r->accept_queue_len = syn->accept_queue_len;
+    r->accept_queue_limit = syn->accept_queue_limit;
+    r->syn_queue_len = syn->syn_queue_len;
+    commit(ctx, r);
+    return 0;
+}

@@ -1,0 +1,114 @@
+/* Reads the tuple of any socket-like object through the views. No maps here. */
+#ifndef TCPTRACE_READ_H
+#define TCPTRACE_READ_H
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+
+/* One scalar member of a kernel object; 0 where the read faults. */
+#define READ(object, member)                                                                       \
+    ({                                                                                             \
+        typeof((object)->member) value_ = 0;                                                       \
+        bpf_probe_read_kernel(&value_, sizeof(value_), &(object)->member);                         \
+        value_;                                                                                    \
+    })
+
+/* Addresses as two words each, in the byte order of the packet, IPv4 mapped. */
+struct tuple {
+    __u64 local[2];
+    __u64 remote[2];
+    __u32 netns;
+    __u16 local_port;
+    __u16 remote_port;
+    __u8 family;
+};
+
+/* The high word of ::ffff:a.b.c.d, as it lies in memory on a little-endian machine. */
+static __always_inline __u64 map_ipv4(__u32 address)
+{
+    return ((__u64)address << 32) | 0xffff0000ULL;
+}
+
+static __always_inline __u16 host_order(__u16 port)
+{
+    return __builtin_bswap16(port);
+}
+
+static __always_inline void copy_address(__u64 to[2], const void *from)
+{
+    __builtin_memcpy(to, from, 16);
+}
+
+/* Everything but the local port, which lies elsewhere in each kind of object. */
+static __always_inline void tuple_from_common(struct tuple *t, const struct sock_common *common)
+{
+    struct net *net = common->skc_net;
+
+    t->family = (__u8)common->skc_family;
+#ifdef HAVE_skc_v6_daddr
+    if (common->skc_family == AF_INET6) {
+        copy_address(t->local, common->skc_v6_rcv_saddr);
+        copy_address(t->remote, common->skc_v6_daddr);
+    } else
+#endif
+    {
+        t->local[0] = 0;
+        t->local[1] = map_ipv4(common->skc_rcv_saddr);
+        t->remote[0] = 0;
+        t->remote[1] = map_ipv4(common->skc_daddr);
+    }
+    t->remote_port = host_order(common->skc_dport);
+    t->netns = READ(net, inum);
+}
+
+/* A full socket: inet_sport outlives skc_num, which tcp_set_state(CLOSE) clears. */
+static __always_inline void tuple_from_sock(struct tuple *t, struct sock *sk)
+{
+    struct sock_common common;
+
+    bpf_probe_read_kernel(&common, sizeof(common), sk);
+    tuple_from_common(t, &common);
+    t->local_port = host_order(READ(sk, inet_sport));
+}
+
+/* A request socket or a TIME_WAIT socket: ir_num and tw_num are skc_num. */
+static __always_inline void tuple_from_mini(struct tuple *t, void *mini)
+{
+    struct sock_common common;
+
+    bpf_probe_read_kernel(&common, sizeof(common), mini);
+    tuple_from_common(t, &common);
+    t->local_port = common.skc_num;
+}
+
+/* A SYN that has no object yet: its IP and TCP headers. */
+static __always_inline void tuple_from_skb(struct tuple *t, struct sk_buff *skb, struct sock *listener)
+{
+    char *head = READ(skb, head);
+    char *ip = head + READ(skb, network_header);
+    char *tcp = head + READ(skb, transport_header);
+    struct sock_common common;
+    __u16 ports[2] = {};
+    __u32 pair[2] = {};
+    __u8 version = 0;
+
+    bpf_probe_read_kernel(&common, sizeof(common), listener);
+    bpf_probe_read_kernel(ports, sizeof(ports), tcp);
+    bpf_probe_read_kernel(&version, sizeof(version), ip);
+    tuple_from_common(t, &common);
+    if (version >> 4 == 4) {
+        bpf_probe_read_kernel(pair, sizeof(pair), ip + 12);
+        t->remote[0] = 0;
+        t->remote[1] = map_ipv4(pair[0]);
+        t->local[0] = 0;
+        t->local[1] = map_ipv4(pair[1]);
+    } else {
+        bpf_probe_read_kernel(t->remote, sizeof(t->remote), ip + 8);
+        bpf_probe_read_kernel(t->local, sizeof(t->local), ip + 24);
+    }
+    t->remote_port = host_order(ports[0]);
+    t->local_port = host_order(ports[1]);
+}
+
+#endif

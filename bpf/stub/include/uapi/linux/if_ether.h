@@ -1,0 +1,1 @@
+/* Named by bcc's packet headers; nothing of it is used. */

@@ -1,0 +1,1 @@
+/* Named by bcc's preamble; nothing of it is used. */

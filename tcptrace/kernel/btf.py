@@ -1,0 +1,172 @@
+"""Reads struct layouts and prototypes from the running kernel's BTF, through libbpf.
+
+libbpf is there wherever bcc is (bcc depends on it) and finds a name among 100,000 types in C;
+reading the members of the few types found is done here.
+
+Source: include/uapi/linux/btf.h (struct btf_type and what follows it), libbpf's btf.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from tcptrace.errors import CannotTrace
+
+VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
+
+_KIND_PTR = 2
+_KIND_ARRAY = 3
+_KIND_STRUCT = 4
+_KIND_UNION = 5
+_KIND_FUNC = 12
+_COMPOSITES = (_KIND_STRUCT, _KIND_UNION)
+
+
+class _Type(ctypes.Structure):
+    """struct btf_type."""
+
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("info", ctypes.c_uint32),
+        ("size_or_type", ctypes.c_uint32),
+    )
+
+    @property
+    def kind(self) -> int:
+        return int(self.info) >> 24 & 0x1F
+
+    @property
+    def vlen(self) -> int:
+        return int(self.info) & 0xFFFF
+
+    @property
+    def has_bitfields(self) -> bool:
+        return bool(self.info >> 31)
+
+
+class _Member(ctypes.Structure):
+    """struct btf_member."""
+
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),
+        ("offset", ctypes.c_uint32),
+    )
+
+
+class Member(NamedTuple):
+    """Where a member lies: byte offset in its outermost struct, size in bytes, BTF type id."""
+
+    offset: int
+    size: int
+    type_id: int
+
+
+class Btf:
+    """The kernel's own type information."""
+
+    def __init__(self, lib: ctypes.CDLL, handle: int) -> None:
+        self._lib = lib
+        self._btf = ctypes.c_void_p(handle)
+
+    @classmethod
+    def of_kernel(cls, path: Path = VMLINUX) -> Self:
+        """Parses the kernel's BTF.
+
+        Raises:
+            CannotTrace: the kernel has none, or libbpf is missing or can't read it.
+        """
+        if not path.exists():
+            raise CannotTrace(f"this kernel has no BTF ({path} is missing): see `tcptrace doctor`")
+        lib = _libbpf()
+        handle = lib.btf__parse(bytes(path), None)
+        if not handle or handle > 2**64 - 4096:
+            raise CannotTrace(f"libbpf can't read {path}: see `tcptrace doctor`")
+        return cls(lib, handle)
+
+    def member(self, struct: str, path: str) -> Member | None:
+        """Finds a member by its dotted path, also inside anonymous structs and unions.
+
+        Args:
+            struct: the struct's tag, without `struct`.
+            path: such as `__sk_common.skc_net.net`.
+
+        Returns:
+            None if this kernel has no such struct or member, or it is a bitfield.
+        """
+        type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
+        if type_id <= 0:
+            return None
+        offset = 0
+        for name in path.split("."):
+            found = self._find(type_id, name)
+            if found is None:
+                return None
+            offset += found.offset
+            type_id = found.type_id
+        return Member(offset, self._size(type_id), type_id)
+
+    def arguments(self, function: str) -> int | None:
+        """How many arguments a kernel function takes; None if BTF doesn't know the function."""
+        type_id = self._lib.btf__find_by_name_kind(self._btf, function.encode(), _KIND_FUNC)
+        if type_id <= 0:
+            return None
+        return self._type(self._type(type_id).size_or_type).vlen
+
+    def _type(self, type_id: int) -> _Type:
+        address = self._lib.btf__type_by_id(self._btf, type_id)
+        return _Type.from_address(address)
+
+    def _size(self, type_id: int) -> int:
+        return int(self._lib.btf__resolve_size(self._btf, type_id))
+
+    def _name(self, offset: int) -> str:
+        name: bytes = self._lib.btf__name_by_offset(self._btf, offset) or b""
+        return name.decode()
+
+    def _find(self, type_id: int, name: str) -> Member | None:
+        type_id = self._lib.btf__resolve_type(self._btf, type_id)
+        composite = self._type(type_id)
+        if composite.kind not in _COMPOSITES:
+            return None
+        base = ctypes.addressof(composite) + ctypes.sizeof(_Type)
+        for member in (_Member * composite.vlen).from_address(base):
+            member_name = self._name(member.name_off)
+            bits = member.offset & 0xFFFFFF if composite.has_bitfields else member.offset
+            is_bitfield = composite.has_bitfields and member.offset >> 24
+            if member_name == name:
+                return None if is_bitfield else Member(bits // 8, 0, member.type)
+            if not member_name:
+                inner = self._find(member.type, name)
+                if inner is not None:
+                    return Member(bits // 8 + inner.offset, 0, inner.type_id)
+        return None
+
+
+@cache
+def _libbpf() -> ctypes.CDLL:
+    """Loads libbpf.
+
+    Raises:
+        CannotTrace: it is not installed.
+    """
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ctypes.CDLL(name)
+        except OSError:
+            continue
+        lib.btf__parse.restype = ctypes.c_void_p
+        lib.btf__type_by_id.restype = ctypes.c_void_p
+        lib.btf__name_by_offset.restype = ctypes.c_char_p
+        lib.btf__resolve_size.restype = ctypes.c_int64
+        for function in (lib.btf__type_by_id, lib.btf__resolve_size, lib.btf__resolve_type):
+            function.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.btf__name_by_offset.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
+        lib.btf__parse.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+        return lib
+    raise CannotTrace("libbpf is missing (it comes with bcc): apt-get install python3-bpfcc")

@@ -1,0 +1,261 @@
+"""The hooks of a trace, what carries each, and the entry points that join a carrier to its body.
+
+A hook's body is written once in bpf/probes/. For each hook the table names what it may be carried
+by, best first; the entry point for the carrier that is chosen on this kernel is generated, so that
+the body gets the same arguments from registers (kprobe), the trampoline's array (fentry, fexit) or
+the tracepoint's array (raw tracepoint). Numbers of arguments come from BTF: prototypes differ even
+between point releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Carrier(StrEnum):
+    """What runs a body."""
+
+    FENTRY = "fentry"
+    FEXIT = "fexit"
+    RAW_TRACEPOINT = "raw_tracepoint"
+    KPROBE = "kprobe"
+    KRETPROBE = "kretprobe"
+
+
+KPROBES: Final = (Carrier.KPROBE, Carrier.KRETPROBE)
+
+
+class Hook(NamedTuple):
+    """One place in the kernel that a trace attaches to.
+
+    Attributes:
+        name: the kernel's function, or the tracepoint.
+        body: the function in bpf/probes/ that runs there.
+        arguments: the kernel's arguments that the body gets, by position from 0: `*2` is a pointer,
+            `2` an integer.
+        returns: whether it attaches to the return; the body then gets the value as its last argument.
+        tells: what a trace without this hook lacks, in words for people.
+        optional: whether a trace can do without.
+    """
+
+    name: str
+    body: str
+    arguments: tuple[str, ...]
+    tells: str
+    returns: bool = False
+    is_tracepoint: bool = False
+    optional: bool = False
+
+
+class Subject(NamedTuple):
+    """The same facts by two ways: with tracepoints and by function probes alone."""
+
+    traced: tuple[Hook, ...]
+    probed: tuple[Hook, ...]
+
+
+_STATES: Final = "every change of state"
+_SYNS: Final = "SYNs queued, dropped or answered with a cookie"
+_CHILDREN: Final = "final ACKs and the children that they make"
+_ACCEPTS: Final = "accept()"
+_TIMEWAITS: Final = "TIME_WAIT"
+_RESETS: Final = "RSTs sent and received"
+
+
+_TIMEWAIT_ENDS: Final = (
+    Hook("inet_twsk_kill", "on_twsk_kill", ("*0",), _TIMEWAITS),
+    Hook("inet_twsk_deschedule_put", "on_twsk_release", ("*0",), _TIMEWAITS),
+    Hook("__inet_twsk_schedule", "on_twsk_schedule", ("*0", "2"), _TIMEWAITS, optional=True),
+)
+
+
+def _both(*hooks: Hook) -> Subject:
+    return Subject(hooks, hooks)
+
+
+# In this order from a life's end to its beginning: they attach so, and a life whose beginning is
+# seen then has all its later hooks in place.
+SUBJECTS: Final[tuple[Subject, ...]] = (
+    Subject(
+        traced=(
+            *_TIMEWAIT_ENDS,
+            Hook("inet_twsk_alloc", "on_timewait", ("*0",), _TIMEWAITS, returns=True),
+        ),
+        probed=(
+            *_TIMEWAIT_ENDS,
+            Hook("inet_twsk_alloc", "on_twsk_alloc_return", (), _TIMEWAITS, returns=True),
+            Hook("inet_twsk_alloc", "on_twsk_alloc", ("*0",), _TIMEWAITS),
+        ),
+    ),
+    Subject(
+        traced=(
+            Hook("tcp_receive_reset", "on_reset_received", ("*0",), _RESETS, is_tracepoint=True),
+            Hook("tcp_send_reset", "on_reset_sent", ("*0", "*1"), _RESETS, is_tracepoint=True),
+        ),
+        probed=(
+            Hook("tcp_reset", "on_reset_received", ("*0",), _RESETS),
+            Hook("tcp_v4_send_reset", "on_reset_sent", ("*0", "*1"), _RESETS),
+            Hook("tcp_v6_send_reset", "on_reset_sent", ("*0", "*1"), _RESETS, optional=True),
+            Hook("tcp_send_active_reset", "on_active_reset", ("*0",), _RESETS),
+        ),
+    ),
+    _both(
+        Hook("security_sock_graft", "on_graft", ("*0",), _ACCEPTS, optional=True),
+        Hook("inet_csk_accept", "on_accept_return", (), _ACCEPTS, returns=True),
+    ),
+    Subject(
+        traced=(
+            Hook("inet_sock_set_state", "on_state_changed", ("*0", "1", "2"), _STATES, is_tracepoint=True),
+        ),
+        probed=(
+            Hook("tcp_set_state", "on_set_state", ("*0", "1"), _STATES),
+            Hook("inet_csk_listen_start", "on_listen_start", ("*0",), "listen()"),
+        ),
+    ),
+    _both(
+        Hook(
+            "__inet_csk_reqsk_queue_drop",
+            "on_request_drop",
+            ("*0", "*1", "2"),
+            "half-open connections that expire or are reset",
+            optional=True,
+        ),
+        Hook("inet_csk_complete_hashdance", "on_hashdance_return", (), _CHILDREN, returns=True),
+        Hook("tcp_v6_syn_recv_sock", "on_v6_syn_recv_sock_return", (), _CHILDREN, returns=True,
+             optional=True),
+        Hook("tcp_v6_syn_recv_sock", "on_v6_syn_recv_sock", ("*0", "*1", "*2"), _CHILDREN, optional=True),
+        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
+        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2"), _CHILDREN),
+    ),
+    Subject(
+        traced=(
+            Hook("tcp_retransmit_skb", "on_retransmit", ("*0",), "SYN retransmits", is_tracepoint=True),
+            Hook("tcp_retransmit_synack", "on_retransmit_synack", ("*0", "*1"), "SYN-ACK retransmits",
+                 is_tracepoint=True),
+        ),
+        probed=(
+            Hook("tcp_retransmit_skb", "on_retransmit", ("*0",), "SYN retransmits"),
+            Hook("tcp_rtx_synack", "on_retransmit_synack", ("*0", "*1"), "SYN-ACK retransmits"),
+        ),
+    ),
+    _both(
+        Hook("tcp_conn_request", "on_conn_request_return", (), _SYNS, returns=True),
+        Hook("tcp_make_synack", "on_make_synack", ("*0", "*2", "4"), _SYNS),
+        Hook("tcp_conn_request", "on_conn_request", ("*2", "*3"), _SYNS),
+        Hook("tcp_connect", "on_connect", ("*0",), "the local port of connect()"),
+    ),
+)
+
+
+class Program(NamedTuple):
+    """One BPF program: a hook's body and what carries it."""
+
+    hook: Hook
+    carrier: Carrier
+    number: int
+    """The hook's number in this trace: the place of its hit counter."""
+
+    @property
+    def function(self) -> str:
+        """The C function's name. bcc takes the target of fentry and fexit from it."""
+        return _PREFIXES[self.carrier] + self.hook.name
+
+
+def choose(
+    attach: str, arguments: Callable[[str], int | None], is_symbol: Callable[[str], bool]
+) -> tuple[list[tuple[Program, ...]], list[Hook]]:
+    """Chooses what may carry each hook on this kernel.
+
+    Args:
+        attach: `fentry` or `kprobe`.
+        arguments: how many arguments BTF says that a function takes; None if it knows no such one.
+        is_symbol: whether the kernel has such a function for a kprobe.
+
+    Returns:
+        For each hook its possible programs, best first, in the order of attaching; and the hooks
+        that this kernel lacks.
+    """
+    chosen: list[tuple[Program, ...]] = []
+    lacking: list[Hook] = []
+    for subject in SUBJECTS:
+        for hook in subject.traced if attach == "fentry" else subject.probed:
+            carriers = _carriers(hook, attach, arguments, is_symbol)
+            if carriers:
+                chosen.append(tuple(Program(hook, carrier, len(chosen)) for carrier in carriers))
+            else:
+                lacking.append(hook)
+    return chosen, lacking
+
+
+def _carriers(
+    hook: Hook,
+    attach: str,
+    arguments: Callable[[str], int | None],
+    is_symbol: Callable[[str], bool],
+) -> list[Carrier]:
+    if hook.is_tracepoint:
+        return [Carrier.RAW_TRACEPOINT]
+    carriers = []
+    count = arguments(hook.name)
+    if attach == "fentry" and count is not None:
+        carriers.append(Carrier.FEXIT if hook.returns else Carrier.FENTRY)
+    # A trampoline may not take as many arguments (6 before 6.3): then a probe must do. A return
+    # probe has no arguments, so that a body that wants some has no such way.
+    is_hard = count is None or count > TRAMPOLINE_ARGUMENTS
+    if (attach == "kprobe" or is_hard) and is_symbol(hook.name):
+        carriers.append(Carrier.KRETPROBE if hook.returns else Carrier.KPROBE)
+    return carriers
+
+
+TRAMPOLINE_ARGUMENTS: Final = 6
+"""What every kernel's fentry trampoline on x86-64 can carry; newer ones carry 12."""
+
+
+def entry_points(
+    programs: Iterable[Program], arguments: Callable[[str], int | None]
+) -> str:
+    """Writes the C functions that carry the bodies."""
+    return "\n".join(_entry_point(program, arguments) for program in programs)
+
+
+_PREFIXES: Final = {
+    Carrier.FENTRY: "kfunc__",
+    Carrier.FEXIT: "kretfunc__",
+    Carrier.RAW_TRACEPOINT: "tracepoint_",
+    Carrier.KPROBE: "entry_",
+    Carrier.KRETPROBE: "return_",
+}
+_CONTEXTS: Final = {
+    Carrier.FENTRY: "unsigned long long *ctx",
+    Carrier.FEXIT: "unsigned long long *ctx",
+    Carrier.RAW_TRACEPOINT: "struct bpf_raw_tracepoint_args *ctx",
+    Carrier.KPROBE: "struct pt_regs *ctx",
+    Carrier.KRETPROBE: "struct pt_regs *ctx",
+}
+
+
+def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
+    hook = program.hook
+    values = ["ctx"]
+    for argument in hook.arguments:
+        cast = "(void *)" if argument.startswith("*") else "(int)"
+        values.append(cast + _value(program.carrier, int(argument.lstrip("*"))))
+    if hook.returns:
+        is_probe = program.carrier is Carrier.KRETPROBE
+        result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
+        values.append("(void *)" + result)
+    return (
+        f"int {program.function}({_CONTEXTS[program.carrier]})\n{{\n"
+        f"    HIT({program.number});\n"
+        f"    return {hook.body}({', '.join(values)});\n}}\n"
+    )
+
+
+def _value(carrier: Carrier, position: int) -> str:
+    if carrier is Carrier.KPROBE:
+        return f"PT_REGS_PARM{position + 1}(ctx)"
+    if carrier is Carrier.RAW_TRACEPOINT:
+        return f"ctx->args[{position}]"
+    return f"ctx[{position}]"

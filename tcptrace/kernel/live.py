@@ -1,0 +1,208 @@
+"""The live source: has the loader attach, drops privileges, drains the ring."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import platform
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, Final, NamedTuple
+
+from tcptrace.errors import CannotTrace
+from tcptrace.kernel import privileges
+from tcptrace.kernel.options import TraceOptions
+from tcptrace.kernel.ring import Ring
+from tcptrace.kernel.symbols import Symbols
+from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTER_STAGE, COUNTERS, RING_PAGES
+from tcptrace.wire.events import WIRE_VERSION, Kind
+from tcptrace.wire.head import AttachedHook, Losses, TraceHead
+from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
+
+BATCH_RECORDS: Final = 4096
+_MOST_DESCRIPTORS: Final = 250
+_BPF_PAGE: Final = 4096
+
+
+class Attached(NamedTuple):
+    """What the loader handed over."""
+
+    manifest: dict[str, Any]
+    ring: int
+    counters: int
+    links: tuple[int, ...]
+    programs: tuple[int, ...]
+
+
+class LiveSource:
+    """Records from the running kernel, as session.Source wants them."""
+
+    def __init__(self, attached: Attached, head: TraceHead) -> None:
+        self.head = head
+        self._symbols = Symbols.of_kernel() if head.stacks else None
+        self._attached = attached
+        record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
+        self._ring = Ring(attached.ring, RING_PAGES * _BPF_PAGE, record_size)
+        size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        # A process that changed its user may not open its own fdinfo any more, but may read on.
+        self._infos = [
+            os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)
+            for descriptor in attached.programs
+        ]
+
+    def read(self, timeout_s: float) -> bytes:
+        """Returns the next records end to end; empty after the time."""
+        self._ring.wait(timeout_s)
+        return self._ring.read(BATCH_RECORDS)
+
+    def now_ns(self) -> int:
+        """The clock of the records."""
+        return time.monotonic_ns()
+
+    def symbol(self, offset: int) -> str | None:
+        """Names the function at an offset from _stext; None if it can't."""
+        return self._symbols.name(offset) if self._symbols else None
+
+    def counter(self, number: int) -> int:
+        """One of the probes' counters: COUNTER_* plus an offset."""
+        return int(struct.unpack_from("=Q", self._counters, number * 8)[0])
+
+    def hits(self) -> dict[str, int]:
+        """How often each hook ran, when the trace was opened to count that. By hook and carrier."""
+        return {
+            f"{hook['name']} ({hook['carrier']})": self.counter(COUNTER_HITS + hook["index"])
+            for hook in self._attached.manifest["attached"]
+        }
+
+    def stage_count(self, stage: int) -> int:
+        """How many SYNs, ACKs or requests were refused at a stage, exact even if records are lost."""
+        return self.counter(COUNTER_STAGE + stage)
+
+    def losses(self) -> Losses:
+        """Counts what was missed so far."""
+        missed: dict[str, int] = {}
+        uncounted = []
+        for hook, info in zip(self.head.hooks, self._infos, strict=True):
+            misses = _recursion_misses(info)
+            if misses is None or hook.carrier in ("kprobe", "kretprobe"):
+                uncounted.append(f"{hook.name} ({hook.carrier})")
+            if misses:
+                missed[hook.name] = missed.get(hook.name, 0) + misses
+        lost = sum(self.counter(COUNTER_LOST + kind) for kind in Kind)
+        return Losses(lost, missed, tuple(uncounted))
+
+    def close(self) -> None:
+        """Detaches every probe: their descriptors were the only thing that held them."""
+        self._ring.close()
+        self._counters.close()
+        attached = self._attached
+        for descriptor in (*attached.links, *attached.programs, attached.ring, attached.counters,
+                           *self._infos):
+            os.close(descriptor)
+
+
+def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
+    """Attaches and drops privileges: after this the process is the unprivileged collector.
+
+    Raises:
+        BadArgument: `--user` names nobody, or root.
+        CannotTrace: not root, or the loader says why.
+    """
+    user = privileges.find_user(options.user)
+    if os.geteuid() != 0:
+        raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
+    attached = attach(options, count_hits=count_hits)
+    source = LiveSource(attached, _head(options, attached))
+    privileges.drop(user)
+    return source
+
+
+def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
+    """Has a loader child do all that needs bcc and root.
+
+    Raises:
+        CannotTrace: as the loader says, or because it died.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    is_debugging = bool(os.environ.get("TCPTRACE_DEBUG"))
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tcptrace.kernel.loader", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if is_debugging else subprocess.DEVNULL,
+            # A Ctrl-C on the terminal is for the collector, which then closes what the child sends.
+            start_new_session=True,
+        )
+        theirs.close()
+        request = {"options": _as_json(options), "count_hits": count_hits}
+        ours.send(json.dumps(request).encode())
+        try:
+            message, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            child.wait()
+    if not message:
+        raise CannotTrace("the loader died: run with TCPTRACE_DEBUG=1 to see why")
+    manifest = json.loads(message)
+    if "error" in manifest:
+        raise CannotTrace(manifest["error"])
+    ring, counters, *rest = descriptors
+    return Attached(manifest, ring, counters, tuple(rest[0::2]), tuple(rest[1::2]))
+
+
+def _as_json(options: TraceOptions) -> dict[str, Any]:
+    raw = asdict(options)
+    raw["cidr"] = str(options.cidr) if options.cidr else None
+    return raw
+
+
+def _head(options: TraceOptions, attached: Attached) -> TraceHead:
+    manifest = attached.manifest
+    return TraceHead(
+        wire_version=WIRE_VERSION,
+        record_size=RECORD_SIZE,
+        stacks=options.stacks,
+        kernel=platform.release(),
+        machine=platform.machine(),
+        hostname=platform.node(),
+        began_monotonic_ns=time.monotonic_ns(),
+        began_realtime_ns=time.time_ns(),
+        what=describe(options),
+        port=options.port,
+        carrier=manifest["carrier"],
+        hooks=tuple(AttachedHook(hook["name"], hook["carrier"]) for hook in manifest["attached"]),
+    )
+
+
+def describe(options: TraceOptions) -> str:
+    """The filter in words."""
+    parts = [] if options.port is None else [f"port {options.port}"]
+    if options.pid is not None:
+        parts.append(f"pid {options.pid}")
+    if options.netns is not None:
+        parts.append(f"netns {options.netns}")
+    if options.cidr is not None:
+        parts.append(str(options.cidr))
+    if options.family is not None:
+        parts.append(f"IPv{options.family}")
+    return ", ".join(parts) or "everything"
+
+
+def _recursion_misses(info: int) -> int | None:
+    """Reads a program's own count of runs that the kernel skipped; None where it has none."""
+    for line in os.pread(info, 4096, 0).splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"recursion_misses":
+            return int(value)
+    return None
+

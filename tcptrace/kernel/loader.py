@@ -1,0 +1,248 @@
+"""The loader child: compiles with bcc, loads, attaches, hands the descriptors over, exits.
+
+Run as `python -m tcptrace.kernel.loader FD`: reads one JSON request from the UNIX socket FD, answers
+with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only code that imports bcc, needs
+root, and holds LLVM; all of it is gone when the trace begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from tcptrace.errors import CannotTrace, TcptraceError
+from tcptrace.kernel import views
+from tcptrace.kernel.btf import Btf
+from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
+from tcptrace.kernel.options import TraceOptions
+from tcptrace.kernel.source import bpf_directory, compiler_flags, join
+from tcptrace.kernel.symbols import kallsyms, stext
+
+# Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
+_DIST_PACKAGES: Final = (
+    "/usr/lib/python3/dist-packages",
+    *(f"/usr/lib/python3.{minor}/site-packages" for minor in range(14, 5, -1)),
+)
+
+
+class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
+    """The kernel took no program for this hook by this carrier."""
+
+
+def main() -> None:
+    """Serves one request and exits without running bcc's clean-up: the descriptors live on."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    request = json.loads(channel.recv(65536))
+    try:
+        manifest, descriptors = load(request)
+    except TcptraceError as error:
+        manifest, descriptors = {"error": str(error)}, []
+    socket.send_fds(channel, [json.dumps(manifest).encode()], descriptors)
+    channel.close()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """Compiles, loads and attaches what a request asks for.
+
+    Args:
+        request: `options` (TraceOptions as JSON), `count_hits`.
+
+    Returns:
+        The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, then
+        a link and a program for each attached hook.
+
+    Raises:
+        CannotTrace: no BTF, no bcc, a compile error, or a hook that no carrier can attach.
+    """
+    options = _options(request["options"])
+    btf = Btf.of_kernel()
+    bcc = _import_bcc()
+    attaches = ("fentry", "kprobe") if options.attach == "auto" else (options.attach,)
+    failure = None
+    for attach in attaches:
+        try:
+            return _attach_all(bcc, btf, options, attach, count_hits=request["count_hits"])
+        except NotAttached as refusal:
+            failure = refusal
+    raise CannotTrace(f"{failure}: see `tcptrace doctor`")
+
+
+def _attach_all(
+    bcc: Any, btf: Btf, options: TraceOptions, attach: str, *, count_hits: bool
+) -> tuple[dict[str, Any], list[int]]:
+    arguments = cache(btf.arguments)
+    chosen, lacking = choose(attach, arguments, _is_symbol_of(arguments))
+    missing = [hook for hook in lacking if not hook.optional]
+    if missing:
+        raise NotAttached(f"this kernel has no {missing[0].name}")
+    module = _compile(bcc, btf, options, [p for hook in chosen for p in hook], arguments, count_hits)
+    if options.pid is not None:
+        _fill_open_inodes(module, options.pid)
+    attached: list[Program] = []
+    descriptors = [module["events"].map_fd, module["counters"].map_fd]
+    for candidates in chosen:
+        try:
+            program, link, loaded = _attach_one(bcc, module, candidates)
+        except NotAttached:
+            if not candidates[0].hook.optional:
+                raise
+            lacking.append(candidates[0].hook)
+            continue
+        attached.append(program)
+        descriptors += [link, loaded]
+    return _manifest(attach, attached, lacking, getattr(bcc, "__version__", "?")), descriptors
+
+
+def _manifest(
+    attach: str, attached: list[Program], lacking: list[Hook], bcc_version: str
+) -> dict[str, Any]:
+    return {
+        "carrier": attach,
+        "bcc": bcc_version,
+        "attached": [
+            {"name": program.hook.name, "carrier": program.carrier, "index": program.number}
+            for program in attached
+        ],
+        "lacking": [{"name": hook.name, "tells": hook.tells} for hook in lacking],
+    }
+
+
+def _compile(  # noqa: PLR0913 - private; one compile has these inputs
+    bcc: Any,
+    btf: Btf,
+    options: TraceOptions,
+    programs: list[Program],
+    arguments: Callable[[str], int | None],
+    count_hits: bool,
+) -> Any:
+    directory = bpf_directory()
+    os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
+    flags = compiler_flags(options, directory, count_hits=count_hits)
+    # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
+    flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(arguments('inet_csk_listen_start') == 2)}")  # noqa: PLR2004
+    if options.stacks:
+        flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
+    text = join(views.render(btf), entry_points(programs, arguments), directory)
+
+    class Module(bcc.BPF):  # type: ignore[misc] # bcc has no types
+        """bcc would attach by function name on its own; we choose carriers and keep descriptors."""
+
+        def _trace_autoload(self) -> None:
+            pass
+
+    if source_copy := os.environ.get("TCPTRACE_KEEP_SOURCE"):
+        Path(source_copy).write_text(text, encoding="utf-8")
+    try:
+        return Module(text=text.encode(), cflags=flags)
+    except Exception as error:
+        raise CannotTrace(
+            f"bcc can't compile the probes ({error}): run with TCPTRACE_DEBUG=1 to see its messages"
+        ) from error
+
+
+def _attach_one(bcc: Any, module: Any, candidates: tuple[Program, ...]) -> tuple[Program, int, int]:
+    """Loads and attaches a hook by the first carrier that the kernel takes."""
+    for program in candidates:
+        try:
+            loaded = _load(bcc, module, program)
+            link = _attach(bcc.lib, loaded, program)
+        except Exception:  # noqa: BLE001, S112 - bcc raises plain Exception; the next carrier is tried
+            continue
+        if link >= 0:
+            return program, link, loaded
+    last = candidates[-1]
+    raise NotAttached(f"the kernel refuses the {last.carrier} on {last.hook.name}")
+
+
+def _load(bcc: Any, module: Any, program: Program) -> int:
+    types = {
+        Carrier.FENTRY: 26,  # BPF_PROG_TYPE_TRACING
+        Carrier.FEXIT: 26,
+        Carrier.RAW_TRACEPOINT: bcc.BPF.RAW_TRACEPOINT,
+        Carrier.KPROBE: bcc.BPF.KPROBE,
+        Carrier.KRETPROBE: bcc.BPF.KPROBE,
+    }
+    function = module.load_func(program.function.encode(), types[program.carrier])
+    return int(function.fd)
+
+
+def _attach(lib: Any, loaded: int, program: Program) -> int:
+    name = program.hook.name.encode()
+    if program.carrier is Carrier.RAW_TRACEPOINT:
+        return int(lib.bpf_attach_raw_tracepoint(loaded, name))
+    if program.carrier in (Carrier.FENTRY, Carrier.FEXIT):
+        return int(lib.bpf_attach_kfunc(loaded))
+    is_return = program.carrier is Carrier.KRETPROBE
+    event = f"{'r' if is_return else 'p'}_tcptrace_{program.hook.name}_{os.getpid()}".encode()
+    return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
+
+
+def _is_symbol_of(arguments: Callable[[str], int | None]) -> Callable[[str], bool]:
+    """BTF knows most functions; only for the others are all the kernel's symbols read."""
+
+    def is_symbol(name: str) -> bool:
+        if arguments(name) is not None:
+            return True
+        return re.search(rb" [tT] %s\n" % re.escape(name).encode(), kallsyms()) is not None
+
+    return is_symbol
+
+
+def _fill_open_inodes(module: Any, pid: int) -> None:
+    table = module["open_inodes"]
+    for inode in _socket_inodes(pid):
+        table[table.Key(inode)] = table.Leaf(1)
+
+
+def _socket_inodes(pid: int) -> Iterator[int]:
+    """The sockets that a process has open.
+
+    Raises:
+        CannotTrace: there is no such process.
+    """
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError as error:
+        raise CannotTrace(f"--pid {pid}: there is no such process") from error
+    for descriptor in descriptors:
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue  # closed in between
+        if match := re.fullmatch(r"socket:\[(\d+)\]", target):
+            yield int(match[1])
+
+
+def _import_bcc() -> Any:
+    sys.path.extend(path for path in _DIST_PACKAGES if Path(path, "bcc").is_dir())
+    try:
+        import bcc  # noqa: PLC0415 - the path to it has just been found
+    except ImportError as error:
+        raise CannotTrace(
+            f"bcc's Python binding can't be imported ({error}): apt-get install python3-bpfcc"
+        ) from error
+    if not hasattr(bcc, "BPF"):
+        raise CannotTrace(
+            "the bcc package found is PyPI's, which is something else: "
+            "pip uninstall bcc; apt-get install python3-bpfcc"
+        )
+    return bcc
+
+
+def _options(raw: dict[str, Any]) -> TraceOptions:
+    cidr = raw.pop("cidr")
+    return TraceOptions(**raw, cidr=ip_network(cidr) if cidr else None)
+
+
+if __name__ == "__main__":
+    main()

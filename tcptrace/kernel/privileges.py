@@ -1,0 +1,48 @@
+"""Gives up root for good: an unprivileged user, no groups, no capabilities, no way back."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+from typing import Final
+
+from tcptrace.errors import BadArgument, CannotTrace
+
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAPBSET_DROP: Final = 24
+_CAPABILITIES: Final = 64
+
+
+def find_user(name: str) -> pwd.struct_passwd:
+    """Looks a user up.
+
+    Raises:
+        BadArgument: there is no such user, or it is root.
+    """
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError as error:
+        raise BadArgument(f"--user {name}: there is no such user") from error
+    if user.pw_uid == 0:
+        raise BadArgument(f"--user {name}: the collector doesn't run as root; name another user")
+    return user
+
+
+def drop(user: pwd.struct_passwd) -> None:
+    """Becomes the user; setresuid from root to another clears every capability set.
+
+    Raises:
+        CannotTrace: the kernel refused a step; nothing is then trusted to be dropped.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        for capability in range(_CAPABILITIES):
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+        os.setgroups([])
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    except OSError as error:
+        raise CannotTrace(f"can't become user {user.pw_name}: {error.strerror}") from error
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise CannotTrace(f"can't set no_new_privs: {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,83 @@
+"""Drains a BPF ring buffer through plain mappings: no bcc, no libbpf, no privilege.
+
+Layout (Source: kernel/bpf/ringbuf.c, struct bpf_ringbuf): page 0 holds the consumer position and is
+ours to write; page 1 holds the producer position; the data follows, mapped twice in a row so that a
+record never wraps. Each record lies behind a header of 8 bytes: its length, whose two top bits say
+that it is still being written (busy) or was given up (discarded), and a page offset.
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import struct
+from typing import Final
+
+_HEADER_SIZE: Final = 8
+_BUSY: Final = 1 << 31
+_DISCARDED: Final = 1 << 30
+
+
+class Ring:
+    """The reading end of a ring whose records all have one size.
+
+    Args:
+        descriptor: the ring's map.
+        data_size: bytes of its data area, a power of two.
+        record_size: bytes of each record, a multiple of 8.
+    """
+
+    def __init__(self, descriptor: int, data_size: int, record_size: int) -> None:
+        page = mmap.PAGESIZE
+        self._mask = data_size - 1
+        self._stride = _HEADER_SIZE + record_size
+        self._records = struct.Struct(f"<I4x{record_size}s")
+        self._consumer_page = mmap.mmap(descriptor, page, mmap.MAP_SHARED, offset=0)
+        self._producer_pages = mmap.mmap(
+            descriptor, page + 2 * data_size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
+        )
+        # One aligned 8-byte store and load each: the memoryview's items are C unsigned longs.
+        self._consumer = memoryview(self._consumer_page).cast("Q")
+        self._producer = memoryview(self._producer_pages).cast("Q")
+        self._data = memoryview(self._producer_pages)[page:]
+        self._poll = select.epoll()
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when there is something to read, or after the time."""
+        if self._consumer[0] == self._producer[0]:
+            self._poll.poll(timeout_s)
+
+    def read(self, most: int) -> bytes:
+        """Takes what is there.
+
+        Args:
+            most: at most so many records.
+
+        Returns:
+            The records end to end, without the ring's headers; empty if there is none.
+        """
+        begin = self._consumer[0]
+        count = min(most, (self._producer[0] - begin) // self._stride)
+        if count == 0:
+            return b""
+        at = begin & self._mask
+        span = bytes(self._data[at : at + count * self._stride])
+        records = []
+        taken = 0
+        for length, record in self._records.iter_unpack(span):
+            if length & _BUSY:
+                break
+            taken += 1
+            if not length & _DISCARDED:
+                records.append(record)
+        self._consumer[0] = begin + taken * self._stride
+        return b"".join(records)
+
+    def close(self) -> None:
+        """Unmaps the ring."""
+        self._poll.close()
+        for view in (self._consumer, self._producer, self._data):
+            view.release()
+        self._consumer_page.close()
+        self._producer_pages.close()

@@ -1,0 +1,105 @@
+"""Writes C *views* of the kernel's structs: just the members that the probes read, at their offsets.
+
+The probes then read `sk->sk_ack_backlog` as if they had the kernel's headers. A member that this
+kernel lacks and that the probes can do without becomes a missing `HAVE_<member>`; any other is an
+error. A view struct gathers members of several kernel structs where these begin at one address
+(struct tcp_sock begins with an inet_connection_sock, that with an inet_sock, that with a sock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from tcptrace.errors import CannotTrace
+from tcptrace.kernel.btf import Btf
+
+
+class ViewMember(NamedTuple):
+    """A member of a view: its name there, and where BTF has it."""
+
+    name: str
+    struct: str
+    path: str
+    optional: bool = False
+
+
+def _common(struct: str, prefix: str) -> tuple[ViewMember, ...]:
+    """struct sock_common, which sockets, request sockets and TIME_WAIT sockets all begin with."""
+    plain = ("daddr", "rcv_saddr", "dport", "num", "family", "state", "hash", "listener")
+    return (
+        *(ViewMember(f"skc_{name}", struct, f"{prefix}.skc_{name}") for name in plain),
+        ViewMember("skc_net", struct, f"{prefix}.skc_net.net"),
+        ViewMember("skc_v6_daddr", struct, f"{prefix}.skc_v6_daddr", optional=True),
+        ViewMember("skc_v6_rcv_saddr", struct, f"{prefix}.skc_v6_rcv_saddr", optional=True),
+    )
+
+
+VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
+    # The part that is read in one go; its members lie within the first 104 bytes of the object.
+    "sock_common": _common("sock", "__sk_common"),
+    "sock": (
+        ViewMember("skc_state", "sock", "__sk_common.skc_state"),
+        ViewMember("sk_protocol", "sock", "sk_protocol"),
+        ViewMember("sk_err", "sock", "sk_err"),
+        ViewMember("sk_ack_backlog", "sock", "sk_ack_backlog"),
+        ViewMember("sk_max_ack_backlog", "sock", "sk_max_ack_backlog"),
+        ViewMember("sk_socket", "sock", "sk_socket"),
+        ViewMember("inet_sport", "inet_sock", "inet_sport"),
+        ViewMember("syn_queue_len", "inet_connection_sock", "icsk_accept_queue.qlen"),
+        ViewMember("total_retrans", "tcp_sock", "total_retrans"),
+    ),
+    "request_sock": (
+        ViewMember("num_retrans", "request_sock", "num_retrans"),
+        ViewMember("rsk_listener", "request_sock", "__req_common.skc_listener"),
+    ),
+    "inet_timewait_sock": (
+        ViewMember("tw_substate", "inet_timewait_sock", "tw_substate"),
+    ),
+    "sk_buff": (
+        ViewMember("head", "sk_buff", "head"),
+        ViewMember("network_header", "sk_buff", "network_header"),
+        ViewMember("transport_header", "sk_buff", "transport_header"),
+    ),
+    "net": (
+        ViewMember("inum", "net", "ns.inum"),
+        ViewMember("sysctl_tcp_syncookies", "net", "ipv4.sysctl_tcp_syncookies"),
+        ViewMember("sysctl_max_syn_backlog", "net", "ipv4.sysctl_max_syn_backlog"),
+    ),
+    "socket_alloc": (ViewMember("i_ino", "socket_alloc", "vfs_inode.i_ino"),),
+}
+
+_POINTERS: Final = frozenset({"skc_net", "skc_listener", "rsk_listener", "sk_socket", "head"})
+_CTYPES: Final = {1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}
+
+
+def render(btf: Btf) -> str:
+    """Returns the header's text for this kernel.
+
+    Raises:
+        CannotTrace: a member that the probes need is not there.
+    """
+    lines = ["/* Views of this kernel's structs, made from its BTF. */"]
+    for struct, members in VIEWS.items():
+        fields = []
+        for member in members:
+            found = btf.member(member.struct, member.path)
+            if found is None:
+                if member.optional:
+                    continue
+                raise CannotTrace(
+                    f"this kernel's struct {member.struct} has no {member.path}: "
+                    "see `tcptrace doctor`"
+                )
+            if member.optional:
+                lines.append(f"#define HAVE_{member.name} 1")
+            fields.append(_field(member.name, found.offset, found.size))
+        lines += [f"struct {struct} {{ union {{", *fields, "}; };"]
+    return "\n".join(lines) + "\n"
+
+
+def _field(name: str, offset: int, size: int) -> str:
+    ctype = "void *" if name in _POINTERS else _CTYPES.get(size)
+    declared = f"{ctype} {name}" if ctype else f"__u8 {name}[{size}]"
+    pad = f"__u8 before_{name}[{offset}]; " if offset else ""
+    return f"    struct {{ {pad}{declared}; }} __attribute__((packed));"
