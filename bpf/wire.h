@@ -80,7 +80,7 @@ struct record {
 };
 
 #ifndef STACKS
-_Static_assert(sizeof(struct record) == 112, "wire.h and the compiler differ");
+_Static_assert(sizeof(struct record) == 112, "the compiler pads the record");
 #endif
 
 #endif

@@ -72,6 +72,7 @@ class Btf:
     def __init__(self, lib: ctypes.CDLL, handle: int) -> None:
         self._lib = lib
         self._btf = ctypes.c_void_p(handle)
+        self._arguments: dict[str, int | None] = {}
 
     @classmethod
     def of_kernel(cls, path: Path = VMLINUX) -> Self:
@@ -112,6 +113,11 @@ class Btf:
 
     def arguments(self, function: str) -> int | None:
         """How many arguments a kernel function takes; None if BTF doesn't know the function."""
+        if function not in self._arguments:
+            self._arguments[function] = self._count_arguments(function)
+        return self._arguments[function]
+
+    def _count_arguments(self, function: str) -> int | None:
         type_id = self._lib.btf__find_by_name_kind(self._btf, function.encode(), _KIND_FUNC)
         if type_id <= 0:
             return None

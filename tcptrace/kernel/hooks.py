@@ -9,9 +9,11 @@ between point releases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 class Carrier(StrEnum):
@@ -33,9 +35,9 @@ class Hook(NamedTuple):
     Attributes:
         name: the kernel's function, or the tracepoint.
         body: the function in bpf/probes/ that runs there.
-        arguments: the kernel's arguments that the body gets, by position from 0: `*2` is a pointer,
-            `2` an integer.
-        returns: whether it attaches to the return; the body then gets the value as its last argument.
+        arguments: the kernel's arguments that the body gets, by position from 0: `*2` is a
+            pointer, `2` an integer.
+        returns: whether it attaches to the return; its value is then the body's last argument.
         tells: what a trace without this hook lacks, in words for people.
         optional: whether a trace can do without.
     """
@@ -107,7 +109,13 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     ),
     Subject(
         traced=(
-            Hook("inet_sock_set_state", "on_state_changed", ("*0", "1", "2"), _STATES, is_tracepoint=True),
+            Hook(
+                "inet_sock_set_state",
+                "on_state_changed",
+                ("*0", "1", "2"),
+                _STATES,
+                is_tracepoint=True,
+            ),
         ),
         probed=(
             Hook("tcp_set_state", "on_set_state", ("*0", "1"), _STATES),
@@ -123,17 +131,40 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
             optional=True,
         ),
         Hook("inet_csk_complete_hashdance", "on_hashdance_return", (), _CHILDREN, returns=True),
-        Hook("tcp_v6_syn_recv_sock", "on_v6_syn_recv_sock_return", (), _CHILDREN, returns=True,
-             optional=True),
-        Hook("tcp_v6_syn_recv_sock", "on_v6_syn_recv_sock", ("*0", "*1", "*2"), _CHILDREN, optional=True),
+        Hook(
+            "tcp_v6_syn_recv_sock",
+            "on_v6_syn_recv_sock_return",
+            (),
+            _CHILDREN,
+            returns=True,
+            optional=True,
+        ),
+        Hook(
+            "tcp_v6_syn_recv_sock",
+            "on_v6_syn_recv_sock",
+            ("*0", "*1", "*2"),
+            _CHILDREN,
+            optional=True,
+        ),
         Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
         Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2"), _CHILDREN),
     ),
     Subject(
         traced=(
-            Hook("tcp_retransmit_skb", "on_retransmit", ("*0",), "SYN retransmits", is_tracepoint=True),
-            Hook("tcp_retransmit_synack", "on_retransmit_synack", ("*0", "*1"), "SYN-ACK retransmits",
-                 is_tracepoint=True),
+            Hook(
+                "tcp_retransmit_skb",
+                "on_retransmit",
+                ("*0",),
+                "SYN retransmits",
+                is_tracepoint=True,
+            ),
+            Hook(
+                "tcp_retransmit_synack",
+                "on_retransmit_synack",
+                ("*0", "*1"),
+                "SYN-ACK retransmits",
+                is_tracepoint=True,
+            ),
         ),
         probed=(
             Hook("tcp_retransmit_skb", "on_retransmit", ("*0",), "SYN retransmits"),
@@ -213,9 +244,7 @@ TRAMPOLINE_ARGUMENTS: Final = 6
 """What every kernel's fentry trampoline on x86-64 can carry; newer ones carry 12."""
 
 
-def entry_points(
-    programs: Iterable[Program], arguments: Callable[[str], int | None]
-) -> str:
+def entry_points(programs: Iterable[Program], arguments: Callable[[str], int | None]) -> str:
     """Writes the C functions that carry the bodies."""
     return "\n".join(_entry_point(program, arguments) for program in programs)
 

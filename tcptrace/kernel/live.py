@@ -12,17 +12,19 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
-from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.ring import Ring
-from tcptrace.kernel.symbols import Symbols
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTER_STAGE, COUNTERS, RING_PAGES
+from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
 from tcptrace.wire.head import AttachedHook, Losses, TraceHead
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
+
+if TYPE_CHECKING:
+    from tcptrace.kernel.options import TraceOptions
 
 BATCH_RECORDS: Final = 4096
 _MOST_DESCRIPTORS: Final = 250
@@ -73,15 +75,15 @@ class LiveSource:
         """One of the probes' counters: COUNTER_* plus an offset."""
         return int(struct.unpack_from("=Q", self._counters, number * 8)[0])
 
-    def hits(self) -> dict[str, int]:
-        """How often each hook ran, when the trace was opened to count that. By hook and carrier."""
-        return {
-            f"{hook['name']} ({hook['carrier']})": self.counter(COUNTER_HITS + hook["index"])
+    def hits(self) -> list[int]:
+        """How often each hook ran, in the manifest's order, when the trace was opened to count."""
+        return [
+            self.counter(COUNTER_HITS + hook["index"])
             for hook in self._attached.manifest["attached"]
-        }
+        ]
 
     def stage_count(self, stage: int) -> int:
-        """How many SYNs, ACKs or requests were refused at a stage, exact even if records are lost."""
+        """How many SYNs, ACKs or requests a stage refused: exact even if records are lost."""
         return self.counter(COUNTER_STAGE + stage)
 
     def losses(self) -> Losses:
@@ -102,8 +104,13 @@ class LiveSource:
         self._ring.close()
         self._counters.close()
         attached = self._attached
-        for descriptor in (*attached.links, *attached.programs, attached.ring, attached.counters,
-                           *self._infos):
+        for descriptor in (
+            *attached.links,
+            *attached.programs,
+            attached.ring,
+            attached.counters,
+            *self._infos,
+        ):
             os.close(descriptor)
 
 
@@ -118,7 +125,7 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
     if os.geteuid() != 0:
         raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
     attached = attach(options, count_hits=count_hits)
-    source = LiveSource(attached, _head(options, attached))
+    source = LiveSource(attached, head_of(options, attached))
     privileges.drop(user)
     return source
 
@@ -166,7 +173,8 @@ def _as_json(options: TraceOptions) -> dict[str, Any]:
     return raw
 
 
-def _head(options: TraceOptions, attached: Attached) -> TraceHead:
+def head_of(options: TraceOptions, attached: Attached) -> TraceHead:
+    """Describes a trace that begins now."""
     manifest = attached.manifest
     return TraceHead(
         wire_version=WIRE_VERSION,
@@ -205,4 +213,3 @@ def _recursion_misses(info: int) -> int | None:
         if name == b"recursion_misses":
             return int(value)
     return None
-

@@ -1,8 +1,8 @@
 """The loader child: compiles with bcc, loads, attaches, hands the descriptors over, exits.
 
-Run as `python -m tcptrace.kernel.loader FD`: reads one JSON request from the UNIX socket FD, answers
-with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only code that imports bcc, needs
-root, and holds LLVM; all of it is gone when the trace begins.
+Run as `python -m tcptrace.kernel.loader FD`: reads one JSON request from the UNIX socket FD, and
+answers with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only code that imports
+bcc, needs root, and holds LLVM; all of it is gone when the trace begins.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
@@ -25,6 +23,9 @@ from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
 _DIST_PACKAGES: Final = (
@@ -39,6 +40,9 @@ class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a f
 
 def main() -> None:
     """Serves one request and exits without running bcc's clean-up: the descriptors live on."""
+    if sys.argv[1:] == ["--version"]:
+        _print_version()
+        return
     channel = socket.socket(fileno=int(sys.argv[1]))
     request = json.loads(channel.recv(65536))
     try:
@@ -80,12 +84,12 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
 def _attach_all(
     bcc: Any, btf: Btf, options: TraceOptions, attach: str, *, count_hits: bool
 ) -> tuple[dict[str, Any], list[int]]:
-    arguments = cache(btf.arguments)
-    chosen, lacking = choose(attach, arguments, _is_symbol_of(arguments))
+    chosen, lacking = choose(attach, btf.arguments, _is_symbol_of(btf))
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name}")
-    module = _compile(bcc, btf, options, [p for hook in chosen for p in hook], arguments, count_hits)
+    programs = [program for candidates in chosen for program in candidates]
+    module = _compile(bcc, btf, options, programs, count_hits=count_hits)
     if options.pid is not None:
         _fill_open_inodes(module, options.pid)
     attached: list[Program] = []
@@ -117,22 +121,18 @@ def _manifest(
     }
 
 
-def _compile(  # noqa: PLR0913 - private; one compile has these inputs
-    bcc: Any,
-    btf: Btf,
-    options: TraceOptions,
-    programs: list[Program],
-    arguments: Callable[[str], int | None],
-    count_hits: bool,
+def _compile(
+    bcc: Any, btf: Btf, options: TraceOptions, programs: list[Program], *, count_hits: bool
 ) -> Any:
     directory = bpf_directory()
     os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
     flags = compiler_flags(options, directory, count_hits=count_hits)
     # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
-    flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(arguments('inet_csk_listen_start') == 2)}")  # noqa: PLR2004
+    takes_backlog = btf.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
+    flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
-    text = join(views.render(btf), entry_points(programs, arguments), directory)
+    text = join(views.render(btf), entry_points(programs, btf.arguments), directory)
 
     class Module(bcc.BPF):  # type: ignore[misc] # bcc has no types
         """bcc would attach by function name on its own; we choose carriers and keep descriptors."""
@@ -140,8 +140,6 @@ def _compile(  # noqa: PLR0913 - private; one compile has these inputs
         def _trace_autoload(self) -> None:
             pass
 
-    if source_copy := os.environ.get("TCPTRACE_KEEP_SOURCE"):
-        Path(source_copy).write_text(text, encoding="utf-8")
     try:
         return Module(text=text.encode(), cflags=flags)
     except Exception as error:
@@ -187,11 +185,11 @@ def _attach(lib: Any, loaded: int, program: Program) -> int:
     return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
 
 
-def _is_symbol_of(arguments: Callable[[str], int | None]) -> Callable[[str], bool]:
+def _is_symbol_of(btf: Btf) -> Callable[[str], bool]:
     """BTF knows most functions; only for the others are all the kernel's symbols read."""
 
     def is_symbol(name: str) -> bool:
-        if arguments(name) is not None:
+        if btf.arguments(name) is not None:
             return True
         return re.search(rb" [tT] %s\n" % re.escape(name).encode(), kallsyms()) is not None
 
@@ -216,11 +214,20 @@ def _socket_inodes(pid: int) -> Iterator[int]:
         raise CannotTrace(f"--pid {pid}: there is no such process") from error
     for descriptor in descriptors:
         try:
-            target = os.readlink(descriptor)
+            target = str(descriptor.readlink())
         except OSError:
             continue  # closed in between
         if match := re.fullmatch(r"socket:\[(\d+)\]", target):
             yield int(match[1])
+
+
+def _print_version() -> None:
+    """Tells doctor which bcc there is, or exits with 1 and why."""
+    try:
+        bcc = _import_bcc()
+    except CannotTrace as error:
+        sys.exit(str(error))
+    print(f"bcc {getattr(bcc, '__version__', '?')}, {Path(bcc.__file__).parent}")  # noqa: T201
 
 
 def _import_bcc() -> Any:

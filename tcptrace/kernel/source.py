@@ -1,14 +1,17 @@
-"""Joins bpf/ into the one text that bcc compiles, with the views and entry points of this kernel."""
+"""Joins bpf/ into the one text that bcc compiles, with this kernel's views and entry points."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel.options import TraceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcptrace.kernel.options import TraceOptions
 
 RING_PAGES: Final = 2048
 """8 MiB: 70,000 records, about 4,000 connections that begin and end while nobody drains."""

@@ -1,4 +1,4 @@
-"""Writes C *views* of the kernel's structs: just the members that the probes read, at their offsets.
+"""Writes C *views* of the kernel's structs: the members that the probes read, at their offsets.
 
 The probes then read `sk->sk_ack_backlog` as if they had the kernel's headers. A member that this
 kernel lacks and that the probes can do without becomes a missing `HAVE_<member>`; any other is an
@@ -8,11 +8,14 @@ error. A view struct gathers members of several kernel structs where these begin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel.btf import Btf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcptrace.kernel.btf import Btf
 
 
 class ViewMember(NamedTuple):
@@ -25,7 +28,7 @@ class ViewMember(NamedTuple):
 
 
 def _common(struct: str, prefix: str) -> tuple[ViewMember, ...]:
-    """struct sock_common, which sockets, request sockets and TIME_WAIT sockets all begin with."""
+    """The struct sock_common that sockets, request sockets and TIME_WAIT sockets all begin with."""
     plain = ("daddr", "rcv_saddr", "dport", "num", "family", "state", "hash", "listener")
     return (
         *(ViewMember(f"skc_{name}", struct, f"{prefix}.skc_{name}") for name in plain),
@@ -53,9 +56,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("num_retrans", "request_sock", "num_retrans"),
         ViewMember("rsk_listener", "request_sock", "__req_common.skc_listener"),
     ),
-    "inet_timewait_sock": (
-        ViewMember("tw_substate", "inet_timewait_sock", "tw_substate"),
-    ),
+    "inet_timewait_sock": (ViewMember("tw_substate", "inet_timewait_sock", "tw_substate"),),
     "sk_buff": (
         ViewMember("head", "sk_buff", "head"),
         ViewMember("network_header", "sk_buff", "network_header"),

@@ -1,0 +1,1 @@
+"""Lives rebuilt from records: pure, events in, lives out."""

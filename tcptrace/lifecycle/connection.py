@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tcptrace.tcp import Endpoint, State, family_name
-from tcptrace.wire.events import Kind, Stage
+
+if TYPE_CHECKING:
+    from tcptrace.wire.events import Kind, Stage
 
 
 class Role(StrEnum):
@@ -52,7 +54,7 @@ class How(StrEnum):
     """The listener dropped its SYN each time and the peer gave up or is still trying."""
     LISTENER_CLOSED = "listener_closed"
     GAVE_UP = "gave_up"
-    """Its own process closed it before the handshake ended, as a connect timeout of its own does."""
+    """Its own process closed it before the handshake ended: a connect timeout of its own, say."""
 
 
 class Outcome(StrEnum):

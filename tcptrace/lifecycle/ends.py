@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tcptrace.lifecycle.connection import Connection
-from tcptrace.lifecycle.life import Life
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint
+
+if TYPE_CHECKING:
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.life import Life
 
 _ANYWHERE: Final = -1
 _LOOPBACK6: Final = bytes(15) + b"\x01"
@@ -26,6 +28,7 @@ class Ends:
         self._lives: dict[Key, Life] = {}
 
     def __len__(self) -> int:
+        """How many keys lead to a life."""
         return len(self._lives)
 
     def add(self, life: Life) -> None:

@@ -170,7 +170,10 @@ def end_request(life: Life, record: Record) -> None:
     how, closer, outcome = {
         Stage.REQUEST_EXPIRED: (How.EXPIRED, None, Outcome.EXPIRED),
         Stage.LISTENER_CLOSED: (How.LISTENER_CLOSED, Side.LOCAL, Outcome.NEVER_ACCEPTED),
-    }.get(STAGES.get(record.stage, Stage.OTHER), (How.RST_RECEIVED, Side.REMOTE, Outcome.HALF_OPEN_RESET))
+    }.get(
+        STAGES.get(record.stage, Stage.OTHER),
+        (How.RST_RECEIVED, Side.REMOTE, Outcome.HALF_OPEN_RESET),
+    )
     _end_by(connection, how, closer)
     connection.outcome = outcome
 

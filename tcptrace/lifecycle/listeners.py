@@ -42,7 +42,9 @@ class Listeners:
         """
         listener = self._open.get(sock)
         if listener is None:
-            unspecified = bytes(16) if record.local[:12] != MAPPED_PREFIX else MAPPED_PREFIX + bytes(4)
+            unspecified = (
+                bytes(16) if record.local[:12] != MAPPED_PREFIX else MAPPED_PREFIX + bytes(4)
+            )
             listener = Listener(record.netns, Endpoint(unspecified, record.local_port))
             self._open[sock] = listener
         listener.accept_queue_limit = record.accept_queue_limit

@@ -1,8 +1,9 @@
 """Joins records into lives: events in, lives out. No clock, no I/O.
 
-A life is found by the kernel object that a record is about; it moves from object to object (request
-socket → child, socket → TIME_WAIT socket) by the records that name both. Objects' addresses are used
-again within milliseconds, so each record of a birth begins a new life whatever its object was before.
+A life is found by the kernel object that a record is about; it moves from object to object
+(request socket → child, socket → TIME_WAIT socket) by the records that name both. Objects'
+addresses are used again within milliseconds, so each record of a birth begins a new life, whatever
+its object was before.
 
 Two things come only after a life seems over, so it is held for HOLD_NS: the RST that close() sends
 after CLOSE, and the new connection that ended a TIME_WAIT socket early.
@@ -10,8 +11,7 @@ after CLOSE, and the new connection that ended a TIME_WAIT socket early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import (
@@ -29,12 +29,16 @@ from tcptrace.lifecycle.life import Life, local_of, remote_of
 from tcptrace.lifecycle.listeners import Listeners
 from tcptrace.lifecycle.waiting import Waiting
 from tcptrace.tcp import Endpoint, State
-from tcptrace.wire.decode import Stacked
 from tcptrace.wire.events import Flag, Kind, Record, Stage
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tcptrace.wire.decode import Stacked
+
 HOLD_NS: Final = 50_000_000
-"""How long a life that seems over is held: its RST or its successor comes within microseconds, but on
-another CPU, which a hypervisor may have taken away for a while."""
+"""How long a life that seems over is held: its RST or its successor comes within microseconds, but
+perhaps on a CPU that a hypervisor has taken away for a while."""
 
 _STATES: Final = {int(state): state for state in State}
 
@@ -144,7 +148,12 @@ class Tracker:
         self._evict(sock)
         self._born += 1
         connection = Connection(
-            self._born, role, record.family, record.netns, local or local_of(record), remote_of(record)
+            self._born,
+            role,
+            record.family,
+            record.netns,
+            local or local_of(record),
+            remote_of(record),
         )
         life = Life(connection, sock)
         if sock:
@@ -215,7 +224,7 @@ class Tracker:
             self._ends.remove(life)
 
     def _find(self, record: Record, state: State | None = None) -> Life:
-        """The life in the record's object; a partial one in `state` if it began before the trace."""
+        """The life in the record's object; a partial one if it began before the trace."""
         life = self._lives.get(record.sock)
         if life is None:
             life = self._bear(record, record.sock, Role.UNKNOWN)

@@ -1,7 +1,7 @@
 """TCP's state machine as Linux runs it: tables only.
 
-A life passes through the states of three kernel objects in a row: the request socket's NEW_SYN_RECV,
-the full socket's states, and the TIME_WAIT socket's. The tables join them.
+A life passes through the states of three kernel objects in a row: the request socket's
+NEW_SYN_RECV, the full socket's states, and the TIME_WAIT socket's. The tables join them.
 
 Source: RFC 9293 figure 5; net/ipv4/tcp_input.c (tcp_rcv_state_process, tcp_fin), net/ipv4/tcp.c
 (tcp_close, new_state[]), net/ipv4/tcp_minisocks.c (tcp_timewait_state_process).
@@ -10,11 +10,13 @@ Source: RFC 9293 figure 5; net/ipv4/tcp_input.c (tcp_rcv_state_process, tcp_fin)
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import How, Side
 from tcptrace.tcp import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 S = State
 
@@ -62,7 +64,7 @@ ENDED_BY_ERROR: Final[Mapping[int, How]] = {
     errno.EACCES: How.UNREACHABLE,
     errno.EHOSTDOWN: How.UNREACHABLE,
 }
-"""What sk_err means at CLOSE: tcp_reset, tcp_write_err, tcp_abort and tcp_v4_err set it just before.
+"""What sk_err means at CLOSE; tcp_reset, tcp_write_err, tcp_abort and tcp_v4_err set it before.
 
 EPIPE is a RST in CLOSE_WAIT (tcp_reset); the last four are ICMP errors (icmp_err_convert).
 """

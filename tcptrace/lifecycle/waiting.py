@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tcptrace.lifecycle.life import Life
-from tcptrace.wire.events import Record
+if TYPE_CHECKING:
+    from tcptrace.lifecycle.life import Life
+    from tcptrace.wire.events import Record
 
 MOST_WAITING: Final = 65_536
 """The oldest is given up beyond it: a SYN flood comes from as many addresses as it likes."""
 
 _SECOND: Final = 1_000_000_000
 _PATIENCE: Final = 2.5
-"""A SYN's timer doubles, so the next comes after twice the last gap at the most, and a half to spare."""
+"""A SYN's timer doubles: the next one comes after twice the last gap; this leaves some spare."""
 
 _Key = tuple[int, bytes, int, bytes, int]
 

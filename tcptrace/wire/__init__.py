@@ -1,0 +1,1 @@
+"""The wire format: what crosses the ring, defined once."""

@@ -35,7 +35,7 @@ def render() -> str:
         "};",
         "",
         "#ifndef STACKS",
-        f'_Static_assert(sizeof(struct record) == {RECORD_SIZE}, "wire.h and the compiler differ");',
+        f'_Static_assert(sizeof(struct record) == {RECORD_SIZE}, "the compiler pads the record");',
         "#endif",
         "",
         "#endif",

@@ -7,11 +7,13 @@ with the kernel ring's 8-byte header before each record (see kernel.ring).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.wire.events import STACK_DEPTH, Kind, Record
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BATCH: Final = struct.Struct("<" + RECORD_FORMAT)
 _KINDS: Final = frozenset(Kind)

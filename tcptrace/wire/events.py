@@ -42,9 +42,13 @@ class Record(NamedTuple):
         int,
         Wire("u64", "object id", "the object it came from: see the kind; 0 where there is none"),
     ]
-    local: Annotated[bytes, Wire("u8[16]", "address, IPv4 mapped", "skc_rcv_saddr, skc_v6_rcv_saddr")]
+    local: Annotated[
+        bytes, Wire("u8[16]", "address, IPv4 mapped", "skc_rcv_saddr, skc_v6_rcv_saddr")
+    ]
     remote: Annotated[bytes, Wire("u8[16]", "address, IPv4 mapped", "skc_daddr, skc_v6_daddr")]
-    comm: Annotated[bytes, Wire("u8[16]", "bytes, NUL-padded", "task_struct.comm, process context only")]
+    comm: Annotated[
+        bytes, Wire("u8[16]", "bytes, NUL-padded", "task_struct.comm, process context only")
+    ]
     netns: Annotated[int, Wire("u32", "inode number", "skc_net.net->ns.inum")]
     pid: Annotated[int, Wire("u32", "process id (tgid)", "process context only, else 0")]
     local_port: Annotated[int, Wire("u16", "port, host order", "inet_sport, skc_num, tw_sport")]

@@ -1,4 +1,4 @@
-"""What stands before a stream of records, live or recorded: on what, since when and how it was traced."""
+"""What stands before a stream of records, live or recorded: what was traced, where and how."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""The command `tcptrace`: finds the subcommand, and turns every error into one line and a code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from tcptrace import __version__
+from tcptrace.errors import CannotTrace, TcptraceError
+from tcptrace.sinks.terminal import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS: Final = ("port", "record", "replay", "doctor")
+_UNEXPECTED: Final = 70
+_INTERRUPTED: Final = 130
+
+
+class _Commands(click.Group):
+    """Imports a command only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"tcptrace.cli.{cmd_name}").command
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="tcptrace", message="%(prog)s %(version)s")
+@click.pass_context
+def tcptrace(ctx: click.Context) -> None:
+    """Trace the kernel's TCP sockets live.
+
+    Shows every connection's life, and both queues of every listener.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit code; errors.py lists them.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with tcptrace.make_context("tcptrace", list(arguments)) as context:
+            tcptrace.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+    except Exception as error:  # noqa: BLE001 - the one place that may: nobody is above it
+        return _complain(error)
+    return 0
+
+
+def _complain(error: Exception) -> int:
+    """Says in one line on stderr what is wrong; returns the exit code."""
+    code = _UNEXPECTED
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "tcptrace"
+        message = f"{error.format_message()} See {path} --help"
+        code = error.exit_code
+    elif isinstance(error, TcptraceError):
+        message = str(error)
+        if isinstance(error, CannotTrace) and "doctor" not in message:
+            message += "; `tcptrace doctor` says what is missing"
+        code = error.exit_code
+    else:
+        message = f"unexpected {type(error).__name__}: {error} (TCPTRACE_DEBUG=1 shows where)"
+        if os.environ.get("TCPTRACE_DEBUG"):
+            traceback.print_exception(error)
+    line = " ".join(message.split())
+    click.echo(f"tcptrace: {safe_text(line)}", err=True)
+    return code
+
+
+def _forget_stdout() -> None:
+    """Lets the interpreter's last flush go nowhere: the reader has what it wanted."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    main()

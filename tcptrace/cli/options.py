@@ -1,0 +1,127 @@
+"""Options that several commands share, and what they make of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tcptrace.cli import params
+from tcptrace.errors import BadArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.session import Printer, Source
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def filter_options(command: _Command) -> _Command:
+    """Adds what to trace and how: pid, netns, cidr, family, attach, user."""
+    for add in reversed(
+        (
+            click.option(
+                "--pid",
+                type=params.process_id,
+                metavar="PID",
+                help="Only sockets that this process uses.",
+            ),
+            click.option(
+                "--netns",
+                type=params.network_namespace,
+                metavar="NAME|PATH|PID",
+                help="Only this network namespace.",
+            ),
+            click.option(
+                "--cidr",
+                type=params.network,
+                metavar="NETWORK",
+                help="Only connections with an end in this network, e.g. 10.0.0.0/8.",
+            ),
+            click.option(
+                "--family",
+                type=params.family,
+                metavar="4|6",
+                help="Only sockets of this family; v4-mapped ones are of family 6.",
+            ),
+            click.option(
+                "--attach",
+                type=click.Choice(["auto", "kprobe", "fentry"]),
+                default="auto",
+                show_default=True,
+                help="What carries the hooks; auto takes what loses least on this kernel.",
+            ),
+            click.option(
+                "--user",
+                default="nobody",
+                show_default=True,
+                metavar="NAME",
+                help="Whom to become once everything is attached.",
+            ),
+        )
+    ):
+        command = add(command)
+    return command
+
+
+def duration_option(command: _Command) -> _Command:
+    """Adds --duration."""
+    return click.option(
+        "--duration",
+        type=params.seconds,
+        metavar="TIME",
+        help="End after this long: 10s, 500ms, 2m, or plain seconds.",
+    )(command)
+
+
+def output_options(command: _Command) -> _Command:
+    """Adds how to show lives: timeline, json."""
+    add_timeline = click.option(
+        "--timeline", is_flag=True, help="Each connection as a story: states, queues, drops."
+    )
+    add_json = click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="One JSON object a line, once TIME_WAIT is over too.",
+    )
+    return add_timeline(add_json(command))
+
+
+def printer_maker(*, timeline: bool, as_json: bool) -> Callable[[Source], Printer]:
+    """Returns what makes the printer that was asked for, on stdout, once there is a source.
+
+    Everything is imported now: once privileges are dropped, our own files may be out of reach.
+    """
+    from tcptrace.sinks.jsonl import JsonPrinter  # noqa: PLC0415 - --help starts fast
+    from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
+    from tcptrace.sinks.text import TextPrinter  # noqa: PLC0415
+    from tcptrace.sinks.timeline import TimelinePrinter  # noqa: PLC0415
+    from tcptrace.sinks.units import WallClock  # noqa: PLC0415
+
+    stdout = sys.stdout
+
+    def make(source: Source) -> Printer:
+        clock = WallClock(source.head)
+        if as_json:
+            return JsonPrinter(stdout, clock, source.symbol)
+        paint, width = Paint.of(stdout), width_of(stdout)
+        if timeline:
+            return TimelinePrinter(stdout, clock, paint, width, source.symbol)
+        return TextPrinter(stdout, clock, paint, width)
+
+    return make
+
+
+def check_output(*, timeline: bool, as_json: bool, stacks: bool = False) -> None:
+    """Refuses outputs that exclude each other.
+
+    Raises:
+        BadArgument: the line says which.
+    """
+    if timeline and as_json:
+        raise BadArgument("--timeline and --json exclude each other")
+    if stacks and not (timeline or as_json):
+        raise BadArgument("--stacks needs --timeline or --json to show them")

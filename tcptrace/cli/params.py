@@ -1,0 +1,113 @@
+"""Values on the command line, each checked with a message of one line.
+
+Each function takes the text, returns the value, and raises click.BadParameter.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final
+
+import click
+
+_MAX_PORT: Final = 65535
+_MAX_DIGITS: Final = 10
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+_MAX_DURATION_S: Final = 1e9
+_NAMED_NAMESPACES: Final = Path("/run/netns")
+
+
+def port(text: str) -> int:
+    """Reads a TCP port: 1 to 65535, or a service's name."""
+    if _is_number(text):
+        number = int(text)
+        if not 1 <= number <= _MAX_PORT:
+            raise click.BadParameter(f"{number} is no TCP port: they go from 1 to {_MAX_PORT}.")
+        return number
+    try:
+        return socket.getservbyname(text, "tcp")
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(
+            f"{text!r} is neither a port from 1 to {_MAX_PORT} nor a TCP service in /etc/services."
+        ) from error
+
+
+def seconds(text: str) -> float:
+    """Reads a duration in seconds: 10s, 500ms, 2m, 1h, or plain seconds."""
+    found = _DURATION.fullmatch(text)
+    number = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < number <= _MAX_DURATION_S:
+        raise click.BadParameter(f"{text!r} is no duration: write 10s, 500ms, 2m or 1h.")
+    return number
+
+
+def network(text: str) -> IPv4Network | IPv6Network:
+    """Reads an address, or a network as address/bits; bits behind its prefix are ignored."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is neither an address nor a network like 10.0.0.0/8."
+        ) from error
+
+
+def network_namespace(text: str) -> int:
+    """Reads a network namespace, and returns its inode number.
+
+    Args:
+        text: a name as in `ip netns`, a path, or the id of a process in it.
+    """
+    named = _NAMED_NAMESPACES / text
+    try:
+        if "/" in text:
+            path = Path(text)
+        elif _is_number(text) and not named.exists():
+            path = Path("/proc") / text / "ns/net"
+        else:
+            path = named
+        found = path.stat()
+        file_system = Path("/proc/self/ns/net").stat().st_dev
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise click.BadParameter(f"no network namespace {text!r}: {reason}.") from error
+    if found.st_dev != file_system:
+        raise click.BadParameter(f"{path} is no network namespace.")
+    return found.st_ino
+
+
+def process_id(text: str) -> int:
+    """Reads the id of a running process."""
+    if not _is_number(text) or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is no process id.")
+    if not Path("/proc", text).is_dir():
+        raise click.BadParameter(f"there is no process {text}.")
+    return int(text)
+
+
+def family(text: str) -> int:
+    """Reads an address family: 4 or 6."""
+    if text not in ("4", "6"):
+        raise click.BadParameter(f"{text!r} is no address family: write 4 or 6.")
+    return int(text)
+
+
+def speed(text: str) -> float:
+    """Reads how fast to replay: a factor, or `max`, which is infinity."""
+    if text == "max":
+        return math.inf
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < math.inf:
+        raise click.BadParameter(f"{text!r} is no speed: write max, 1, 10 or 0.5.")
+    return factor
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

@@ -1,0 +1,77 @@
+"""`tcptrace record`: a trace into a file, to be looked at later or elsewhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from tcptrace.cli.options import duration_option, filter_options
+from tcptrace.cli.params import port as read_port
+from tcptrace.errors import OutputFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.command("record", short_help="Record a trace into a file.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to; an older recording there is overwritten once tracing has begun.",
+)
+@click.option("--port", type=read_port, metavar="PORT", help="Only this port, local or remote.")
+@click.option("--stacks", is_flag=True, help="With the kernel's call stack of each transition.")
+@duration_option
+@filter_options
+def command(
+    output: Path, port: int | None, stacks: bool, duration: float | None, **filters: Any
+) -> None:
+    """Record what the hooks tell, for `tcptrace replay`."""
+    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
+    from tcptrace.session import record, tracing_line  # noqa: PLC0415
+    from tcptrace.sinks.recording import RecordingWriter  # noqa: PLC0415
+    from tcptrace.stopping import Limits  # noqa: PLC0415
+
+    with open_output(output) as file:
+        source = open_live(TraceOptions(port=port, stacks=stacks, **filters))
+        try:
+            os.ftruncate(file.fileno(), 0)
+            writer = RecordingWriter(file, str(output), source.head, source.symbol)
+        except BaseException:
+            source.close()
+            raise
+        record(source, writer, Limits(duration), sys.stderr, tracing_line(source.head))
+
+
+@contextmanager
+def open_output(path: Path) -> Iterator[BinaryIO]:
+    """Opens a regular file for writing, without touching yet what is in it.
+
+    A file that this created and nobody wrote to is removed again.
+
+    Raises:
+        OutputFailed: it can't be opened, or is no regular file.
+    """
+    is_new = not path.exists()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OutputFailed(f"{path}: {error.strerror}") from error
+    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - it is a descriptor
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OutputFailed(f"{path}: not a regular file")
+            yield file
+        finally:
+            if is_new and os.fstat(descriptor).st_size == 0:
+                path.unlink(missing_ok=True)

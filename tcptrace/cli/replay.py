@@ -1,0 +1,44 @@
+"""`tcptrace replay`: a recording, shown as if it were live."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tcptrace.cli.options import check_output, output_options, printer_maker
+from tcptrace.cli.params import speed as read_speed
+from tcptrace.errors import BadArgument
+
+
+@click.command("replay", short_help="Show a recording.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@output_options
+@click.option(
+    "--speed",
+    type=read_speed,
+    default="1",
+    show_default=True,
+    metavar="max|FACTOR",
+    help="How fast: as it was recorded, some times faster, or at once.",
+)
+def command(file: Path, timeline: bool, as_json: bool, speed: float) -> None:
+    """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""
+    check_output(timeline=timeline, as_json=as_json)
+    from tcptrace.replay import ReplaySource, cut_line, replaying_line  # noqa: PLC0415 - as in port
+    from tcptrace.session import run  # noqa: PLC0415
+    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+    from tcptrace.stopping import Limits  # noqa: PLC0415
+
+    try:
+        opened = file.open("rb")
+    except OSError as error:
+        raise BadArgument(f"{file}: {error.strerror}") from error
+    with opened:
+        reader = RecordingReader(opened, str(file))
+        source = ReplaySource(reader, speed)
+        printer = printer_maker(timeline=timeline, as_json=as_json)(source)
+        run(source, printer, Limits(), sys.stderr, replaying_line(reader, str(file)))
+    if reader.cut:
+        click.echo(cut_line(reader, str(file)), err=True)

@@ -1,0 +1,182 @@
+"""Examines what tracing needs on this host, down to whether every hook really fires."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.errors import TcptraceError
+from tcptrace.kernel import privileges, selftest
+from tcptrace.kernel.btf import VMLINUX
+from tcptrace.kernel.live import Attached, LiveSource, attach, head_of
+from tcptrace.kernel.options import TraceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CAP_SYS_ADMIN: Final = 21
+_KPROBE_PMU: Final = Path("/sys/bus/event_source/devices/kprobe/type")
+_KPROBES_ENABLED: Final = Path("/sys/kernel/debug/kprobes/enabled")
+_LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
+_FIRST_KERNEL: Final = (5, 8)
+_SELFTEST_S: Final = 12.0
+_IPV6_HOOKS: Final = ("tcp_v6_syn_recv_sock", "tcp_v6_send_reset")
+
+
+class Check(NamedTuple):
+    """One thing that tracing needs.
+
+    Attributes:
+        found: what is there.
+        mend: what to do if it isn't right; empty where nothing need be done.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Looks at everything, in the order in which a trace needs it."""
+    checks = [_kernel(), _privileges(), _lockdown(), _btf(), _kprobes(), _bcc(), _user()]
+    if os.geteuid() != 0:
+        checks.append(
+            Check("hooks", ok=False, found="not tried without root", mend="sudo tcptrace doctor")
+        )
+        return checks
+    return [*checks, *_hooks()]
+
+
+def _kernel() -> Check:
+    release = platform.release()
+    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    found = f"{release}, {platform.machine()}"
+    mend = "tracing needs Linux 5.8 or later (the BPF ring buffer)"
+    return Check("kernel", version >= _FIRST_KERNEL, found, mend)
+
+
+def _privileges() -> Check:
+    effective = 0
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    has_admin = bool(effective >> _CAP_SYS_ADMIN & 1)
+    found = f"uid {os.geteuid()}, CAP_SYS_ADMIN {'present' if has_admin else 'missing'}"
+    mend = "run as root: sudo tcptrace …; in a container add --privileged"
+    return Check("privileges", os.geteuid() == 0 and has_admin, found, mend)
+
+
+def _lockdown() -> Check:
+    try:
+        mode = _LOCKDOWN.read_text(encoding="ascii").partition("[")[2].partition("]")[0]
+    except OSError:
+        return Check("lockdown", ok=True, found="this kernel has none, or hides it")
+    mend = "lockdown=confidentiality forbids reading kernel memory: boot without it"
+    return Check("lockdown", mode != "confidentiality", mode or "none", mend)
+
+
+def _btf() -> Check:
+    try:
+        size = VMLINUX.stat().st_size
+    except OSError:
+        mend = "tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF (Debian's are, from 11 on)"
+        return Check("BTF", ok=False, found=f"no {VMLINUX}", mend=mend)
+    return Check("BTF", ok=True, found=f"{VMLINUX}, {size / 1e6:.1f} MB")
+
+
+def _kprobes() -> Check:
+    try:
+        enabled = _KPROBES_ENABLED.read_text(encoding="ascii").strip() != "0"
+    except OSError:
+        enabled = True  # debugfs isn't mounted; the hooks below will tell
+    mend = "echo 1 > /sys/kernel/debug/kprobes/enabled, or a kernel with CONFIG_KPROBE_EVENTS"
+    found = "kprobe events" if _KPROBE_PMU.exists() else "this kernel has no kprobe events"
+    return Check(
+        "kprobes",
+        _KPROBE_PMU.exists() and enabled,
+        found if enabled else "switched off by kprobes/enabled",
+        mend,
+    )
+
+
+def _bcc() -> Check:
+    """Asks a child: this process never maps bcc."""
+    child = subprocess.run(
+        [sys.executable, "-m", "tcptrace.kernel.loader", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = (child.stdout or child.stderr).strip().splitlines()
+    return Check(
+        "bcc",
+        child.returncode == 0,
+        found[-1] if found else "the loader died",
+        "apt-get install python3-bpfcc (not PyPI's bcc, which is something else)",
+    )
+
+
+def _user() -> Check:
+    try:
+        user = privileges.find_user(TraceOptions().user)
+    except TcptraceError as error:
+        return Check("collector's user", ok=False, found=str(error), mend="name another by --user")
+    return Check("collector's user", ok=True, found=f"{user.pw_name}, uid {user.pw_uid}")
+
+
+def _hooks() -> list[Check]:
+    """Attaches everything both ways, one after the other, and sends traffic of its own."""
+    firings = _Firings({}, {})
+    for way in ("fentry", "kprobe"):
+        try:
+            _try_hooks(way, firings)
+        except TcptraceError as error:
+            firings.failed[f"attach {way}"] = str(error)
+        except OSError as error:
+            firings.failed[f"self-test {way}"] = f"loopback doesn't work: {error.strerror}"
+    return [*_rows(firings)]
+
+
+class _Firings(NamedTuple):
+    """What each hook did, by its name: runs by carrier, or what is wrong."""
+
+    fired: dict[str, dict[str, int]]
+    failed: dict[str, str]
+
+
+def _try_hooks(way: str, firings: _Firings) -> None:
+    attached = attach(TraceOptions(attach=way), count_hits=True)
+    source = LiveSource(attached, head_of(TraceOptions(attach=way), attached))
+    try:
+        selftest.exercise(lambda: all(source.hits()), _SELFTEST_S)
+        _judge(source, attached, firings)
+    finally:
+        source.close()
+
+
+def _judge(source: LiveSource, attached: Attached, firings: _Firings) -> None:
+    has_ipv6 = len(selftest.families()) > 1
+    for hook, hits in zip(attached.manifest["attached"], source.hits(), strict=True):
+        name, carrier = hook["name"], hook["carrier"]
+        carriers = firings.fired.setdefault(name, {})
+        carriers[carrier] = carriers.get(carrier, 0) + hits
+        if not hits and (has_ipv6 or name not in _IPV6_HOOKS):
+            firings.failed[name] = f"{carrier} attached, but never fired"
+    for hook in attached.manifest["lacking"]:
+        firings.fired[hook["name"]] = {f"not in this kernel: no news of {hook['tells']}": 0}
+
+
+def _rows(firings: _Firings) -> Iterable[Check]:
+    mend = "this kernel accepts probes but does not run them: a sandbox or a hardened kernel"
+    for name in {**firings.fired, **firings.failed}:
+        if name in firings.failed:
+            yield Check(name, ok=False, found=firings.failed[name], mend=mend)
+        else:
+            fired = firings.fired[name].items()
+            found = [f"{carrier} fired {hits}×" if hits else carrier for carrier, hits in fired]
+            yield Check(name, ok=True, found=", ".join(found))

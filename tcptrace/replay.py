@@ -1,0 +1,143 @@
+"""A recording as a source of records: as fast as they came, faster, or at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.sinks.recording.layout import stride_of
+from tcptrace.sinks.terminal import safe_text
+from tcptrace.sinks.units import WallClock, plural
+from tcptrace.wire.head import Losses
+from tcptrace.wire.layout import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.sinks.recording import RecordingReader
+    from tcptrace.wire.head import TraceHead
+
+AT_ONCE: Final = math.inf
+_AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
+
+
+class ReplaySource:
+    """Hands a recording's records out when they are due; its clock is the recording's.
+
+    It begins at the first record, so that nobody waits for a quiet beginning.
+
+    Args:
+        reader: at the recording's begin.
+        speed: times as fast as it was recorded; AT_ONCE doesn't wait.
+        clock: the real clock, ns.
+        sleep: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        reader: RecordingReader,
+        speed: float = 1.0,
+        clock: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._reader = reader
+        self._blocks = reader.blocks()
+        self._speed = speed
+        self._clock = clock
+        self._sleep = sleep
+        self._stride = stride_of(reader.head)
+        self._waiting = b""
+        self._position_ns = reader.head.began_monotonic_ns
+        self._start_ns: tuple[int, int] | None = None
+        self.finished = False
+        """Whether it came to the recording's end."""
+
+    @property
+    def head(self) -> TraceHead:
+        """The recording's head."""
+        return self._reader.head
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Returns the records that are due, waiting for the first up to `timeout_s`.
+
+        Returns:
+            Whole records end to end; b"" if none is due in time; None at the end.
+
+        Raises:
+            BadRecording: damage; all that came before is intact.
+        """
+        if not self._waiting and not self._next_block():
+            return None
+        if self._speed == AT_ONCE:
+            due, self._waiting = self._waiting, b""
+            self._position_ns = max(self._position_ns, self._time_at(due, len(due) - self._stride))
+            return due
+        wait_s = (self._time_at(self._waiting, 0) - self._now_ns()) / 1e9 / self._speed
+        if wait_s > 0:
+            self._sleep(min(wait_s, timeout_s))
+        return self._take_due(self._now_ns())
+
+    def losses(self) -> Losses:
+        """Returns what the recorded trace missed; nothing, if the recording doesn't say."""
+        ending = self._reader.ending
+        return ending.losses if ending else Losses(0, {}, ())
+
+    def now_ns(self) -> int:
+        """Returns the recording's time, CLOCK_MONOTONIC of its host."""
+        ending = self._reader.ending
+        if self.finished and ending is not None:
+            return max(self._position_ns, ending.ended_monotonic_ns)
+        return self._position_ns
+
+    def symbol(self, offset: int) -> str | None:
+        """Names a kernel address given as its offset from _stext."""
+        return self._reader.symbols.get(offset)
+
+    def close(self) -> None:
+        """Does nothing: whoever opened the file closes it."""
+
+    def _next_block(self) -> bool:
+        self._waiting = next((block for block in self._blocks if block), b"")
+        if not self._waiting:
+            self.finished = True
+            return False
+        if self._start_ns is None:
+            self._start_ns = (self._time_at(self._waiting, 0), self._clock())
+        return True
+
+    def _now_ns(self) -> int:
+        """Where the replay should be by now."""
+        began_ns, real_began_ns = self._start_ns or (0, 0)
+        return began_ns + int((self._clock() - real_began_ns) * self._speed)
+
+    def _take_due(self, now_ns: int) -> bytes:
+        end = 0
+        while end < len(self._waiting) and self._time_at(self._waiting, end) <= now_ns:
+            end += self._stride
+        due, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._position_ns = max(self._position_ns, now_ns)
+        return due
+
+    def _time_at(self, records: bytes, start: int) -> int:
+        at = start + _AT
+        return int.from_bytes(records[at : at + 8], "little")
+
+
+def replaying_line(reader: RecordingReader, name: str) -> str:
+    """Says in one line what is replayed: what was traced where, when and how."""
+    head = reader.head
+    began = WallClock(head).local(head.began_monotonic_ns)
+    return safe_text(
+        f"replaying {name}: {head.what}, recorded {began} on {head.hostname}:"
+        f" {plural(len(head.hooks), 'hook')}, {head.carrier}, kernel {head.kernel}"
+    )
+
+
+def cut_line(reader: RecordingReader, name: str) -> str:
+    """Says that a recording has no end, and what of it was shown."""
+    records = plural(reader.records, "record")
+    return safe_text(
+        f"tcptrace: {name} has no end, its writer was stopped: shown was all that is whole"
+        f" ({records}); what the trace lost is not known"
+    )

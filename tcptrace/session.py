@@ -1,0 +1,239 @@
+"""Puts a trace together: a source of records, the tracker, a printer, the summary.
+
+The only place that knows them all. `run` shows lives; `record` only keeps their records.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tcptrace.errors import BadRecording, OutputFailed
+from tcptrace.lifecycle.summary import Summary
+from tcptrace.lifecycle.tracker import Tracker
+from tcptrace.sinks.summary import TraceFacts, render_summary
+from tcptrace.sinks.terminal import Paint, safe_text, width_of
+from tcptrace.sinks.units import duration, plural, size
+from tcptrace.stopping import Limits, Stop
+from tcptrace.wire.decode import decode_batch, decode_stacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.sinks.recording import RecordingWriter
+    from tcptrace.wire.head import Losses, TraceHead
+
+
+_LAST_BATCHES: Final = 64
+"""How many more reads a trace makes once it should end: enough for what the ring holds."""
+
+
+class Source(Protocol):
+    """Where records come from: the kernel, or a recording."""
+
+    @property
+    def head(self) -> TraceHead:
+        """What is traced, and how."""
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Returns whole records end to end; b"" after the timeout; None at the end."""
+
+    def losses(self) -> Losses:
+        """Returns what was missed until now."""
+
+    def now_ns(self) -> int:
+        """Returns the time on the records' clock."""
+
+    def symbol(self, offset: int) -> str | None:
+        """Names a kernel address given as its offset from _stext; None if it can't."""
+
+    def close(self) -> None:
+        """Ends the trace."""
+
+
+class Printer(Protocol):
+    """What shows lives."""
+
+    after_time_wait: bool
+    """Whether it wants a life only when TIME_WAIT is over too."""
+
+    def begin(self) -> None:
+        """Prints what comes before the first life."""
+
+    def show(self, connection: Connection, now_ns: int) -> None:
+        """Prints one life."""
+
+    def flush(self) -> None:
+        """Hands everything printed to the reader."""
+
+
+class _Show:
+    """Passes lives from the tracker to the printer and the summary, up to the limit."""
+
+    def __init__(self, source: Source, printer: Printer, count: int | None, stop: Stop) -> None:
+        self.summary = Summary()
+        self._source = source
+        self._printer = printer
+        self._left = count
+        self._stop = stop
+
+    def closed(self, connection: Connection) -> None:
+        self.summary.add(connection)
+        if not self._printer.after_time_wait:
+            self._show(connection)
+
+    def ended(self, connection: Connection) -> None:
+        if self._printer.after_time_wait:
+            self._show(connection)
+
+    def _show(self, connection: Connection) -> None:
+        if self._left == 0:
+            return
+        with _output_errors():
+            self._printer.show(connection, self._source.now_ns())
+        if self._left is not None:
+            self._left -= 1
+            self._stop.asked |= self._left == 0
+
+
+def run(
+    source: Source,
+    printer: Printer,
+    limits: Limits,
+    notes: TextIO,
+    opening: str,
+) -> Summary:
+    """Shows every life that the source tells of, until it ends, a limit or a signal; then the sum.
+
+    Args:
+        source: closed in any case.
+        printer: shows the lives.
+        limits: when to end by itself.
+        notes: where the summary goes: stderr.
+        opening: the line for `notes` once a signal would end the trace tidily.
+
+    Raises:
+        OutputFailed: the printer's stream takes no more.
+        BrokenPipeError: its reader has gone.
+        BadRecording: the source is damaged; what it gave before has been shown and summed up.
+    """
+    stop = Stop(limits)
+    show = _Show(source, printer, limits.count, stop)
+    tracker = Tracker(show.closed, show.ended)
+    try:
+        with stop.on_signals():
+            _note(notes, opening)
+            with _output_errors():
+                printer.begin()
+            fault = _pump(source, tracker, printer, stop)
+            now_ns = source.now_ns()
+            tracker.finish(now_ns)
+            with _output_errors():
+                printer.flush()
+    finally:
+        losses = source.losses()
+        source.close()
+    show.summary.add_listeners(tracker.listeners)
+    elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
+    facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected)
+    _note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))
+    if fault is not None:
+        raise fault
+    return show.summary
+
+
+def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> BadRecording | None:
+    """Moves records until the end; returns what stopped it, if it was no orderly end."""
+    stacks = source.head.stacks
+    try:
+        for now_ns, batch in _batches(source, stop):
+            if batch and stacks:
+                tracker.feed_stacked(decode_stacked(batch))
+            elif batch:
+                tracker.feed(decode_batch(batch))
+            tracker.advance(now_ns)
+            with _output_errors():
+                printer.flush()
+    except BadRecording as fault:
+        return fault
+    return None
+
+
+def _batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
+    """Yields what the source gives, and at the end what it still held.
+
+    Yields:
+        The time before the read, so that whatever happened until then is in this batch or was in
+        one before; and whole records end to end, or b"" if there were none in time.
+    """
+    while not stop.due:
+        now_ns = source.now_ns()
+        batch = source.read(stop.wait_s)
+        if batch is None:
+            return
+        yield now_ns, batch
+    for _ in range(_LAST_BATCHES):
+        now_ns = source.now_ns()
+        batch = source.read(0)
+        if not batch:
+            return
+        yield now_ns, batch
+
+
+def record(
+    source: Source, writer: RecordingWriter, limits: Limits, notes: TextIO, opening: str
+) -> None:
+    """Writes everything that the source tells to a recording, until a limit or a signal.
+
+    Args:
+        source: closed in any case.
+        writer: takes the records.
+        limits: when to end by itself; counts nothing.
+        notes: where it says at the end what was written: stderr.
+        opening: the line for `notes` once a signal would end the trace tidily.
+
+    Raises:
+        OutputFailed: the file takes no more; what was written before stays readable.
+    """
+    stop = Stop(limits)
+    try:
+        with stop.on_signals():
+            _note(notes, opening)
+            for _, batch in _batches(source, stop):
+                if batch:
+                    writer.write(batch)
+            losses, now_ns = source.losses(), source.now_ns()
+            writer.finish(losses, now_ns)
+    finally:
+        source.close()
+    elapsed = duration(now_ns - source.head.began_monotonic_ns)
+    told = f"{plural(writer.records, 'record')}, {size(writer.size)} in {elapsed}"
+    _note(notes, f"recorded {told}; {losses.lost_records:,} lost")
+
+
+def tracing_line(head: TraceHead) -> str:
+    """Says in one line that tracing has begun, and how."""
+    hooks = plural(len(head.hooks), "hook")
+    return safe_text(
+        f"tracing {head.what}: {hooks}, {head.carrier}, kernel {head.kernel}; Ctrl-C ends"
+    )
+
+
+def _note(notes: TextIO, text: str) -> None:
+    """Writes whole lines to stderr; nobody there to read them is no reason to end a trace."""
+    with suppress(OSError):
+        notes.write(f"{text}\n")
+        notes.flush()
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """Turns a failed write to the output into its error; a reader that went away passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"can't write the output: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Where lives and records go: text, timeline, JSON Lines, recordings, the summary."""

@@ -1,0 +1,69 @@
+"""When a trace ends: at a signal, after a duration, after a number of lives."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+TICK_S: Final = 0.05
+"""The longest wait for records: how late a signal is noticed, and a held life is let go."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a trace ends by itself; None means never."""
+
+    duration_s: float | None = None
+    count: int | None = None
+    """So many lives shown."""
+
+
+class Stop:
+    """Whether it is time to end.
+
+    Args:
+        limits: `count` is the caller's to watch, through `asked`.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.asked = False
+        """Whether a signal came, or a count was reached."""
+        length_s = limits.duration_s
+        self._deadline_s = None if length_s is None else time.monotonic() + length_s
+
+    @property
+    def due(self) -> bool:
+        """Whether the trace should end now."""
+        return self.asked or (self._deadline_s is not None and time.monotonic() >= self._deadline_s)
+
+    @property
+    def wait_s(self) -> float:
+        """How long the next read may wait, seconds."""
+        if self._deadline_s is None:
+            return TICK_S
+        return max(0.0, min(TICK_S, self._deadline_s - time.monotonic()))
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within it, the first SIGINT or SIGTERM ends tidily, and the second one at once."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if self.asked:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self.asked = True
+
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tcptrace.wire import cheader, document
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("bpf/wire.h", cheader.render()), ("docs/events.md", document.render())]
+)
+def test_what_is_generated_is_up_to_date(path: str, text: str) -> None:
+    """`python -m tcptrace.wire.cheader > bpf/wire.h`, and document > docs/events.md, mend it."""
+    assert (ROOT / path).read_text(encoding="utf-8") == text

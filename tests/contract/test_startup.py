@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = ("port", "record", "replay", "doctor")
+HEAVY = ("bcc", "tcptrace.kernel", "ctypes", "hypothesis")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_comes_at_once(arguments: list[str]) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tcptrace.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("Usage: tcptrace ")
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert time.monotonic() - began < 1
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, tcptrace.cli.port, tcptrace.cli.record, tcptrace.cli.replay\n"
+        "import tcptrace.cli.doctor, tcptrace.cli.main\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

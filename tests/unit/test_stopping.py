@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tcptrace.stopping import TICK_S, Limits, Stop
+
+
+def test_nothing_ends_a_trace_without_limits() -> None:
+    stop = Stop(Limits())
+    assert not stop.due
+    assert stop.wait_s == TICK_S
+
+
+def test_a_duration_ends_it() -> None:
+    stop = Stop(Limits(duration_s=1e-9))
+    assert stop.due
+    assert stop.wait_s == 0
+    assert not Stop(Limits(duration_s=100)).due
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_tidily_and_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    stop = Stop(Limits())
+    with stop.on_signals():
+        os.kill(os.getpid(), number)
+        assert stop.due
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_kills() -> None:
+    child = os.fork()
+    if not child:
+        with Stop(Limits()).on_signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGINT
