@@ -83,7 +83,8 @@ static __always_inline void tuple_from_mini(struct tuple *t, void *mini)
 }
 
 /* A SYN that has no object yet: its IP and TCP headers. */
-static __always_inline void tuple_from_skb(struct tuple *t, struct sk_buff *skb, struct sock *listener)
+static __always_inline void tuple_from_skb(struct tuple *t, struct sk_buff *skb,
+                                           struct sock *listener)
 {
     char *head = READ(skb, head);
     char *ip = head + READ(skb, network_header);

@@ -1,9 +1,9 @@
 /* What every probe shares: the maps, the compiled filter, and the two steps that send a record.
  *
  * The loader joins this file with probes/<subject>.c and the generated entry points into one text,
- * since bcc rewrites map calls only there. It defines: SECRET, RING_PAGES, COUNTERS and, where asked
- * for, FILTER_PORT, FILTER_FAMILY, FILTER_NETNS, FILTER_CIDR (with its words), FILTER_PID, STACKS
- * (with STEXT), COUNT_HITS. */
+ * since bcc rewrites map calls only there. It defines: SECRET, RING_PAGES, COUNTERS and, where
+ * asked for, FILTER_PORT, FILTER_FAMILY, FILTER_NETNS, FILTER_CIDR (with its words), FILTER_PID,
+ * STACKS (with STEXT), COUNT_HITS. */
 
 #define FILTERED_OUT ((struct record *)0)
 #define COUNTER_LOST 0   /* + kind */
@@ -33,7 +33,8 @@ static __always_inline void count(u32 counter)
 
 #ifdef FILTER_PID
 /* Key: address of a socket. Value: whether it is the process's. Written at each birth (a reused
- * address is judged anew), read by every probe; the least recently used go first when it is full. */
+ * address is judged anew), read by every probe; the least recently used go first when it is full.
+ */
 BPF_TABLE("lru_hash", u64, u8, owned, 65536);
 
 /* Key: inode of a socket that the process had open when tracing began. Written by the loader. */
@@ -116,8 +117,9 @@ static __always_inline bool is_wanted(const struct tuple *t)
     return true;
 }
 
-/* An object's name in a record: its address behind the trace's secret, so that none leaks. The verifier
- * forbids arithmetic on the typed pointers of fentry, so the address goes through the record itself. */
+/* An object's name in a record: its address behind the trace's secret, so that none leaks. The
+ * verifier forbids arithmetic on the typed pointers of fentry, so the address goes through the
+ * record itself. */
 static __always_inline void name_object(__u64 *name, const void *object)
 {
     volatile __u64 *address = name;
@@ -128,7 +130,8 @@ static __always_inline void name_object(__u64 *name, const void *object)
     *address = *address ^ SECRET;
 }
 
-/* Reserves a record about an object and fills what every kind has. FILTERED_OUT: not wanted, or lost. */
+/* Reserves a record about an object and fills what every kind has. FILTERED_OUT: not wanted, or
+ * lost. */
 static __always_inline struct record *begin(u8 kind, const struct tuple *t, const void *object,
                                             const void *origin)
 {

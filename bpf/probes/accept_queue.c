@@ -50,14 +50,14 @@ static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, s
     return 0;
 }
 
-static __always_inline int on_v4_syn_recv_sock(void *ctx, struct sock *listener, struct sk_buff *skb,
-                                               void *req)
+static __always_inline int on_v4_syn_recv_sock(void *ctx, struct sock *listener,
+                                               struct sk_buff *skb, void *req)
 {
     return on_syn_recv_sock(AF_INET, listener, skb, req);
 }
 
-static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener, struct sk_buff *skb,
-                                               void *req)
+static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener,
+                                               struct sk_buff *skb, void *req)
 {
     return on_syn_recv_sock(AF_INET6, listener, skb, req);
 }
@@ -162,10 +162,10 @@ static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
     return 0;
 }
 
-/* Runs for every request that leaves the SYN queue: also for the one whose child was just made, which
- * is no loss. */
-static __always_inline int on_request_drop(void *ctx, struct sock *listener, struct request_sock *req,
-                                           int from_timer)
+/* Runs for every request that leaves the SYN queue: also for the one whose child was just made,
+ * which is no loss. */
+static __always_inline int on_request_drop(void *ctx, struct sock *listener,
+                                           struct request_sock *req, int from_timer)
 {
     struct ack_context *ack = ack_context();
     u8 stage = STAGE_REQUEST_RESET;
@@ -234,9 +234,10 @@ static __always_inline int on_accept_return(void *ctx, struct sock *child)
     return 0;
 }
 
-/* Every accepted socket gets its struct socket here, also one whose accept() was blocked since before
- * the trace (no return probe sees that one) or whose return a kretprobe had no room for. Other
- * protocols graft too. A task that moved between CPUs in between sends twice: the first one counts. */
+/* Every accepted socket gets its struct socket here, also one whose accept() was blocked since
+ * before the trace (no return probe sees that one) or whose return a kretprobe had no room for.
+ * Other protocols graft too. A task that moved between CPUs in between sends twice: the first one
+ * counts. */
 static __always_inline int on_graft(void *ctx, struct sock *child)
 {
     u32 key = 0;

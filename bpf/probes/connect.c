@@ -1,8 +1,8 @@
 /* connect() has chosen its port and is about to send the SYN.
  *
- * Hook: tcp_connect (entry). Context: process. Reads: the tuple. Emits: CONNECT_SENT: the local port
- * is known here for the first time, SYN_SENT was entered without it. Misses: a connect() that fails
- * before (no free port, no route): SYN_SENT → CLOSE alone tells. Since: ever. */
+ * Hook: tcp_connect (entry). Context: process. Reads: the tuple. Emits: CONNECT_SENT: the local
+ * port is known here for the first time, SYN_SENT was entered without it. Misses: a connect() that
+ * fails before (no free port, no route): SYN_SENT → CLOSE alone tells. Since: ever. */
 static __always_inline int on_connect(void *ctx, struct sock *sk)
 {
     struct tuple t;

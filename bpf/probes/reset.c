@@ -1,10 +1,11 @@
 /* A RST is sent or received for a socket.
  *
- * Hooks: tracepoints tcp:tcp_send_reset and tcp:tcp_receive_reset, or the functions tcp_v4_send_reset,
- * tcp_v6_send_reset, tcp_send_active_reset and tcp_reset (entry). Context: softirq or process. Reads:
- * the state, the tuple. Emits: RESET_SENT (also for a request socket, when tcp_abort_on_overflow
- * answers its final ACK), RESET_RECEIVED. Misses: RSTs that belong to no socket (a closed port).
- * close() with unread data or linger 0 sets CLOSE before it sends the RST. Since: 4.16, or ever. */
+ * Hooks: tracepoints tcp:tcp_send_reset and tcp:tcp_receive_reset, or the functions
+ * tcp_v4_send_reset, tcp_v6_send_reset, tcp_send_active_reset and tcp_reset (entry). Context:
+ * softirq or process. Reads: the state, the tuple. Emits: RESET_SENT (also for a request socket,
+ * when tcp_abort_on_overflow answers its final ACK), RESET_RECEIVED. Misses: RSTs that belong to no
+ * socket (a closed port). close() with unread data or linger 0 sets CLOSE before it sends the RST.
+ * Since: 4.16, or ever. */
 static __always_inline void send_abort_on_overflow(void *ctx, struct sock *listener,
                                                    struct sk_buff *skb)
 {

@@ -1,10 +1,10 @@
 /* A SYN or a SYN-ACK leaves again.
  *
  * Hooks: tracepoints tcp:tcp_retransmit_skb and tcp:tcp_retransmit_synack, or the functions
- * tcp_retransmit_skb and tcp_rtx_synack (entry). Context: softirq (timer), rarely process. Reads: the
- * state, the tuple, num_retrans. Emits: SYN_RETRANSMITTED, SYNACK_RETRANSMITTED. Misses: data that is
- * sent again (total_retrans counts it at the next transition); the functions also see an attempt that
- * then fails. Since: 4.16 (tracepoints), ever (functions). */
+ * tcp_retransmit_skb and tcp_rtx_synack (entry). Context: softirq (timer), rarely process. Reads:
+ * the state, the tuple, num_retrans. Emits: SYN_RETRANSMITTED, SYNACK_RETRANSMITTED. Misses: data
+ * that is sent again (total_retrans counts it at the next transition); the functions also see an
+ * attempt that then fails. Since: 4.16 (tracepoints), ever (functions). */
 static __always_inline int on_retransmit(void *ctx, struct sock *sk)
 {
     u8 state = READ(sk, skc_state);

@@ -1,11 +1,11 @@
 /* A SYN meets a listener: queued, answered with a cookie, or dropped; and how its request ends.
  *
  * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry), __inet_csk_reqsk_queue_drop
- * (entry). Context: softirq, so that nothing interrupts between entry and return but hard interrupts,
- * which do no TCP. Reads: the listener's queues, the request's tuple, the SYN's headers when there is
- * no request, two sysctls. Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED, REQUEST_DROPPED.
- * Misses: the stage is judged by the queues at entry, a moment before the kernel's own look.
- * Since: ever; __inet_csk_reqsk_queue_drop 6.1 (before: see the hook table). */
+ * (entry). Context: softirq, so that nothing interrupts between entry and return but hard
+ * interrupts, which do no TCP. Reads: the listener's queues, the request's tuple, the SYN's headers
+ * when there is no request, two sysctls. Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED,
+ * REQUEST_DROPPED. Misses: the stage is judged by the queues at entry, a moment before the kernel's
+ * own look. Since: ever; __inet_csk_reqsk_queue_drop 6.1 (before: see the hook table). */
 
 #define SYNACK_NORMAL 0
 #define SYNACK_FASTOPEN 1

@@ -3,8 +3,8 @@
  * Hooks: inet_twsk_alloc (return, and its first argument), __inet_twsk_schedule, inet_twsk_kill and
  * inet_twsk_deschedule_put (entry). Context: softirq or process. Reads: tuples, tw_substate. Emits:
  * TIMEWAIT_ENTERED, TIMEWAIT_STATE_CHANGED, TIMEWAIT_RELEASED, TIMEWAIT_KILLED.
- * Misses: nothing when carried by fexit; a kretprobe finds the socket through what the entry left on
- * this CPU, and leaves the record out if another allocation came in between. Since: 4.4. */
+ * Misses: nothing when carried by fexit; a kretprobe finds the socket through what the entry left
+ * on this CPU, and leaves the record out if another allocation came in between. Since: 4.4. */
 static __always_inline int on_timewait(void *ctx, struct sock *sk, void *timewait)
 {
     struct sock_common full, mini;
@@ -69,7 +69,8 @@ static __always_inline int send_timewait(void *ctx, u8 kind, struct inet_timewai
 }
 
 /* Armed again: the peer's FIN has come (FIN_WAIT2 → TIME_WAIT), or its segment was answered. */
-static __always_inline int on_twsk_schedule(void *ctx, struct inet_timewait_sock *timewait, int rearm)
+static __always_inline int on_twsk_schedule(void *ctx, struct inet_timewait_sock *timewait,
+                                            int rearm)
 {
     if (!(rearm & 1) || READ(timewait, tw_substate) != STATE_TIME_WAIT)
         return 0;

@@ -195,12 +195,18 @@ class Program(NamedTuple):
 
 
 def choose(
-    attach: str, arguments: Callable[[str], int | None], is_symbol: Callable[[str], bool]
+    attach: str,
+    arguments: Callable[[str], int | None],
+    is_symbol: Callable[[str], bool],
+    *,
+    stacks: bool = False,
 ) -> tuple[list[tuple[Program, ...]], list[Hook]]:
     """Chooses what may carry each hook on this kernel.
 
     Args:
         attach: `fentry` or `kprobe`.
+        stacks: whether call stacks are wanted: then functions alone, since a tracepoint's stack
+            lacks tcp_set_state, which reaches it by a tail call.
         arguments: how many arguments BTF says that a function takes; None if it knows no such one.
         is_symbol: whether the kernel has such a function for a kprobe.
 
@@ -211,7 +217,7 @@ def choose(
     chosen: list[tuple[Program, ...]] = []
     lacking: list[Hook] = []
     for subject in SUBJECTS:
-        for hook in subject.traced if attach == "fentry" else subject.probed:
+        for hook in subject.probed if stacks or attach == "kprobe" else subject.traced:
             carriers = _carriers(hook, attach, arguments, is_symbol)
             if carriers:
                 chosen.append(tuple(Program(hook, carrier, len(chosen)) for carrier in carriers))

@@ -84,7 +84,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
 def _attach_all(
     bcc: Any, btf: Btf, options: TraceOptions, attach: str, *, count_hits: bool
 ) -> tuple[dict[str, Any], list[int]]:
-    chosen, lacking = choose(attach, btf.arguments, _is_symbol_of(btf))
+    chosen, lacking = choose(attach, btf.arguments, _is_symbol_of(btf), stacks=options.stacks)
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name}")

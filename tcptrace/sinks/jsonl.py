@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.sinks.terminal import comm_text
-from tcptrace.sinks.words import error_name
+from tcptrace.sinks.words import call_stack, error_name
 from tcptrace.tcp import State, address_text
 from tcptrace.wire.events import Kind
 
@@ -109,7 +109,7 @@ class JsonPrinter:
             "duration_ns": span.duration_ns,
         }
         if span.stack:
-            written["stack"] = [self._symbol(frame) or f"_stext+{frame:#x}" for frame in span.stack]
+            written["stack"] = call_stack(span.stack, self._symbol)
         return written
 
 

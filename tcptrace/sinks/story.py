@@ -100,7 +100,7 @@ def with_reason(text: str, connection: Connection) -> str:
 def _moment_line(connection: Connection, moment: Moment) -> StoryLine:
     kind = moment.kind
     if kind is Kind.ACCEPTED:
-        text = f"│ {_accept_text(connection)} · {queue_text(moment)}"
+        text = f"│ {_accept_text(connection)}"
         return StoryLine(moment.at_ns, 2, text, "good")
     if kind in (Kind.SYN_DROPPED, Kind.ACK_DROPPED):
         return StoryLine(moment.at_ns, 0, f"✗ {drop_text(moment)}", "bad")

@@ -21,6 +21,7 @@ from tcptrace.sinks.units import offset, plural
 from tcptrace.sinks.words import (
     aftermath,
     arrow,
+    call_stack,
     end_words,
     remarks,
 )
@@ -130,7 +131,7 @@ class TimelinePrinter:
     def _show_stack(self, stack: tuple[int, ...]) -> None:
         if not stack:
             return
-        names = [safe_text(self._symbol(frame) or f"_stext+{frame:#x}") for frame in stack]
+        names = [safe_text(name) for name in call_stack(stack, self._symbol)]
         pieces = [f"{name} ←" for name in names[:-1]] + names[-1:]
         for line in flow(pieces, self._width - len(_STACK_INDENT), " "):
             self._write(f"{_STACK_INDENT}{line}", "dim")

@@ -11,7 +11,11 @@ from tcptrace.tcp import State
 from tcptrace.wire.events import Kind, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from tcptrace.lifecycle.connection import Moment
+
+_TRACER_FRAMES: Final = ("bpf_prog_", "bpf_trampoline_", "bpf_trace_run", "__traceiter_")
 
 STAGE_WORDS: Final = {
     Stage.NONE: "dropped",
@@ -197,3 +201,19 @@ def _drops(connection: Connection) -> list[str]:
         if total and not drops:
             found.append(f"{packet} dropped ×{total}")
     return found
+
+
+def call_stack(stack: Sequence[int], symbol: Callable[[int], str | None]) -> list[str]:
+    """Names a transition's kernel frames, innermost first, without those of the tracer itself.
+
+    Args:
+        stack: offsets from _stext.
+        symbol: names an offset, or can't.
+    """
+    names: list[str] = []
+    for frame in stack:
+        name = symbol(frame) or f"_stext+{frame:#x}"
+        # A function entered through a trampoline is there twice: before it and behind it.
+        if not name.startswith(_TRACER_FRAMES) and names[-1:] != [name]:
+            names.append(name)
+    return names

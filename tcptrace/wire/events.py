@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 WIRE_VERSION = 1
 """Grows when a record's layout or the meaning of a field changes; a recording carries it."""
 
-STACK_DEPTH = 16
+STACK_DEPTH = 24
 """Kernel frames behind each record when a trace asks for stacks; unused ones are 0."""
 
 

@@ -15,6 +15,7 @@ from tcptrace.errors import BadRecording, OutputFailed
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.sinks.recording.layout import FRONT, MAGIC, MAX_PAYLOAD, START
 from tcptrace.wire.decode import decode_batch, decode_stacked
+from tcptrace.wire.events import STACK_DEPTH
 from tcptrace.wire.head import Losses
 from tcptrace.wire.layout import RECORD_SIZE
 from unit import samples
@@ -216,7 +217,7 @@ def test_stacks_take_their_names_along() -> None:
     file = io.BytesIO()
     names = {1: "tcp_set_state", 2: "tcp_finish_connect"}
     writer = RecordingWriter(file, "t.rec", samples.head(stacks=True), names.get)
-    one = samples.batch(samples.record()) + struct.pack("<16Q", 1, 2, 3, *[0] * 13)
+    one = samples.batch(samples.record()) + struct.pack(f"<{STACK_DEPTH}Q", 1, 2, 3, *[0] * (STACK_DEPTH - 3))
     writer.write(one * 3)
     writer.write(one)
     writer.finish(samples.NO_LOSSES, END_NS)
