@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import TcptraceError
 from tcptrace.kernel import privileges, selftest
 from tcptrace.kernel.btf import VMLINUX
-from tcptrace.kernel.live import Attached, LiveSource, attach, head_of
+from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
 from tcptrace.kernel.options import TraceOptions
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _kprobes() -> Check:
 def _bcc() -> Check:
     """Asks a child: this process never maps bcc."""
     child = subprocess.run(
-        [sys.executable, "-m", "tcptrace.kernel.loader", "--version"],
+        [*LOADER, "--version"],
         capture_output=True,
         text=True,
         check=False,

@@ -26,6 +26,8 @@ from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 if TYPE_CHECKING:
     from tcptrace.kernel.options import TraceOptions
 
+# -P: root imports nothing from the current directory.
+LOADER: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.loader")
 BATCH_RECORDS: Final = 4096
 _MOST_DESCRIPTORS: Final = 250
 _BPF_PAGE: Final = 4096
@@ -140,7 +142,7 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
     is_debugging = bool(os.environ.get("TCPTRACE_DEBUG"))
     with ours, theirs:
         child = subprocess.Popen(
-            [sys.executable, "-m", "tcptrace.kernel.loader", str(theirs.fileno())],
+            [*LOADER, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
