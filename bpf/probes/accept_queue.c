@@ -172,8 +172,10 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
     struct tuple t;
     struct record *r;
 
-    if (ack && ack->child && ack->req == (u64)req)
+    if (ack && ack->child && ack->req == (u64)req) {
+        ack->req = 0;
         return 0;
+    }
     if (!is_owned(listener))
         return 0;
     tuple_from_mini(&t, req);

@@ -1,11 +1,10 @@
-/* A SYN meets a listener: queued, answered with a cookie, or dropped; and how its request ends.
+/* A SYN meets a listener: queued, answered with a cookie, or dropped.
  *
- * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry), __inet_csk_reqsk_queue_drop
- * (entry). Context: softirq, so that nothing interrupts between entry and return but hard
- * interrupts, which do no TCP. Reads: the listener's queues, the request's tuple, the SYN's headers
- * when there is no request, two sysctls. Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED,
- * REQUEST_DROPPED. Misses: the stage is judged by the queues at entry, a moment before the kernel's
- * own look. Since: ever; __inet_csk_reqsk_queue_drop 6.1 (before: see the hook table). */
+ * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry). Context: softirq, so that
+ * nothing interrupts between entry and return but hard interrupts, which do no TCP. Reads: the
+ * listener's queues, the request's tuple, the SYN's headers when there is no request, two sysctls.
+ * Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED. Misses: the stage is judged by the queues at
+ * entry, a moment before the kernel's own look. Since: ever. */
 
 #define SYNACK_NORMAL 0
 #define SYNACK_FASTOPEN 1
@@ -62,12 +61,13 @@ static __always_inline void send_syn(void *ctx, u8 kind, struct sock *listener, 
     commit(ctx, r);
 }
 
-/* Also runs when a SYN-ACK leaves again: then no SYN is being worked on, or it is another's. */
-static __always_inline int on_make_synack(void *ctx, struct sock *listener, void *req, int type)
+/* Also runs when a SYN-ACK leaves again: that answers no packet, so skb is NULL. */
+static __always_inline int on_make_synack(void *ctx, struct sock *listener, void *req, int type,
+                                          struct sk_buff *skb)
 {
     struct syn_context *syn = syn_context();
 
-    if (!syn || syn->listener != (u64)listener || syn->is_answered)
+    if (!syn || !syn->listener || syn->skb != (u64)skb || syn->is_answered)
         return 0;
     syn->is_answered = 1;
     if (type == SYNACK_NORMAL)

@@ -173,7 +173,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     ),
     _both(
         Hook("tcp_conn_request", "on_conn_request_return", (), _SYNS, returns=True),
-        Hook("tcp_make_synack", "on_make_synack", ("*0", "*2", "4"), _SYNS),
+        Hook("tcp_make_synack", "on_make_synack", ("*0", "*2", "4", "*5"), _SYNS),
         Hook("tcp_conn_request", "on_conn_request", ("*2", "*3"), _SYNS),
         Hook("tcp_connect", "on_connect", ("*0",), "the local port of connect()"),
     ),

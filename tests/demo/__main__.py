@@ -1,4 +1,4 @@
-"""`make demo`: shows tcptrace at work, live if anything here can be traced, else from a recording.
+"""`make demo`: tcptrace at work, live if anything here can be traced, else from a recording.
 
 This host's own kernel is tried first (as root), then a stock kernel in a guest, then the recording of
 a real kernel that lies in tests/data.
@@ -31,7 +31,9 @@ def main() -> int:
             return status
         print("demo: no guest either, so this is a recording of a real kernel\n", flush=True)
     else:
-        print("demo: live tracing needs root, so this is a recording of a real kernel\n", flush=True)
+        print(
+            "demo: live tracing needs root, so this is a recording of a real kernel\n", flush=True
+        )
     return run([*TCPTRACE, "replay", "--speed", "max", RECORDING])
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PORT = 8080
 TCPTRACE = [sys.executable, "-m", "tcptrace.cli.main"]
@@ -27,8 +29,11 @@ def main() -> int:
     say("1. One connection, its whole story on both ends", "port", "8080", "--timeline")
     with tracing("port", str(PORT), "--timeline", "--count", "2"), server(8, 0):
         clients(1)
-    say("2. A server with listen(2) that stalls for 2.5 s in its accept loop; 8 clients",
-        "port", "8080")
+    say(
+        "2. A server with listen(2) that stalls for 2.5 s in its accept loop; 8 clients",
+        "port",
+        "8080",
+    )
     with tracing("port", str(PORT)):
         waits = overflow()
     print(f"\nWhat the clients saw: connect() took {', '.join(sorted(waits))} s.")
@@ -84,9 +89,7 @@ def server(accept_limit: int, stall_s: float) -> Iterator[None]:
 def clients(count: int) -> list[str]:
     """Returns how many seconds each connect() took."""
     command = [*PEERS, "client", str(PORT), str(count)]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=PATIENCE_S
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return ended.stdout.split()
 
 

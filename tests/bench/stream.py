@@ -1,0 +1,60 @@
+"""A synthetic stream of whole connections, as the probes would send it."""
+
+from __future__ import annotations
+
+import struct
+
+from tcptrace.tcp import MAPPED_PREFIX, State
+from tcptrace.wire.events import Kind, Record
+from tcptrace.wire.layout import RECORD_FORMAT
+
+LOOPBACK = MAPPED_PREFIX + bytes((127, 0, 0, 1))
+PORT = 8080
+EMPTY = Record(*[b"" if field in {"local", "remote", "comm"} else 0 for field in Record._fields])
+
+_PACK = struct.Struct("<" + RECORD_FORMAT)
+
+
+def connections(count: int) -> bytes:
+    """Both ends of so many connections, one after the other; the client closes first.
+
+    Returns:
+        Records end to end: 14 for each connection.
+    """
+    return b"".join(
+        _PACK.pack(*record) for number in range(count) for record in _connection(number)
+    )
+
+
+def _change(of: Record, sock: int, old: State, new: State) -> Record:
+    return of._replace(kind=Kind.STATE_CHANGED, sock=sock, old_state=old, new_state=new)
+
+
+def _connection(number: int) -> list[Record]:
+    begin = 1_000_000_000 + number * 1_000_000
+    client, request, child, timewait = ((number * 4 + offset) << 6 for offset in range(1, 5))
+    listener = 1 << 5
+    port = 1024 + number % 60_000
+    both = EMPTY._replace(local=LOOPBACK, remote=LOOPBACK, netns=1, family=2)
+    ours = both._replace(local_port=port, remote_port=PORT, comm=b"client", pid=7)
+    theirs = both._replace(local_port=PORT, remote_port=port, comm=b"server", pid=8)
+    queued = theirs._replace(accept_queue_limit=128)
+    records = [
+        _change(ours, client, State.CLOSE, State.SYN_SENT),
+        ours._replace(kind=Kind.CONNECT_SENT, sock=client),
+        queued._replace(kind=Kind.SYN_QUEUED, sock=request, origin=listener),
+        _change(ours, client, State.SYN_SENT, State.ESTABLISHED),
+        queued._replace(kind=Kind.CHILD_CREATED, sock=child, origin=request),
+        _change(theirs, child, State.SYN_RECV, State.ESTABLISHED),
+        theirs._replace(kind=Kind.ACCEPTED, sock=child, new_state=State.ESTABLISHED),
+        _change(ours, client, State.ESTABLISHED, State.FIN_WAIT1),
+        _change(theirs, child, State.ESTABLISHED, State.CLOSE_WAIT),
+        _change(theirs, child, State.CLOSE_WAIT, State.LAST_ACK),
+        _change(ours, client, State.FIN_WAIT1, State.FIN_WAIT2),
+        _change(ours, timewait, State.FIN_WAIT2, State.TIME_WAIT)._replace(
+            kind=Kind.TIMEWAIT_ENTERED, origin=client
+        ),
+        _change(theirs, child, State.LAST_ACK, State.CLOSE),
+        _change(ours, client, State.FIN_WAIT2, State.CLOSE),
+    ]
+    return [record._replace(at_ns=begin + step * 10_000) for step, record in enumerate(records)]
