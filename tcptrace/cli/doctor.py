@@ -25,6 +25,9 @@ def command(as_json: bool) -> None:
     """
     from tcptrace.kernel.doctor import examine  # noqa: PLC0415 - --help starts fast
 
+    click.echo(
+        "examining this host; every hook is made to fire, which takes some seconds", err=True
+    )
     checks = examine()
     click.echo(_as_json(checks) if as_json else _as_table(checks))
     failed = [check.name for check in checks if not check.ok]
@@ -52,4 +55,6 @@ def _as_table(checks: Sequence[Check]) -> str:
         lines.append(f"{mark} {check.name:{width}}  {safe_text(check.found)}")
         if not check.ok and check.mend:
             lines.append(f"  {'':{width}}  → {safe_text(check.mend)}")
+    if all(check.ok for check in checks):
+        lines.append(f"all {len(checks)} checks passed: this host can be traced")
     return "\n".join(lines)

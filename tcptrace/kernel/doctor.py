@@ -94,7 +94,7 @@ def _kprobes() -> Check:
     except OSError:
         enabled = True  # debugfs isn't mounted; the hooks below will tell
     mend = "echo 1 > /sys/kernel/debug/kprobes/enabled, or a kernel with CONFIG_KPROBE_EVENTS"
-    found = "kprobe events" if _KPROBE_PMU.exists() else "this kernel has no kprobe events"
+    found = "enabled" if _KPROBE_PMU.exists() else "this kernel has no kprobe events"
     return Check(
         "kprobes",
         _KPROBE_PMU.exists() and enabled,
@@ -172,10 +172,12 @@ def _judge(source: LiveSource, attached: Attached, firings: _Firings) -> None:
 
 def _rows(firings: _Firings) -> Iterable[Check]:
     mend = "this kernel accepts probes but does not run them: a sandbox or a hardened kernel"
-    for name in {**firings.fired, **firings.failed}:
+    # They attach from a life's end to its beginning; people read from its beginning.
+    for name in reversed({**firings.failed, **firings.fired}):
         if name in firings.failed:
             yield Check(name, ok=False, found=firings.failed[name], mend=mend)
         else:
             fired = firings.fired[name].items()
-            found = [f"{carrier} fired {hits}×" if hits else carrier for carrier, hits in fired]
-            yield Check(name, ok=True, found=", ".join(found))
+            found = [f"{carrier} {hits}×" if hits else carrier for carrier, hits in fired]
+            heading = "fired: " if any(hits for _, hits in fired) else ""
+            yield Check(name, ok=True, found=heading + ", ".join(found))

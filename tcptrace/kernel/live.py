@@ -152,16 +152,18 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
         )
         theirs.close()
         request = {"options": _as_json(options), "count_hits": count_hits}
-        ours.send(json.dumps(request).encode())
         try:
+            ours.send(json.dumps(request).encode())
             message, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
+        except ConnectionError:
+            message, descriptors = b"", []
         except BaseException:
             child.kill()
             raise
         finally:
             child.wait()
     if not message:
-        raise CannotTrace("the loader died: run with TCPTRACE_DEBUG=1 to see why")
+        raise CannotTrace("the loader died (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`")
     manifest = json.loads(message)
     if "error" in manifest:
         raise CannotTrace(manifest["error"])

@@ -34,6 +34,7 @@ class Summary:
         open_states: the states of the lives that were still open.
         close_wait_holders: the processes that still held connections in CLOSE_WAIT, and how many;
             None stands for lives whose process wasn't seen.
+        pairs: connections with both ends among the lives.
         cookies: connections that came from a SYN cookie.
         fastopen: connections that the SYN itself opened (TCP Fast Open).
         listeners: every listener seen, in the order in which they were added.
@@ -53,6 +54,8 @@ class Summary:
         self.partial_count = 0
         self.open_states: Counter[State] = Counter()
         self.close_wait_holders: Counter[Process | None] = Counter()
+        self.pairs = 0
+        self._lone_ends: set[int] = set()
         self.cookies = 0
         self.fastopen = 0
         self.listeners: list[Listener] = []
@@ -61,8 +64,8 @@ class Summary:
 
     @property
     def connection_count(self) -> int:
-        """How many lives were added."""
-        return sum(counter.total() for counter in self.outcomes.values())
+        """How many connections they were: both ends of one on this host are two lives."""
+        return sum(counter.total() for counter in self.outcomes.values()) - self.pairs
 
     def add(self, connection: Connection) -> None:
         """Adds a life whose full socket is gone, or which the end of the trace cut off."""
@@ -77,10 +80,21 @@ class Summary:
         self.partial_count += bool(connection.partial)
         self.cookies += connection.cookie
         self.fastopen += connection.fastopen
+        self._pair(connection)
         if connection.outcome is Outcome.OPEN and connection.state is not None:
             self.open_states[connection.state] += 1
             if connection.state is State.CLOSE_WAIT:
                 self.close_wait_holders[connection.process] += 1
+
+    def _pair(self, connection: Connection) -> None:
+        """Counts a connection whose other end was added before; remembers it until that comes."""
+        if connection.peer_id is None:
+            return
+        if connection.peer_id in self._lone_ends:
+            self._lone_ends.remove(connection.peer_id)
+            self.pairs += 1
+        else:
+            self._lone_ends.add(connection.id)
 
     def add_listeners(self, listeners: Iterable[Listener]) -> None:
         """Adds listeners, each once, as they stand at the end of the trace."""

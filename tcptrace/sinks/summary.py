@@ -63,6 +63,10 @@ def render_summary(
 
 def _title(summary: Summary, facts: TraceFacts, paint: Paint) -> str:
     connections = plural(summary.connection_count, "connection")
+    if summary.pairs and summary.pairs == summary.connection_count:
+        connections += ", both ends on this host,"
+    elif summary.pairs:
+        connections += f" ({summary.pairs:,} with both ends on this host)"
     what = safe_text(facts.head.what)
     text = f"{connections} in {duration(facts.elapsed_ns)} · {what}"
     return paint(text, "strong")
@@ -101,7 +105,7 @@ def _waits(summary: Summary) -> Iterator[str]:
     ]
     rows = [(name, histogram) for name, histogram in rows if histogram.count]
     if rows:
-        yield f"  {'':21}{'n':>9}{'p50':>8}{'p99':>8}{'max':>8}"
+        yield f"  {'':21}{'count':>9}{'p50':>8}{'p99':>8}{'max':>8}"
     for name, histogram in rows:
         numbers = (histogram.quantile(0.5), histogram.quantile(0.99), histogram.max)
         cells = "".join(f"{duration(number):>8}" for number in numbers)
@@ -136,7 +140,7 @@ def _listener(listener: Listener, paint: Paint) -> Iterator[str]:
         cells.append(paint(f"{text} FULL", "bad") if full else text)
     yield f"    {', '.join(cells)}"
     for stage, count in sorted(listener.drops.items(), key=lambda drop: -drop[1]):
-        yield paint(f"    ✗ {count:>7,}  {STAGE_WORDS[stage]}", "bad")
+        yield paint(f"    ✗ {count:,} × {STAGE_WORDS[stage]}", "bad")
     if listener.cookies_sent:
         yield paint(f"    ! {listener.cookies_sent:>7,}  SYN cookies sent: SYN queue full", "warn")
 

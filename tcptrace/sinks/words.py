@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.lifecycle.connection import Connection, How, Outcome, Partial, Role, Side
 from tcptrace.sinks.units import duration, plural
 from tcptrace.tcp import State
-from tcptrace.wire.events import Kind, Stage
+from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,6 +127,10 @@ def queue_text(moment: Moment) -> str:
     return f"accept queue {moment.accept_queue_len}/{moment.accept_queue_limit}"
 
 
+def _times(count: int) -> str:
+    return f" ×{count}" if count > 1 else ""
+
+
 def drop_text(moment: Moment, count: int = 1) -> str:
     """Says what was dropped and why: `final ACK dropped ×2: accept queue full 2/1`."""
     words = STAGE_WORDS[moment.stage]
@@ -134,7 +138,7 @@ def drop_text(moment: Moment, count: int = 1) -> str:
         packet = "SYN" if moment.kind is Kind.SYN_DROPPED else "final ACK"
         words = f"{packet} {words}"
     what, colon, why = words.partition(": ")
-    times = f" ×{count}" if count > 1 else ""
+    times = _times(count)
     depth = ""
     if "accept queue" in why:
         depth = f" {moment.accept_queue_len}/{moment.accept_queue_limit}"
@@ -147,9 +151,9 @@ def troubles(connection: Connection) -> list[str]:
     """Lists what went wrong within it, worst first, one short phrase each."""
     found = _drops(connection)
     if connection.syn_retransmits:
-        found.append(f"SYN retransmitted ×{connection.syn_retransmits}")
+        found.append(f"SYN retransmitted{_times(connection.syn_retransmits)}")
     if connection.synack_retransmits:
-        found.append(f"SYN-ACK retransmitted ×{connection.synack_retransmits}")
+        found.append(f"SYN-ACK retransmitted{_times(connection.synack_retransmits)}")
     if connection.outcome is Outcome.NEVER_ACCEPTED and connection.closed_how is not None:
         found.append(who_and_how(connection))
     return found + aftermath(connection)
@@ -216,4 +220,6 @@ def call_stack(stack: Sequence[int], symbol: Callable[[int], str | None]) -> lis
         # A function entered through a trampoline is there twice: before it and behind it.
         if not name.startswith(_TRACER_FRAMES) and names[-1:] != [name]:
             names.append(name)
+    if len(stack) == STACK_DEPTH:
+        names.append("…")
     return names

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.layout import RECORD_SIZE
-from tests.bench.stream import connections
+
+from .stream import connections
 
 if TYPE_CHECKING:
     from tcptrace.lifecycle.connection import Connection

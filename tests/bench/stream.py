@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 
 from tcptrace.tcp import MAPPED_PREFIX, State
+from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.events import Kind, Record
-from tcptrace.wire.layout import RECORD_FORMAT
+from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE
 
 LOOPBACK = MAPPED_PREFIX + bytes((127, 0, 0, 1))
 PORT = 8080
-EMPTY = Record(*[b"" if field in {"local", "remote", "comm"} else 0 for field in Record._fields])
+EMPTY = next(decode_batch(bytes(RECORD_SIZE)))
 
 _PACK = struct.Struct("<" + RECORD_FORMAT)
 

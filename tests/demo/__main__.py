@@ -1,7 +1,7 @@
 """`make demo`: tcptrace at work, live if anything here can be traced, else from a recording.
 
-This host's own kernel is tried first (as root), then a stock kernel in a guest, then the recording of
-a real kernel that lies in tests/data.
+This host's own kernel is tried first (as root), then a stock kernel in a guest, then the recording
+of a real kernel that lies in tests/data.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECORDING = CHECKOUT / "tests" / "data" / "demo-6.12.tcptrace"
@@ -37,7 +41,7 @@ def main() -> int:
     return run([*TCPTRACE, "replay", "--speed", "max", RECORDING])
 
 
-def run(command: list[str | Path], stdout: int | None = None) -> int:
+def run(command: Sequence[str | Path], stdout: int | None = None) -> int:
     return subprocess.run(command, cwd=CHECKOUT, check=False, stdout=stdout).returncode
 
 

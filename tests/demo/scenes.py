@@ -37,7 +37,7 @@ def main() -> int:
     with tracing("port", str(PORT)):
         waits = overflow()
     print(f"\nWhat the clients saw: connect() took {', '.join(sorted(waits))} s.")
-    print("The waits of 1 s and 3 s are SYNs that the full accept queue dropped, sent again.")
+    print("Waits of 1 s and more are SYNs that the full accept queue dropped, sent again.")
     return 0
 
 

@@ -27,7 +27,7 @@ def test_the_whole_screen() -> None:
         "  role unseen         1   still open 1",
         "  still open  CLOSE_WAIT 1",
         "  CLOSE_WAIT  closed by the peer, still held by nginx[1234] ×1",
-        "                               n     p50     p99     max",
+        "                           count     p50     p99     max",
         "  handshake, server            4   112µs   1.02s   1.02s",
         "  handshake, client            1   3.06s   3.06s   3.06s",
         "  wait in SYN queue            4   102µs   102µs   102µs",
