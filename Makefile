@@ -1,0 +1,80 @@
+# What a person or CI runs. `make help` lists the targets; `make demo` and `make test` install what they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+export MAKE
+
+# The distribution's Python by preference: the collector runs as an unprivileged user, who may not be able
+# to read one that lives in somebody's home directory.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+BIN := .venv/bin
+KERNELS := 6.1 6.12
+KERNEL ?= $(KERNELS)
+C_FILES = $(shell find bpf -name '*.[ch]')
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+
+.PHONY: demo
+demo: ## show the tracer at work: live, or from a recording where that cannot be
+	@tools/debian-packages || echo "demo: going on without these packages"
+	@$(MAKE) --no-print-directory setup-python
+	@$(MAKE) --no-print-directory setup-kernels || echo "demo: going on without guests"
+	@$(BIN)/python -m tests.demo
+
+.PHONY: test
+test: setup ## everything: lint, unit and contract tests, live tests in guests of each kernel
+	@tools/stages lint test-unit $(KERNELS:%=test-live-%)
+
+.PHONY: setup setup-system setup-python setup-kernels
+setup: setup-system setup-python setup-kernels ## install what demo and test need (Debian packages: as root)
+setup-system:
+	@tools/debian-packages
+setup-python: .venv/installed ## only the virtual environment, in .venv
+setup-kernels: setup-python
+	@tests/vm/kernel $(KERNELS)
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "setup: $(PYTHON) cannot make virtual environments; as root, run: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]'
+	@touch $@
+
+.PHONY: test-unit
+test-unit: setup-python ## unit and contract tests, on this machine, without root
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+.PHONY: test-live
+test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=6.1 for one kernel only
+.PHONY: test-live-%
+test-live-%: setup
+	tests/vm/run --progress --timeout 1500 $* python -m pytest tests/live
+
+.PHONY: lint
+lint: setup-system setup-python ## style, types, import layers, C format
+	$(BIN)/ruff check . tests/vm/run
+	$(BIN)/ruff format --check . tests/vm/run
+	$(BIN)/mypy --strict tcptrace tests
+	$(BIN)/mypy --strict --scripts-are-modules tests/vm/run
+	$(BIN)/lint-imports
+	clang-format --dry-run -Werror $(C_FILES)
+
+.PHONY: format
+format: setup-system setup-python ## format Python and C
+	$(BIN)/ruff check --fix-only --exit-zero . tests/vm/run
+	$(BIN)/ruff format . tests/vm/run
+	clang-format -i $(C_FILES)
+
+.PHONY: clean
+clean: ## remove what was built and cached, .venv and the guests' kernels included
+	rm -rf .venv .vm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: screenshots
+screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
+	$(BIN)/python -m tests.screens
