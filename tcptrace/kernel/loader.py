@@ -144,7 +144,7 @@ def _compile(
         return Module(text=text.encode(), cflags=flags)
     except Exception as error:
         raise CannotTrace(
-            f"bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"
+            "bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"
         ) from error
 
 

@@ -34,8 +34,8 @@ def test_the_whole_screen() -> None:
         "  wait in accept queue         3   1.2ms   1.2ms   1.2ms",
         "  listener 0.0.0.0:8080 nginx[1234]",
         "    accept queue peak 2/1 FULL, SYN queue peak 1/1",
-        "    ✗      12  final ACK dropped: accept queue full",
-        "    ✗       4  SYN dropped: accept queue full",
+        "    ✗ 12 × final ACK dropped: accept queue full",
+        "    ✗ 4 × SYN dropped: accept queue full",
         "  retransmitted: 2 SYNs, 2 SYN-ACKs",
         "  1 partial life: 1 began before the trace",
     ]
