@@ -10,8 +10,11 @@ export MAKE
 # to read one that lives in somebody's home directory.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
+# Each guest takes one host CPU (tests/vm/run --tcg), so `make test` runs them side by side.
 KERNELS := 6.1 6.12
 KERNEL ?= $(KERNELS)
+comma := ,
+space := $() $()
 C_FILES = $(shell find bpf -name '*.[ch]')
 
 .PHONY: help
@@ -27,7 +30,7 @@ demo: ## show the tracer at work: live, or from a recording where that cannot be
 
 .PHONY: test
 test: setup ## everything: lint, unit and contract tests, live tests in guests of each kernel
-	@tools/stages lint test-unit $(KERNELS:%=test-live-%)
+	@tools/stages lint test-unit $(subst $(space),$(comma),$(KERNELS:%=test-live-%))
 
 .PHONY: setup setup-system setup-python setup-kernels
 setup: setup-system setup-python setup-kernels ## install what demo and test need (Debian packages: as root)
@@ -53,16 +56,18 @@ test-unit: setup-python ## unit and contract tests, on this machine, without roo
 test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=6.1 for one kernel only
 .PHONY: test-live-%
 test-live-%: setup
-	tests/vm/run --progress --timeout 1500 $* python -m pytest tests/live
+	tests/vm/run --progress --timeout 1500 $* python -m pytest -v tests/live
 
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
-	$(BIN)/ruff check . tests/vm/run
-	$(BIN)/ruff format --check . tests/vm/run
-	$(BIN)/mypy --strict tcptrace tests
-	$(BIN)/mypy --strict --scripts-are-modules tests/vm/run
-	$(BIN)/lint-imports
-	clang-format --dry-run -Werror $(C_FILES)
+	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \
+	check $(BIN)/ruff check . tests/vm/run; \
+	check $(BIN)/ruff format --check . tests/vm/run; \
+	check $(BIN)/mypy --strict tcptrace tests; \
+	check $(BIN)/mypy --strict --scripts-are-modules tests/vm/run; \
+	check $(BIN)/lint-imports; \
+	check clang-format --dry-run -Werror $(C_FILES); \
+	echo "lint: $${failed:+failed:}$${failed:-no findings}"; exit $$status
 
 .PHONY: format
 format: setup-system setup-python ## format Python and C

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -62,8 +62,8 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputFailed: it can't be opened, or is no regular file.
     """
-    is_new = not path.exists()
     try:
+        is_new = not path.exists()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise OutputFailed(f"{path}: {error.strerror}") from error
@@ -74,4 +74,5 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
             yield file
         finally:
             if is_new and os.fstat(descriptor).st_size == 0:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()

@@ -217,7 +217,9 @@ def test_stacks_take_their_names_along() -> None:
     file = io.BytesIO()
     names = {1: "tcp_set_state", 2: "tcp_finish_connect"}
     writer = RecordingWriter(file, "t.rec", samples.head(stacks=True), names.get)
-    one = samples.batch(samples.record()) + struct.pack(f"<{STACK_DEPTH}Q", 1, 2, 3, *[0] * (STACK_DEPTH - 3))
+    one = samples.batch(samples.record()) + struct.pack(
+        f"<{STACK_DEPTH}Q", 1, 2, 3, *[0] * (STACK_DEPTH - 3)
+    )
     writer.write(one * 3)
     writer.write(one)
     writer.finish(samples.NO_LOSSES, END_NS)
