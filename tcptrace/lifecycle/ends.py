@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.tcp import MAPPED_PREFIX, Endpoint
+from tcptrace.lifecycle.waiting import is_silent
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
     from tcptrace.lifecycle.connection import Connection
@@ -31,17 +32,17 @@ class Ends:
         """How many keys lead to a life."""
         return len(self._lives)
 
-    def add(self, life: Life) -> None:
+    def add(self, life: Life, at_ns: int) -> None:
         """Makes a life known by its ends, and links it to its other end if that one is here."""
         connection = life.connection
-        for key in _keys(connection.netns, connection.local, connection.remote):
+        self.remove(life)
+        life.keys = _keys(connection.netns, connection.local, connection.remote)
+        for key in life.keys:
             self._lives[key] = life
-        for key in _keys(connection.netns, connection.remote, connection.local):
-            peer = self._lives.get(key)
-            if peer is not None and peer is not life:
-                connection.peer_id = peer.connection.id
-                peer.connection.peer_id = connection.id
-                return
+        peer = self._peer(life)
+        if peer is not None and _is_free(peer, at_ns):
+            connection.peer_id = peer.connection.id
+            peer.connection.peer_id = connection.id
 
     def find(self, netns: int, local: Endpoint, remote: Endpoint) -> Life | None:
         """The life with these very ends in this namespace."""
@@ -49,10 +50,33 @@ class Ends:
 
     def remove(self, life: Life) -> None:
         """Forgets a life, but not another that has taken its ends since."""
-        connection = life.connection
-        for key in _keys(connection.netns, connection.local, connection.remote):
+        for key in life.keys:
             if self._lives.get(key) is life:
                 del self._lives[key]
+        life.keys = ()
+
+    def _peer(self, life: Life) -> Life | None:
+        connection = life.connection
+        for key in _keys(connection.netns, connection.remote, connection.local):
+            peer = self._lives.get(key)
+            if peer is not None and peer is not life:
+                return peer
+        return None
+
+
+def _is_free(life: Life, at_ns: int) -> bool:
+    """Whether a life may still be linked to a new other end.
+
+    One that is over, or in TIME_WAIT, is so for its peer too: what comes now is the next use of the
+    two ports. A SYN may meet several request sockets in a row; of dropped ones nothing is kept but
+    the ends.
+    """
+    state = life.connection.state
+    if state is None:
+        return not is_silent(life, at_ns)
+    if state is State.TIME_WAIT or state is State.CLOSE:
+        return False
+    return life.connection.peer_id is None or state is State.SYN_SENT
 
 
 def _keys(netns: int, local: Endpoint, remote: Endpoint) -> tuple[Key, ...]:

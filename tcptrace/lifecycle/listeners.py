@@ -14,6 +14,7 @@ class Listeners:
     def __init__(self) -> None:
         self._open: dict[int, Listener] = {}
         self._closed: list[Listener] = []
+        self._last_closed: dict[int, Listener] = {}
 
     def open(self, record: Record) -> None:
         """listen() was called: a new listener, whatever its address was before."""
@@ -28,7 +29,7 @@ class Listeners:
         listener = self._open.pop(record.sock, None)
         if listener is not None:
             listener.closed_at_ns = record.at_ns
-            self._closed.append(listener)
+            self._bury(record.sock, listener)
 
     def is_open(self, sock: int) -> bool:
         """Whether this object still listens, as far as is known."""
@@ -42,23 +43,38 @@ class Listeners:
         """
         listener = self._open.get(sock)
         if listener is None:
-            unspecified = (
-                bytes(16) if record.local[:12] != MAPPED_PREFIX else MAPPED_PREFIX + bytes(4)
-            )
-            listener = Listener(record.netns, Endpoint(unspecified, record.local_port))
-            self._open[sock] = listener
+            self._open[sock] = listener = _unseen(record)
         listener.accept_queue_limit = record.accept_queue_limit
         listener.accept_queue_peak = max(listener.accept_queue_peak, record.accept_queue_len)
         listener.syn_queue_peak = max(listener.syn_queue_peak, record.syn_queue_len)
         return listener
 
     def drop(self, record: Record, sock: int) -> None:
-        """Counts a refusal at its stage, on its listener."""
-        drops = self.see(record, sock).drops
+        """Counts a refusal at its stage, on its listener.
+
+        Request sockets outlive their listener by a second: theirs count on the closed one.
+        """
         stage = STAGES.get(record.stage, Stage.OTHER)
-        drops[stage] = drops.get(stage, 0) + 1
+        if stage is Stage.LISTENER_CLOSED and sock not in self._open:
+            listener = self._last_closed.get(sock)
+            if listener is None:
+                listener = _unseen(record)
+                self._bury(sock, listener)
+        else:
+            listener = self.see(record, sock)
+        listener.drops[stage] = listener.drops.get(stage, 0) + 1
 
     @property
     def all(self) -> list[Listener]:
         """Closed ones first, each in the order of being seen."""
         return [*self._closed, *self._open.values()]
+
+    def _bury(self, sock: int, listener: Listener) -> None:
+        self._closed.append(listener)
+        self._last_closed[sock] = listener
+
+
+def _unseen(record: Record) -> Listener:
+    is_ipv4 = record.local[:12] == MAPPED_PREFIX
+    unspecified = MAPPED_PREFIX + bytes(4) if is_ipv4 else bytes(16)
+    return Listener(record.netns, Endpoint(unspecified, record.local_port))

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.life import Life
     from tcptrace.wire.events import Record
 
-MOST_WAITING: Final = 65_536
-"""The oldest is given up beyond it: a SYN flood comes from as many addresses as it likes."""
+MOST_WAITING: Final = 16_384
+"""25 MiB. The oldest is given up beyond it: a SYN flood has as many addresses as it likes."""
 
 _SECOND: Final = 1_000_000_000
 _PATIENCE: Final = 2.5
@@ -23,6 +23,11 @@ class Waiting:
 
     def __init__(self) -> None:
         self._lives: dict[_Key, Life] = {}
+        self._next_look_ns = 0
+
+    def __len__(self) -> int:
+        """How many knock."""
+        return len(self._lives)
 
     def find(self, record: Record) -> Life | None:
         """The life of the peer that a record names."""
@@ -40,21 +45,20 @@ class Waiting:
             return []
         return [self._lives.pop(next(iter(self._lives)))]
 
-    def take(self, record: Record) -> Life | None:
-        """The peer was let in: its life goes on elsewhere."""
-        return self._lives.pop(_key(record), None)
+    def remove(self, record: Record) -> None:
+        """The peer was let in, and its life goes on elsewhere; or it was silent for too long."""
+        self._lives.pop(_key(record), None)
 
     def given_up(self, now_ns: int) -> list[Life]:
         """Takes those that are silent for longer than a SYN's timer would be.
 
-        Only from the longest silent on, until one that may still come: cheap, and late at worst.
+        Looks once a second: cheap in a SYN flood, and late by no more than that.
         """
-        gone = []
-        for key, life in list(self._lives.items()) if self._is_due(now_ns) else ():
-            if now_ns - life.last_syn_ns < _limit_ns(life):
-                continue
-            gone.append(self._lives.pop(key))
-        return gone
+        if now_ns < self._next_look_ns:
+            return []
+        self._next_look_ns = now_ns + _SECOND
+        gone = [key for key, life in self._lives.items() if is_silent(life, now_ns)]
+        return [self._lives.pop(key) for key in gone]
 
     def take_all(self) -> list[Life]:
         """Takes every life."""
@@ -62,13 +66,11 @@ class Waiting:
         self._lives.clear()
         return lives
 
-    def _is_due(self, now_ns: int) -> bool:
-        first = next(iter(self._lives.values()), None)
-        return first is not None and now_ns - first.last_syn_ns >= _limit_ns(first)
 
-
-def _limit_ns(life: Life) -> float:
-    return _PATIENCE * max(life.last_gap_ns, _SECOND) + _PATIENCE * _SECOND
+def is_silent(life: Life, now_ns: int) -> bool:
+    """Whether a peer would have sent its SYN again by now, if it still wanted to."""
+    patience_ns = _PATIENCE * (max(life.last_gap_ns, _SECOND) + _SECOND)
+    return now_ns - life.last_syn_ns >= patience_ns
 
 
 def _key(record: Record) -> _Key:

@@ -1,0 +1,283 @@
+"""Which life is in which kernel object, and how lives begin, move and end.
+
+Objects' addresses are used again within milliseconds. So each record of a birth begins a new life,
+whatever its object was before; and a record whose ends are not those of the life in its object
+tells that a birth was missed.
+
+Two things come only after a life seems over, so it is held for HOLD_NS: the RST that close() sends
+after CLOSE, and the new connection that ended a TIME_WAIT socket early. What comes later than
+that is judged by its time, so that the lives are the same however the records are batched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle import life as rules
+from tcptrace.lifecycle.connection import Connection, Partial, Process, Role
+from tcptrace.lifecycle.ends import Ends, is_known
+from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
+from tcptrace.lifecycle.listeners import Listeners
+from tcptrace.lifecycle.waiting import Waiting, is_silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.tcp import State
+    from tcptrace.wire.events import Record
+
+HOLD_NS: Final = 50_000_000
+"""How long a life that seems over is held: its RST or its successor comes within microseconds, but
+perhaps on a CPU that a hypervisor has taken away for a while."""
+
+
+class Registry:
+    """Every life that is not over, by its objects and by its ends.
+
+    Args:
+        on_closed: called once a life's full socket is gone: with TIME_WAIT entered, or at its end.
+        on_ended: called once its last object is gone, always after on_closed.
+    """
+
+    def __init__(
+        self,
+        on_closed: Callable[[Connection], None],
+        on_ended: Callable[[Connection], None],
+    ) -> None:
+        self._on_closed = on_closed
+        self._on_ended = on_ended
+        self._lives: dict[int, Life] = {}
+        self._held: dict[int, tuple[int, Life]] = {}
+        self._ends = Ends()
+        self._born = 0
+        self.waiting = Waiting()
+        self.listeners = Listeners()
+        self.stack: tuple[int, ...] = ()
+        """The kernel stack behind the record that is being handled."""
+        self.unexpected = 0
+
+    @property
+    def open_count(self) -> int:
+        """How many lives are not over, held and waiting ones included."""
+        kept = [*self._lives.values(), *(life for _, life in self._held.values())]
+        return len({id(life) for life in kept}) + len(self.waiting)
+
+    # Who is where.
+
+    def at(self, record: Record) -> Life | None:
+        """The life that a record is about; another one in its object is over."""
+        sock = record.sock
+        life = self._lives.get(sock)
+        if life is None:
+            return None
+        if life.ends == ends_in(record) or has_ends_of(life, record):
+            if life.sock == sock:
+                return life
+            if not life.is_timewait:
+                # Of the two children of its request this is the one that goes on.
+                life.sock, life.other = sock, life.sock
+                return life
+        self.evict(sock)
+        return None
+
+    def held_at(self, record: Record) -> Life | None:
+        """The life that a record is about, if it seems over."""
+        held = self._held.get(record.sock)
+        if held is None or not has_ends_of(held[1], record):
+            return None
+        since_ns, life = held
+        if record.at_ns - since_ns < HOLD_NS:
+            return life
+        self.let_go(life)
+        return None
+
+    def knocking(self, record: Record) -> Life | None:
+        """The life of a peer that knocked before, unless it was silent for too long since."""
+        life = self.waiting.find(record)
+        if life is None or not is_silent(life, record.at_ns):
+            return life
+        self.waiting.remove(record)
+        self.end_unborn(life)
+        return None
+
+    def in_object(self, sock: int) -> Life | None:
+        """The life in an object, unchecked."""
+        return self._lives.get(sock)
+
+    def with_ends_of(self, record: Record) -> Life | None:
+        """The life between a record's ends, in whatever object."""
+        return self._ends.find(record.netns, local_of(record), remote_of(record))
+
+    def find(self, record: Record, state: State) -> Life:
+        """The life that a record is about; a partial one if it began before the trace."""
+        life = self.at(record)
+        if life is None:
+            life = self.bear(record, Role.UNKNOWN)
+            self.move(life, record.sock)
+            rules.begin_unseen(life.connection, state)
+        return life
+
+    # Births and moves.
+
+    def bear(self, record: Record, role: Role) -> Life:
+        """Begins a life, in no object yet, and makes it known by its ends."""
+        life = self.conceive(record, role)
+        self.meet(life, record.at_ns)
+        return life
+
+    def conceive(self, record: Record, role: Role) -> Life:
+        """Begins a life whose ends are not settled yet: connect() may still choose its port."""
+        self._born += 1
+        connection = Connection(
+            self._born,
+            role,
+            record.family,
+            record.netns,
+            local_of(record),
+            remote_of(record),
+        )
+        return Life(connection, ends=ends_in(record))
+
+    def meet(self, life: Life, at_ns: int) -> None:
+        """Makes a life known by its ends, once they are whole."""
+        if is_known(life.connection):
+            self.succeed(life, at_ns)
+            self._ends.add(life, at_ns)
+
+    def succeed(self, life: Life, at_ns: int) -> None:
+        """Its ends may be those of a TIME_WAIT socket just ended: then for this life's sake."""
+        connection = life.connection
+        former = self._ends.find(connection.netns, connection.local, connection.remote)
+        if former is None or former is life or not former.is_released:
+            return
+        since_ns, held = self._held.get(former.sock, (at_ns, None))
+        if held is not former:
+            rules.lose_end(former)
+        if former.is_reported and at_ns - since_ns < HOLD_NS:
+            former.connection.timewait_end = "reused"
+        self.let_go(former)
+
+    def name(self, life: Life, record: Record) -> None:
+        """Takes a connection's ends from a record, now that its port is chosen."""
+        connection = life.connection
+        connection.local, connection.remote = local_of(record), remote_of(record)
+        life.ends = ends_in(record)
+        self.meet(life, record.at_ns)
+
+    def move(self, life: Life, sock: int) -> None:
+        """A life goes on in an object, and leaves the one that it was in."""
+        self._leave_objects(life)
+        self.evict(sock)
+        life.sock = sock
+        self._lives[sock] = life
+
+    def keep_also(self, life: Life, sock: int) -> None:
+        """A second object is the life's own for a while."""
+        if not sock or self._lives.get(sock) is life:
+            return
+        self.evict(sock)
+        self.forget_other(life)
+        life.other = sock
+        self._lives[sock] = life
+
+    def keep_one(self, life: Life, *, without: int) -> None:
+        """Of a life's two objects one was given up."""
+        if life.sock == without:
+            life.sock, life.other = life.other, life.sock
+        self.forget_other(life)
+
+    def forget_other(self, life: Life) -> None:
+        """The second object is its own no more."""
+        if life.other and self._lives.get(life.other) is life:
+            del self._lives[life.other]
+        life.other = 0
+
+    def enter(self, life: Life, state: State, at_ns: int) -> None:
+        """Moves a life to its next state; one that the tables don't have is counted."""
+        if not rules.enter(life.connection, state, at_ns, self.stack):
+            self.unexpected += 1
+
+    # Ends.
+
+    def evict(self, sock: int) -> None:
+        """The object begins another life: what lived there is over, seen or not."""
+        held = self._held.get(sock)
+        if held is not None:
+            self.let_go(held[1])
+        life = self._lives.get(sock)
+        if life is None:
+            return
+        if life.sock == sock:
+            rules.lose_end(life)
+            self.end(life)
+        else:
+            self.forget_other(life)
+
+    def hold(self, life: Life, at_ns: int) -> None:
+        """A life seems over, but something may still come."""
+        self._leave_objects(life)
+        self._held[life.sock] = (at_ns, life)
+
+    def let_go(self, life: Life) -> None:
+        """A held life is over."""
+        self._held.pop(life.sock, None)
+        self.end(life)
+
+    def report(self, life: Life) -> None:
+        """Tells once that a life's full socket is gone."""
+        if not life.is_reported:
+            life.is_reported = True
+            self._on_closed(life.connection)
+
+    def end(self, life: Life) -> None:
+        """A life is over."""
+        self._leave_objects(life)
+        self._ends.remove(life)
+        connection = life.connection
+        is_listener_closed = not self.listeners.is_open(life.listener)
+        rules.settle_unaccepted(connection, is_listener_closed=is_listener_closed)
+        if Partial.END_LOST not in connection.partial:
+            spans = connection.spans
+            connection.ended_at_ns = spans[-1].at_ns if spans else life.last_syn_ns
+        self.report(life)
+        self._on_ended(connection)
+
+    def end_unborn(self, life: Life) -> None:
+        """The end of a SYN that never made a request socket. A cookie alone is no life."""
+        if life.connection.syn_drops or life.connection.ack_drops:
+            rules.give_up(life)
+            self.end(life)
+
+    def advance(self, now_ns: int) -> None:
+        """Lets go what was held long enough."""
+        while self._held:
+            since_ns, life = next(iter(self._held.values()))
+            if now_ns - since_ns < HOLD_NS:
+                break
+            self.let_go(life)
+        for life in self.waiting.given_up(now_ns):
+            self.end_unborn(life)
+
+    def finish(self, now_ns: int) -> None:
+        """Reports what is still going on as it stands."""
+        self.advance(now_ns)
+        for _, life in list(self._held.values()):
+            self.let_go(life)
+        for life in self.waiting.take_all():
+            self.end_unborn(life)
+        for life in {id(life): life for life in self._lives.values()}.values():
+            self.report(life)
+            self._ends.remove(life)
+            self._on_ended(life.connection)
+        self._lives.clear()
+
+    def _leave_objects(self, life: Life) -> None:
+        if self._lives.get(life.sock) is life:
+            del self._lives[life.sock]
+        if life.other:
+            self.forget_other(life)
+
+
+def process_of(record: Record) -> Process:
+    """The process that a record names."""
+    return Process(record.pid, record.comm.rstrip(b"\0"))

@@ -1,0 +1,96 @@
+"""What happens to TIME_WAIT sockets: each takes over from a full socket, and outlives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcptrace.lifecycle import life as rules
+from tcptrace.lifecycle.connection import Role
+from tcptrace.lifecycle.life import STATES, Life, has_ends_of
+from tcptrace.tcp import State
+from tcptrace.wire.events import Kind, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.lifecycle.registry import Registry
+
+
+class TimewaitEvents:
+    """Changes lives by the records about TIME_WAIT sockets."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.handlers: dict[int, Callable[[Record], None]] = {
+            Kind.TIMEWAIT_ENTERED: self._entered,
+            Kind.TIMEWAIT_STATE_CHANGED: self._state_changed,
+            Kind.TIMEWAIT_RELEASED: self._released,
+            Kind.TIMEWAIT_KILLED: self._killed,
+        }
+
+    def _entered(self, record: Record) -> None:
+        registry = self._registry
+        old, new = STATES.get(record.old_state), STATES.get(record.new_state)
+        if old is None or new not in (State.FIN_WAIT2, State.TIME_WAIT):
+            registry.unexpected += 1
+            return
+        life = self._full_socket_of(record)
+        rules.leave(life.connection, old)
+        registry.move(life, record.sock)
+        life.is_timewait = True
+        registry.keep_also(life, record.origin)
+        if new is not old:
+            registry.enter(life, new, record.at_ns)
+        self._finish_fins(life)
+
+    def _full_socket_of(self, record: Record) -> Life:
+        registry = self._registry
+        life = registry.in_object(record.origin)
+        if life is not None and not life.is_timewait and has_ends_of(life, record):
+            return life
+        registry.evict(record.origin)
+        return registry.bear(record, Role.UNKNOWN)
+
+    def _state_changed(self, record: Record) -> None:
+        life = self._timewait(record)
+        if life is not None and life.connection.state is State.FIN_WAIT2:
+            self._registry.enter(life, State.TIME_WAIT, record.at_ns)
+            self._finish_fins(life)
+
+    def _finish_fins(self, life: Life) -> None:
+        if life.connection.state is State.TIME_WAIT:
+            rules.finish_fins(life)
+            self._registry.report(life)
+
+    def _released(self, record: Record) -> None:
+        life = self._timewait(record)
+        if life is not None:
+            life.is_released = True
+
+    def _killed(self, record: Record) -> None:
+        life = self._timewait(record)
+        if life is None:
+            return
+        connection = life.connection
+        if connection.state is State.FIN_WAIT2 and record.new_state == State.TIME_WAIT:
+            rules.leave(connection, State.TIME_WAIT)  # the peer's FIN has come unseen
+            self._finish_fins(life)
+        if connection.state is State.FIN_WAIT2:
+            rules.lose_half_closed(life)
+            self._registry.enter(life, State.CLOSE, record.at_ns)
+            self._registry.end(life)
+            return
+        connection.timewait_end = "killed" if life.is_released else "timer"
+        self._registry.enter(life, State.CLOSE, record.at_ns)
+        if life.is_released:
+            self._registry.hold(life, record.at_ns)
+        else:
+            self._registry.end(life)
+
+    def _timewait(self, record: Record) -> Life | None:
+        """The life in a TIME_WAIT socket; what else lived at its address is over."""
+        life = self._registry.at(record)
+        if life is not None and not life.is_timewait:
+            self._registry.evict(record.sock)
+            return None
+        return life

@@ -1,0 +1,175 @@
+"""What carries each hook on which kernel, and the entry points that are written for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tcptrace.kernel.hooks import (
+    KPROBES,
+    SUBJECTS,
+    Carrier,
+    Hook,
+    Program,
+    choose,
+    entry_points,
+)
+
+PROBES = Path(__file__).resolve().parents[3] / "bpf/probes"
+Arguments = Callable[[str], int | None]
+
+
+def six(_function: str) -> int:
+    return 6
+
+
+def anything(_function: str) -> bool:
+    return True
+
+
+def nothing(_function: str) -> bool:
+    return False
+
+
+def carriers_of(chosen: list[tuple[Program, ...]], name: str) -> list[tuple[Carrier, ...]]:
+    return [
+        tuple(program.carrier for program in candidates)
+        for candidates in chosen
+        if candidates[0].hook.name == name
+    ]
+
+
+class TestChoice:
+    def test_fentry_where_the_kernel_has_it(self) -> None:
+        chosen, lacking = choose("fentry", six, anything, stacks=False)
+        assert lacking == []
+        used = {candidates[0].carrier for candidates in chosen}
+        assert used == {Carrier.FENTRY, Carrier.FEXIT, Carrier.RAW_TRACEPOINT}
+        assert {len(candidates) for candidates in chosen} == {1}
+
+    def test_probes_alone_when_asked_for(self) -> None:
+        chosen, lacking = choose("kprobe", six, anything, stacks=False)
+        assert lacking == []
+        assert {program.carrier for candidates in chosen for program in candidates} == set(KPROBES)
+
+    def test_stacks_want_functions(self) -> None:
+        chosen, _ = choose("fentry", six, anything, stacks=True)
+        assert not carriers_of(chosen, "inet_sock_set_state")
+        assert carriers_of(chosen, "tcp_set_state") == [(Carrier.FENTRY,)]
+
+    def test_more_arguments_than_every_trampoline_carries(self) -> None:
+        """Then a probe stands by, for the kernel to decide."""
+
+        def arguments(function: str) -> int:
+            return 7 if function == "tcp_v4_syn_recv_sock" else 6
+
+        chosen, _ = choose("fentry", arguments, anything, stacks=False)
+        assert sorted(carriers_of(chosen, "tcp_v4_syn_recv_sock")) == [
+            (Carrier.FENTRY, Carrier.KPROBE),
+            (Carrier.FEXIT, Carrier.KRETPROBE),
+        ]
+        assert sorted(carriers_of(chosen, "tcp_v6_syn_recv_sock")) == [
+            (Carrier.FENTRY,),
+            (Carrier.FEXIT,),
+        ]
+
+    def test_functions_that_btf_does_not_know_are_probed(self) -> None:
+        chosen, lacking = choose("fentry", lambda _name: None, anything, stacks=False)
+        assert lacking == []
+        assert carriers_of(chosen, "tcp_connect") == [(Carrier.KPROBE,)]
+
+    def test_what_the_kernel_has_not_is_lacking(self) -> None:
+        def arguments(function: str) -> int | None:
+            return None if function == "__inet_csk_reqsk_queue_drop" else 6
+
+        chosen, lacking = choose("fentry", arguments, nothing, stacks=False)
+        assert [hook.name for hook in lacking] == ["__inet_csk_reqsk_queue_drop"]
+        assert lacking[0].optional
+        assert not carriers_of(chosen, "__inet_csk_reqsk_queue_drop")
+
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    def test_numbers_are_places_in_the_order_of_attaching(self, attach: str) -> None:
+        chosen, _ = choose(attach, six, anything, stacks=False)
+        assert [candidates[0].number for candidates in chosen] == [*range(len(chosen))]
+
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    def test_no_two_programs_share_a_name(self, attach: str) -> None:
+        chosen, _ = choose(attach, lambda _name: 7, anything, stacks=False)
+        names = [program.function for candidates in chosen for program in candidates]
+        assert len(set(names)) == len(names)
+
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    def test_births_are_hooked_last(self, attach: str) -> None:
+        """A life whose beginning is seen has all its later hooks in place."""
+        names = [
+            candidates[0].hook.name for candidates in choose(attach, six, anything, stacks=False)[0]
+        ]
+        assert names.index("tcp_conn_request") > names.index("inet_csk_accept")
+        assert names[-1] == "tcp_connect"
+        assert names.index("inet_csk_accept") > names.index("inet_twsk_kill")
+
+
+class TestEntryPoints:
+    RETURN = Hook("f", "on_f", ("*0", "2"), "", returns=True)
+    ENTRY = Hook("f", "on_f", ("*0", "2"), "")
+
+    @pytest.mark.parametrize(
+        ("hook", "carrier", "signature", "call"),
+        [
+            (
+                ENTRY,
+                Carrier.FENTRY,
+                "int kfunc__f(unsigned long long *ctx)",
+                "on_f(ctx, (void *)ctx[0], (int)ctx[2])",
+            ),
+            (
+                RETURN,
+                Carrier.FEXIT,
+                "int kretfunc__f(unsigned long long *ctx)",
+                "on_f(ctx, (void *)ctx[0], (int)ctx[2], (void *)ctx[5])",
+            ),
+            (
+                ENTRY,
+                Carrier.KPROBE,
+                "int entry_f(struct pt_regs *ctx)",
+                "on_f(ctx, (void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM3(ctx))",
+            ),
+            (
+                Hook("f", "on_f", (), "", returns=True),
+                Carrier.KRETPROBE,
+                "int return_f(struct pt_regs *ctx)",
+                "on_f(ctx, (void *)PT_REGS_RC(ctx))",
+            ),
+            (
+                Hook("f", "on_f", ("*1",), "", is_tracepoint=True),
+                Carrier.RAW_TRACEPOINT,
+                "int tracepoint_f(struct bpf_raw_tracepoint_args *ctx)",
+                "on_f(ctx, (void *)ctx->args[1])",
+            ),
+        ],
+    )
+    def test_arguments_come_from_where_the_carrier_has_them(
+        self, hook: Hook, carrier: Carrier, signature: str, call: str
+    ) -> None:
+        written = entry_points([Program(hook, carrier, 3)], lambda _name: 5)
+        assert written == f"{signature}\n{{\n    HIT(3);\n    return {call};\n}}\n"
+
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    def test_every_body_is_there_and_takes_what_it_gets(self, attach: str) -> None:
+        """One argument for ctx, one for each named, one for what the function returned."""
+        source = "\n".join(path.read_text(encoding="utf-8") for path in PROBES.glob("*.c"))
+        chosen, _ = choose(attach, six, anything, stacks=False)
+        for program, *_rest in chosen:
+            hook = program.hook
+            found = re.search(rf"static __always_inline int {hook.body}\(([^)]*)\)", source)
+            assert found, hook.body
+            assert found[1].count(",") == len(hook.arguments) + hook.returns, hook.body
+
+    def test_return_probes_have_no_arguments(self) -> None:
+        """The registers hold something else by then."""
+        for subject in SUBJECTS:
+            for hook in subject.probed:
+                assert not (hook.returns and hook.arguments), hook.name

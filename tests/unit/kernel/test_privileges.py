@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pwd
+
+import pytest
+
+from tcptrace.errors import BadArgument
+from tcptrace.kernel.privileges import find_user
+
+
+def test_a_user_is_found() -> None:
+    assert find_user("nobody") == pwd.getpwnam("nobody")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no-such-user-here", "--user no-such-user-here: there is no such user"),
+        ("", "--user : there is no such user"),
+        ("root", "--user root: the collector doesn't run as root; name another user"),
+    ],
+)
+def test_a_wrong_user_is_told(name: str, message: str) -> None:
+    with pytest.raises(BadArgument) as caught:
+        find_user(name)
+    assert str(caught.value) == message
+
+
+def test_root_by_another_name_is_still_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    toor = pwd.struct_passwd(("toor", "x", 0, 0, "", "/root", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _name: toor)
+    with pytest.raises(BadArgument, match="doesn't run as root"):
+        find_user("toor")

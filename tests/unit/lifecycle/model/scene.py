@@ -1,0 +1,89 @@
+"""The scene of a chain: its listener, and the two ends of its present connection."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeAlias
+
+from tcptrace.lifecycle.connection import Listener, Role
+from tcptrace.tcp import State
+from tcptrace.wire.events import Kind, Stage
+from unit.lifecycle.model.end import End, Host
+from unit.lifecycle.stream import LISTENING, NGINX
+
+if TYPE_CHECKING:
+    from unit.lifecycle.model.plan import Chain, Use
+
+S = State
+Steps: TypeAlias = Generator[int, None, None]
+"""A script; it yields how many nanoseconds pass until its next step."""
+
+
+class Scene:
+    """Where openings and closings are played."""
+
+    def __init__(self, host: Host, chain: Chain) -> None:
+        self.host = host
+        self.chain = chain
+        self.pauses_ns = cycle(chain.pauses_ns)
+        self.queue_lengths = cycle(range(4))
+        self.lingering: list[End] = []
+        """Ends in TIME_WAIT whose ports the next connection takes."""
+        self.listener = Listener(chain.server.netns, LISTENING.local)
+        self.listener_sock = 0
+        self.request = 0
+        self.begin(chain.uses[0])
+
+    def begin(self, use: Use) -> None:
+        """Sets the stage for the next connection."""
+        self.use = use
+        self.client = End(self.host, self.chain.client, Role.CLIENT, use.client_is_seen)
+        self.server = End(self.host, self.chain.server, Role.SERVER, use.server_is_seen)
+
+    @property
+    def pause_ns(self) -> int:
+        return next(self.pauses_ns)
+
+    def open_listener(self) -> None:
+        self.listener_sock = self.host.allocate()
+        stream = self.host.stream
+        ends = LISTENING._replace(netns=self.chain.server.netns)
+        stream.goes(
+            self.listener_sock, ends, S.CLOSE, S.LISTEN, process=NGINX, accept_queue_limit=9
+        )
+        self.listener = Listener(ends.netns, ends.local, NGINX, stream.now_ns, None, 9)
+        self.host.listeners.append(self.listener)
+
+    def close_listener(self) -> None:
+        ends = LISTENING._replace(netns=self.chain.server.netns)
+        self.host.stream.goes(self.listener_sock, ends, S.LISTEN, S.CLOSE, accept_queue_limit=9)
+        self.listener.closed_at_ns = self.host.stream.now_ns
+
+    def tell_at_listener(
+        self, kind: Kind, sock: int | None = None, stage: Stage = Stage.NONE, origin: int = 0
+    ) -> None:
+        """Sends a record that carries the listener's queues."""
+        syn_queue_len, accept_queue_len = next(self.queue_lengths), next(self.queue_lengths)
+        self.server.tell(
+            kind,
+            sock,
+            stage=stage,
+            origin=origin or self.listener_sock,
+            accept_queue_len=accept_queue_len,
+            accept_queue_limit=9,
+            syn_queue_len=syn_queue_len,
+        )
+        has_queues = stage is not Stage.REQUEST_RESET and kind is not Kind.SYNACK_RETRANSMITTED
+        if self.server.is_seen and has_queues:
+            listener = self.listener
+            listener.accept_queue_peak = max(listener.accept_queue_peak, accept_queue_len)
+            listener.syn_queue_peak = max(listener.syn_queue_peak, syn_queue_len)
+            if stage:
+                listener.drops[stage] = listener.drops.get(stage, 0) + 1
+
+    def accept(self) -> None:
+        self.server.tell(Kind.ACCEPTED, new_state=self.server.state)
+        self.server.life.process = NGINX
+        self.server.life.accepted_at_ns = self.server.now_ns
+        self.host.free(self.request)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from tcptrace.lifecycle.listeners import Listeners
+from tcptrace.tcp import Endpoint, State
+from tcptrace.wire.events import Kind, Record, Stage
+from unit import samples
+
+LISTENER = 5
+
+
+def listening(at_ns: int = 1, sock: int = LISTENER) -> Record:
+    return samples.record(at_ns, sock=sock)._replace(
+        old_state=State.CLOSE, new_state=State.LISTEN, accept_queue_limit=3
+    )
+
+
+def refusal(stage: Stage = Stage.SYN_ACCEPT_QUEUE_FULL, accept_queue_len: int = 0) -> Record:
+    return samples.record(2, Kind.SYN_DROPPED, 0)._replace(
+        stage=stage, accept_queue_len=accept_queue_len, accept_queue_limit=4, syn_queue_len=1
+    )
+
+
+def test_opened_and_closed() -> None:
+    listeners = Listeners()
+    listeners.open(listening(1))
+    assert listeners.is_open(LISTENER)
+    listeners.close(samples.record(9, sock=LISTENER))
+    assert not listeners.is_open(LISTENER)
+    (listener,) = listeners.all
+    assert (listener.opened_at_ns, listener.closed_at_ns) == (1, 9)
+    assert listener.process == samples.WEB
+    assert listener.accept_queue_limit == 3
+
+
+def test_listening_again_is_another_listener() -> None:
+    listeners = Listeners()
+    listeners.open(listening(1))
+    listeners.open(listening(7))
+    first, second = listeners.all
+    assert (first.opened_at_ns, first.closed_at_ns) == (1, 7)
+    assert (second.opened_at_ns, second.closed_at_ns) == (7, None)
+
+
+def test_closing_what_is_unknown_is_nothing() -> None:
+    listeners = Listeners()
+    listeners.close(samples.record(9, sock=LISTENER))
+    assert listeners.all == []
+
+
+@pytest.mark.parametrize("end", [samples.server().local, samples.v6().local])
+def test_one_from_before_the_trace_is_known_by_its_port_alone(end: Endpoint) -> None:
+    """Not by the packet's address: it may be bound to any."""
+    listeners = Listeners()
+    listeners.see(refusal()._replace(local=end.address, local_port=end.port), LISTENER)
+    (listener,) = listeners.all
+    assert listener.local.port == end.port
+    assert listener.local.is_ipv4 == end.is_ipv4
+    assert str(listener.local).startswith("0.0.0.0" if end.is_ipv4 else "[::]")  # noqa: S104
+    assert listener.process is None
+
+
+def test_peaks_and_the_limit() -> None:
+    """listen() called again changes the limit, and no hook tells: the next record does."""
+    listeners = Listeners()
+    listeners.open(listening())
+    for accept_queue_len in (1, 5, 2):
+        listener = listeners.see(refusal(accept_queue_len=accept_queue_len), LISTENER)
+    assert (listener.accept_queue_peak, listener.syn_queue_peak) == (5, 1)
+    assert listener.accept_queue_limit == 4
+
+
+def test_drops_by_stage() -> None:
+    listeners = Listeners()
+    for stage in (Stage.OTHER, Stage.ACK_ACCEPT_QUEUE_FULL, Stage.OTHER):
+        listeners.drop(refusal(stage), LISTENER)
+    listeners.drop(refusal()._replace(stage=77), LISTENER)
+    (listener,) = listeners.all
+    assert listener.drops == {Stage.OTHER: 3, Stage.ACK_ACCEPT_QUEUE_FULL: 1}
+
+
+class TestRequestsThatOutliveTheirListener:
+    def test_count_on_it(self) -> None:
+        listeners = Listeners()
+        listeners.open(listening())
+        listeners.close(samples.record(9, sock=LISTENER))
+        for _ in range(2):
+            listeners.drop(refusal(Stage.LISTENER_CLOSED), LISTENER)
+        (listener,) = listeners.all
+        assert listener.drops == {Stage.LISTENER_CLOSED: 2}
+
+    def test_open_none_if_it_was_never_seen(self) -> None:
+        listeners = Listeners()
+        for _ in range(2):
+            listeners.drop(refusal(Stage.LISTENER_CLOSED), LISTENER)
+        (listener,) = listeners.all
+        assert listener.drops == {Stage.LISTENER_CLOSED: 2}
+        assert not listeners.is_open(LISTENER)
