@@ -51,8 +51,8 @@ class How(StrEnum):
     EXPIRED = "expired"
     """The request socket's last SYN-ACK timer ran out."""
     DROPPED = "dropped"
-    """The listener dropped its SYNs (or, after a cookie, its final ACKs) each time, and the peer gave up
-    or is still trying."""
+    """The listener dropped its SYNs (or, after a cookie, its final ACKs) each time: the peer gave
+    up, or is still trying."""
     LISTENER_CLOSED = "listener_closed"
     GAVE_UP = "gave_up"
     """Its own process closed it before the handshake ended: a connect timeout of its own, say."""

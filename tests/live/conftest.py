@@ -1,0 +1,131 @@
+"""What every live test needs; nothing here ever skips: a guest that can't run a test fails it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from .probes import Probes
+from .sockets import (
+    LOOPBACK,
+    TIME_WAIT,
+    accept,
+    connect,
+    listen,
+    states_at,
+    wait_for_fin,
+    wait_until_quiet,
+)
+from .stage import Played, Scenario
+from .traced import TCPTRACE, Trace
+
+_TOOLS = ("ab", "bpftool", "ip", "mount", "nginx", "ss", "tc", "umount", TCPTRACE)
+_CARRIERS = ("kprobe", "fentry")
+_LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")
+_FIRST = (
+    "test_collector",
+    "test_doctor",
+    "test_filters",
+    "test_recording",
+    *_LAST_OF_THE_MINUTE,
+)
+"""Modules and tests that come before all others, while TIME_WAIT goes by."""
+_PORTS = itertools.count(20_001)
+"""Below the ephemeral range, so that no client's own port is ever a traced one."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prerequisites() -> None:
+    assert os.geteuid() == 0, "the live suite must run as root"
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    assert not missing, f"the live suite needs {', '.join(missing)}"
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert first_ephemeral > 22_000, "the suite's ports lie in the ephemeral range"
+
+
+@pytest.fixture(scope="session", params=_CARRIERS)
+def attach(request: pytest.FixtureRequest) -> str:
+    """What carries the probes."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def new_port() -> Callable[[], int]:
+    """Gives a port that no other trace of the session has used."""
+    return lambda: next(_PORTS)
+
+
+@pytest.fixture
+def port(new_port: Callable[[], int]) -> int:
+    """A port of this test's own."""
+    return new_port()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Makes a test of each scenario of a module."""
+    if "part" in metafunc.fixturenames:
+        parts = [part for part in vars(metafunc.module).values() if isinstance(part, Scenario)]
+        metafunc.parametrize("part", parts, ids=[part.name for part in parts])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests: see _FIRST; then what the one carrier has played, then the other."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if not isinstance(item, pytest.Function):
+        return 0
+    name, module = item.originalname, item.module.__name__.rpartition(".")[2]
+    for first in (name, module):
+        if first in _FIRST:
+            return _FIRST.index(first)
+    return len(_FIRST) + _CARRIERS.index(item.callspec.params["attach"])
+
+
+@pytest.fixture(scope="session")
+def played(request: pytest.FixtureRequest, attach: str, new_port: Callable[[], int]) -> Played:
+    """All scenarios that were chosen, played under one trace."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    parts = [params.get("part") for params in calls if params.get("attach") == attach]
+    chosen = [part for part in parts if isinstance(part, Scenario)]
+    return Played(chosen, new_port(), attach)
+
+
+class LongTraces(NamedTuple):
+    """Two traces at once, of one connection that is in TIME_WAIT."""
+
+    by_carrier: dict[str, Trace]
+    before: Probes
+    """What the kernel held before they began."""
+
+
+@pytest.fixture(scope="session")
+def long_traces(new_port: Callable[[], int]) -> Iterator[LongTraces]:
+    """Begins the minute of TIME_WAIT that goes by under other tests."""
+    port = new_port()
+    before = Probes.now()
+    with ExitStack() as kept:
+        traces = {
+            attach: kept.enter_context(Trace("port", str(port), "--json", "--attach", attach))
+            for attach in _CARRIERS
+        }
+        for trace in traces.values():
+            trace.wait_until_tracing()
+        with listen((LOOPBACK, port)) as listener:
+            client = connect((LOOPBACK, port))
+            with accept(listener) as server:
+                client.close()
+                wait_for_fin(server)
+        wait_until_quiet(port, LOOPBACK)
+        assert states_at(port, LOOPBACK) == {TIME_WAIT: 1}
+        yield LongTraces(traces, before)

@@ -1,0 +1,44 @@
+"""A SYN of our own making, for clients that never answer."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .lives import Address
+
+_SYN: Final = 0x02
+_WINDOW: Final = 64_240
+_HEADER_WORDS: Final = 5
+
+
+def send_syn(source: Address, destination: Address) -> None:
+    """Sends one SYN from an address and port that no socket has.
+
+    Source: RFC 9293 section 3.1.
+    """
+    ends = socket.inet_aton(source[0]) + socket.inet_aton(destination[0])
+    segment = _segment(source[1], destination[1], 0)
+    pseudo = ends + struct.pack("!HH", socket.IPPROTO_TCP, len(segment))
+    segment = _segment(source[1], destination[1], _checksum(pseudo + segment))
+    header = struct.pack(
+        "!BBHHHBBH", 0x40 | _HEADER_WORDS, 0, 20 + len(segment), 0, 0, 64, socket.IPPROTO_TCP, 0
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(header + ends + segment, destination)
+
+
+def _segment(source_port: int, port: int, checksum: int) -> bytes:
+    return struct.pack(
+        "!HHIIBBHHH", source_port, port, 1, 0, _HEADER_WORDS << 4, _SYN, _WINDOW, checksum, 0
+    )
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total: int = sum(word for (word,) in struct.iter_unpack("!H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -1,0 +1,114 @@
+"""A recording replays as what a trace beside it told, and survives a full disk."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .namespaces import tool
+from .sockets import (
+    LOOPBACK,
+    Attempt,
+    accept,
+    connect,
+    listen,
+    reset,
+    wait_for_fin,
+    wait_for_reset,
+    wait_until_quiet,
+)
+from .traced import Trace, replayed
+from .waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_DISK_FULL = 5
+_SECOND_NS = 1_000_000_000
+
+
+def test_replay_tells_what_the_trace_told(port: int, tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    options = ("--port", str(port), "--attach", "kprobe")
+    with (
+        Trace("record", "-o", str(recording), *options) as record,
+        Trace("port", str(port), "--json", "--attach", "fentry") as trace,
+    ):
+        record.wait_until_tracing()
+        trace.wait_until_tracing()
+        _meet_in_several_ways(port)
+        told = trace.end()
+        record.end()
+    again = replayed(recording)
+
+    assert len(told) == 7
+    assert not any(life.partial for life in told)
+    assert [life.account() for life in again] == [life.account() for life in told]
+    for life, same in zip(told, again, strict=True):
+        assert (life.id, life.peer) == (same.id, same.peer)
+        for span, same_span in zip(life.told["states"], same.told["states"], strict=True):
+            assert abs(span["at_ns"] - same_span["at_ns"]) < _SECOND_NS // 10
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that a few hundred connections fill."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    tool("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk))
+    yield disk
+    tool("umount", str(disk))
+
+
+def test_a_full_disk_ends_the_recording(port: int, small_disk: Path) -> None:
+    recording = small_disk / "recording"
+    with Trace("record", "-o", str(recording), "--port", str(port)) as record:
+        record.wait_until_tracing()
+        until(lambda: _has_ended_after_another(record, port), "the disk to be full")
+        assert record.wait() == _DISK_FULL
+    assert str(recording) in record.stderr.splitlines()[-1]
+
+    lives = replayed(recording)
+    ended = [life for life in lives if life.outcome == "reset"]
+    assert len(ended) > 100
+    assert len(ended) > len(lives) - 10
+    assert not any(life.partial for life in ended)
+
+
+def _meet_in_several_ways(port: int) -> None:
+    """The client closes, the server resets, both while somebody listens; then nobody does."""
+    with listen((LOOPBACK, port)) as listener:
+        client = connect((LOOPBACK, port))
+        with accept(listener) as server:
+            client.close()
+            wait_for_fin(server)
+        client = connect((LOOPBACK, port))
+        reset(accept(listener))
+        wait_for_reset(client)
+        client.close()
+        client = connect((LOOPBACK, port))
+        accept(listener).close()
+        wait_for_fin(client)
+        client.close()
+    wait_until_quiet(port, LOOPBACK)
+    attempt = Attempt((LOOPBACK, port))
+    assert attempt.outcome() == errno.ECONNREFUSED
+    attempt.socket.close()
+
+
+def _has_ended_after_another(record: Trace, port: int) -> bool:
+    _meet_once(port)
+    return record.process.poll() is not None
+
+
+def _meet_once(port: int) -> None:
+    """One connection that leaves no TIME_WAIT behind."""
+    with listen((LOOPBACK, port)) as listener:
+        client = connect((LOOPBACK, port))
+        server = accept(listener)
+        reset(client)
+        wait_for_reset(server)
+        server.close()
