@@ -6,9 +6,8 @@
  * STACKS (with STEXT), COUNT_HITS. */
 
 #define FILTERED_OUT ((struct record *)0)
-#define COUNTER_LOST 0   /* + kind */
-#define COUNTER_STAGE 32 /* + stage */
-#define COUNTER_HITS 64  /* + number of the hook */
+#define COUNTER_LOST 0  /* + kind */
+#define COUNTER_HITS 64 /* + number of the hook */
 
 /* Records, to the collector. Written by every probe, drained by the collector through its mapping;
  * when full, the record is not sent and counters[COUNTER_LOST + kind] grows. */
@@ -38,7 +37,7 @@ static __always_inline void count(u32 counter)
 BPF_TABLE("lru_hash", u64, u8, owned, 65536);
 
 /* Key: inode of a socket that the process had open when tracing began. Written by the loader. */
-BPF_HASH(open_inodes, u64, u8, 16384);
+BPF_HASH(open_inodes, u64, u8, OPEN_INODES);
 
 static __always_inline void own(void *object, bool mine)
 {
@@ -73,6 +72,15 @@ static __always_inline bool own_if_ours(struct sock *sk)
     return mine;
 }
 
+/* For accept(): by the process itself, or from a listener of its own by another process. */
+static __always_inline bool own_if_ours_too(struct sock *child)
+{
+    if (bpf_get_current_pid_tgid() >> 32 != FILTER_PID)
+        return is_owned(child);
+    own(child, true);
+    return true;
+}
+
 /* An object takes over from another: child from listener, TIME_WAIT socket from socket. */
 static __always_inline bool inherit(void *object, struct sock *from)
 {
@@ -83,6 +91,7 @@ static __always_inline bool inherit(void *object, struct sock *from)
 }
 #else
 #define own_if_ours(sk) true
+#define own_if_ours_too(child) true
 #define is_owned(sk) true
 #define inherit(object, from) true
 #endif

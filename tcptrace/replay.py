@@ -78,6 +78,10 @@ class ReplaySource:
             self._sleep(min(wait_s, timeout_s))
         return self._take_due(self._now_ns())
 
+    def lost_records(self) -> int:
+        """None before the end: a recording tells its losses there."""
+        return 0
+
     def losses(self) -> Losses:
         """Returns what the recorded trace missed; nothing, if the recording doesn't say."""
         ending = self._reader.ending

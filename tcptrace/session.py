@@ -43,6 +43,9 @@ class Source(Protocol):
     def losses(self) -> Losses:
         """Returns what was missed until now."""
 
+    def lost_records(self) -> int:
+        """Returns how many records are known to be lost until now; cheap."""
+
     def now_ns(self) -> int:
         """Returns the time on the records' clock."""
 
@@ -147,8 +150,12 @@ def run(
 def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> BadRecording | None:
     """Moves records until the end; returns what stopped it, if it was no orderly end."""
     stacks = source.head.stacks
+    lost = 0
     try:
         for now_ns, batch in _batches(source, stop):
+            if source.lost_records() > lost:
+                lost = source.lost_records()
+                tracker.lose()
             if batch and stacks:
                 tracker.feed_stacked(decode_stacked(batch))
             elif batch:
@@ -216,8 +223,13 @@ def record(
 def tracing_line(head: TraceHead) -> str:
     """Says in one line that tracing has begun, and how."""
     hooks = plural(len(head.hooks), "hook")
+    carrier = head.carrier
+    by_kprobe = sum(hook.carrier in ("kprobe", "kretprobe") for hook in head.hooks)
+    if carrier != "kprobe" and by_kprobe:
+        carrier += f" ({by_kprobe} by kprobe)"
+    untold = f"; this kernel can't tell {', '.join(head.untold)}" if head.untold else ""
     return safe_text(
-        f"tracing {head.what}: {hooks}, {head.carrier}, kernel {head.kernel}; Ctrl-C ends"
+        f"tracing {head.what}: {hooks}, {carrier}, kernel {head.kernel}{untold}; Ctrl-C ends"
     )
 
 

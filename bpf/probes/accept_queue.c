@@ -11,7 +11,7 @@
 struct ack_context {
     u64 listener;
     u64 skb;
-    u64 req;   /* 0: none, or its child was queued */
+    u64 req;   /* 0: none, or its fate is told */
     u64 child; /* 0: none yet, or it is safely queued */
     u32 accept_queue_len;
     u32 accept_queue_limit;
@@ -75,8 +75,15 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     struct syn_context *syn = syn_context();
     struct tuple t;
     struct record *r;
+    u8 flags = 0;
 
-    ack->child = (u64)child;
+    if (syn && syn->skb == ack->skb && syn->listener == ack->listener)
+        flags = FLAG_FASTOPEN;
+    else if (!READ(req, rsk_listener))
+        flags = FLAG_COOKIE;
+    /* Those two are queued without inet_csk_complete_hashdance, which ends the others. */
+    ack->child = flags ? 0 : (u64)child;
+    ack->req = flags ? 0 : ack->req;
     if (!inherit(child, (struct sock *)ack->listener))
         return;
     tuple_from_sock(&t, child);
@@ -86,32 +93,45 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     r->new_state = STATE_SYN_RECV;
     fill_from_ack(r, ack);
     r->accept_queue_len++; /* as it joins */
-    if (syn && syn->skb == ack->skb && syn->listener == ack->listener)
-        r->flags = FLAG_FASTOPEN;
-    else if (!READ(req, rsk_listener))
-        r->flags = FLAG_COOKIE;
+    r->flags = flags;
     commit(ctx, r);
 }
 
-static __always_inline void send_ack_dropped(void *ctx, const struct ack_context *ack)
+/* With tcp_abort_on_overflow the kernel answers with a RST and drops the request: that is one drop,
+ * at its own stage, and the context stays for the two hooks that see the rest. */
+static __always_inline u8 stage_of_ack_drop(struct ack_context *ack, u8 flags)
+{
+    struct sock_common common;
+    struct net *net;
+
+    if (ack->accept_queue_len <= ack->accept_queue_limit)
+        return STAGE_OTHER;
+    bpf_probe_read_kernel(&common, sizeof(common), (void *)ack->listener);
+    net = common.skc_net;
+    if (!flags && READ(net, sysctl_tcp_abort_on_overflow))
+        return STAGE_ABORT_ON_OVERFLOW;
+    return STAGE_ACK_ACCEPT_QUEUE_FULL;
+}
+
+static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
 {
     struct sock *listener = (struct sock *)ack->listener;
-    u8 stage = STAGE_OTHER;
+    struct request_sock *req = (struct request_sock *)ack->req;
+    u8 flags = READ(req, rsk_listener) ? 0 : FLAG_COOKIE;
+    u8 stage = stage_of_ack_drop(ack, flags);
     struct tuple t;
     struct record *r;
 
+    if (stage != STAGE_ABORT_ON_OVERFLOW)
+        ack->req = 0;
     if (!is_owned(listener))
         return;
-    if (ack->accept_queue_len > ack->accept_queue_limit)
-        stage = STAGE_ACK_ACCEPT_QUEUE_FULL;
-    tuple_from_mini(&t, (void *)ack->req);
-    if (!is_wanted(&t))
-        return;
-    count(COUNTER_STAGE + stage);
-    r = begin(KIND_ACK_DROPPED, &t, (void *)ack->req, listener);
+    tuple_from_mini(&t, req);
+    r = begin(KIND_ACK_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return;
     r->stage = stage;
+    r->flags = flags;
     fill_from_ack(r, ack);
     commit(ctx, r);
 }
@@ -179,13 +199,10 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
     if (!is_owned(listener))
         return 0;
     tuple_from_mini(&t, req);
-    if (!is_wanted(&t))
-        return 0;
     if (READ(listener, skc_state) != STATE_LISTEN)
         stage = STAGE_LISTENER_CLOSED;
     else if (from_timer & 1)
         stage = STAGE_REQUEST_EXPIRED;
-    count(COUNTER_STAGE + stage);
     r = begin(KIND_REQUEST_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return 0;
@@ -207,11 +224,10 @@ BPF_PERCPU_ARRAY(accept_contexts, struct accept_context, 1);
 
 static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flags)
 {
-    bool was_owned = is_owned(child);
     struct tuple t;
     struct record *r;
 
-    if (!own_if_ours(child) && !was_owned)
+    if (!own_if_ours_too(child))
         return;
     tuple_from_sock(&t, child);
     r = begin(KIND_ACCEPTED, &t, child, NULL);

@@ -16,15 +16,11 @@ static __always_inline void send_abort_on_overflow(void *ctx, struct sock *liste
     if (!ack || !ack->req || ack->child || ack->skb != (u64)skb || !is_owned(listener))
         return;
     tuple_from_mini(&t, (void *)ack->req);
-    if (!is_wanted(&t))
-        return;
-    count(COUNTER_STAGE + STAGE_ABORT_ON_OVERFLOW);
     r = begin(KIND_RESET_SENT, &t, (void *)ack->req, listener);
     ack->req = 0;
     if (r == FILTERED_OUT)
         return;
     r->old_state = STATE_NEW_SYN_RECV;
-    r->stage = STAGE_ABORT_ON_OVERFLOW;
     fill_from_ack(r, ack);
     commit(ctx, r);
 }

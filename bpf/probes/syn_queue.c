@@ -104,7 +104,6 @@ static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
     struct sock *listener;
     struct record *r;
     struct tuple t;
-    u8 stage;
 
     if (!syn || !syn->listener)
         return 0;
@@ -113,14 +112,10 @@ static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
     if (syn->is_answered || !is_owned(listener))
         return 0;
     tuple_from_skb(&t, (struct sk_buff *)syn->skb, listener);
-    if (!is_wanted(&t))
-        return 0;
-    stage = stage_of_drop(syn, listener);
-    count(COUNTER_STAGE + stage);
     r = begin(KIND_SYN_DROPPED, &t, NULL, listener);
     if (r == FILTERED_OUT)
         return 0;
-    r->stage = stage;
+    r->stage = stage_of_drop(syn, listener);
     r->accept_queue_len = syn->accept_queue_len;
     r->accept_queue_limit = syn->accept_queue_limit;
     r->syn_queue_len = syn->syn_queue_len;

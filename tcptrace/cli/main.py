@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tcptrace import __version__
-from tcptrace.errors import CannotTrace, TcptraceError
+from tcptrace.errors import CannotTrace, OutputFailed, TcptraceError
 from tcptrace.sinks.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code; errors.py lists them.
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _ready_stdout()
         with tcptrace.make_context("tcptrace", list(arguments)) as context:
             tcptrace.invoke(context)
         sys.stdout.flush()
@@ -80,6 +79,14 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place that may: nobody is above it
         return _complain(error)
     return 0
+
+
+def _ready_stdout() -> None:
+    """Lets no comm or address that the terminal's encoding lacks end the trace."""
+    if sys.stdout is None:
+        raise OutputFailed("standard output is closed")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(error: Exception) -> int:

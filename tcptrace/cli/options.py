@@ -44,7 +44,7 @@ def filter_options(command: _Command) -> _Command:
                 "--family",
                 type=params.family,
                 metavar="4|6",
-                help="Only sockets of this family; v4-mapped ones are of family 6.",
+                help="Only this family, by the packets: IPv4 on a dual-stack socket is 4.",
             ),
             click.option(
                 "--attach",

@@ -7,16 +7,20 @@ import stat
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from tcptrace.cli.options import duration_option, filter_options
 from tcptrace.cli.params import port as read_port
 from tcptrace.errors import OutputFailed
+from tcptrace.sinks.recording.layout import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @click.command("record", short_help="Record a trace into a file.")
@@ -64,13 +68,15 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         is_new = not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise OutputFailed(f"{path}: {error.strerror}") from error
     with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - it is a descriptor
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OutputFailed(f"{path}: not a regular file")
+            if os.pread(descriptor, len(MAGIC), 0) not in (b"", MAGIC):
+                raise OutputFailed(f"{path}: exists and is no recording; name another file")
             yield file
         finally:
             if is_new and os.fstat(descriptor).st_size == 0:

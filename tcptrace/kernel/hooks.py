@@ -234,8 +234,10 @@ def _carriers(
 ) -> list[Carrier]:
     if hook.is_tracepoint:
         return [Carrier.RAW_TRACEPOINT]
-    carriers = []
+    carriers: list[Carrier] = []
     count = arguments(hook.name)
+    if count is not None and count <= max(map(_position, hook.arguments), default=-1):
+        return carriers  # another prototype: its registers would be read wrongly
     if attach == "fentry" and count is not None:
         carriers.append(Carrier.FEXIT if hook.returns else Carrier.FENTRY)
     # A trampoline may not take as many arguments (6 before 6.3): then a probe must do. A return
@@ -276,7 +278,7 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
     values = ["ctx"]
     for argument in hook.arguments:
         cast = "(void *)" if argument.startswith("*") else "(int)"
-        values.append(cast + _value(program.carrier, int(argument.lstrip("*"))))
+        values.append(cast + _value(program.carrier, _position(argument)))
     if hook.returns:
         is_probe = program.carrier is Carrier.KRETPROBE
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
@@ -286,6 +288,10 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
         f"    HIT({program.number});\n"
         f"    return {hook.body}({', '.join(values)});\n}}\n"
     )
+
+
+def _position(argument: str) -> int:
+    return int(argument.lstrip("*"))
 
 
 def _value(carrier: Carrier, position: int) -> str:

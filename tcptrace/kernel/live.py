@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
 from tcptrace.kernel.ring import Ring
-from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTER_STAGE, COUNTERS, RING_PAGES
+from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS, RING_PAGES
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
 from tcptrace.wire.head import AttachedHook, Losses, TraceHead
@@ -84,9 +84,9 @@ class LiveSource:
             for hook in self._attached.manifest["attached"]
         ]
 
-    def stage_count(self, stage: int) -> int:
-        """How many SYNs, ACKs or requests a stage refused: exact even if records are lost."""
-        return self.counter(COUNTER_STAGE + stage)
+    def lost_records(self) -> int:
+        """How many records found the ring full, so far."""
+        return sum(self.counter(COUNTER_LOST + kind) for kind in Kind)
 
     def losses(self) -> Losses:
         """Counts what was missed so far."""
@@ -94,12 +94,11 @@ class LiveSource:
         uncounted = []
         for hook, info in zip(self.head.hooks, self._infos, strict=True):
             misses = _recursion_misses(info)
-            if misses is None or hook.carrier in ("kprobe", "kretprobe"):
+            if misses is None or (not misses and hook.carrier in ("kprobe", "kretprobe")):
                 uncounted.append(f"{hook.name} ({hook.carrier})")
             if misses:
                 missed[hook.name] = missed.get(hook.name, 0) + misses
-        lost = sum(self.counter(COUNTER_LOST + kind) for kind in Kind)
-        return Losses(lost, missed, tuple(uncounted))
+        return Losses(self.lost_records(), missed, tuple(uncounted))
 
     def close(self) -> None:
         """Detaches every probe: their descriptors were the only thing that held them."""
@@ -154,9 +153,9 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
         request = {"options": _as_json(options), "count_hits": count_hits}
         try:
             ours.send(json.dumps(request).encode())
-            message, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
+            message, descriptors, flags, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
         except ConnectionError:
-            message, descriptors = b"", []
+            message, descriptors, flags = b"", [], 0
         except BaseException:
             child.kill()
             raise
@@ -167,6 +166,10 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
     manifest = json.loads(message)
     if "error" in manifest:
         raise CannotTrace(manifest["error"])
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise CannotTrace("too few file descriptors are allowed here: raise `ulimit -n` to 256")
     ring, counters, *rest = descriptors
     return Attached(manifest, ring, counters, tuple(rest[0::2]), tuple(rest[1::2]))
 
@@ -193,6 +196,7 @@ def head_of(options: TraceOptions, attached: Attached) -> TraceHead:
         port=options.port,
         carrier=manifest["carrier"],
         hooks=tuple(AttachedHook(hook["name"], hook["carrier"]) for hook in manifest["attached"]),
+        untold=tuple(dict.fromkeys(hook["tells"] for hook in manifest["lacking"])),
     )
 
 

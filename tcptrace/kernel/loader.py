@@ -49,6 +49,8 @@ def main() -> None:
         manifest, descriptors = load(request)
     except TcptraceError as error:
         manifest, descriptors = {"error": str(error)}, []
+    except Exception as error:  # noqa: BLE001 - the collector tells it; bcc raises plain Exception
+        manifest, descriptors = {"error": f"loading failed ({error}): see `tcptrace doctor`"}, []
     socket.send_fds(channel, [json.dumps(manifest).encode()], descriptors)
     channel.close()
     sys.stderr.flush()
@@ -89,9 +91,11 @@ def _attach_all(
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name}")
     programs = [program for candidates in chosen for program in candidates]
-    module = _compile(bcc, btf, options, programs, count_hits=count_hits)
+    inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
+    flags = _flags(btf, options, count_hits=count_hits)
+    module = _compile(bcc, btf, programs, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
     if options.pid is not None:
-        _fill_open_inodes(module, options.pid)
+        _fill_open_inodes(module, inodes)
     attached: list[Program] = []
     descriptors = [module["events"].map_fd, module["counters"].map_fd]
     for candidates in chosen:
@@ -104,15 +108,12 @@ def _attach_all(
             continue
         attached.append(program)
         descriptors += [link, loaded]
-    return _manifest(attach, attached, lacking, getattr(bcc, "__version__", "?")), descriptors
+    return _manifest(attach, attached, lacking), descriptors
 
 
-def _manifest(
-    attach: str, attached: list[Program], lacking: list[Hook], bcc_version: str
-) -> dict[str, Any]:
+def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict[str, Any]:
     return {
         "carrier": attach,
-        "bcc": bcc_version,
         "attached": [
             {"name": program.hook.name, "carrier": program.carrier, "index": program.number}
             for program in attached
@@ -121,17 +122,19 @@ def _manifest(
     }
 
 
-def _compile(
-    bcc: Any, btf: Btf, options: TraceOptions, programs: list[Program], *, count_hits: bool
-) -> Any:
-    directory = bpf_directory()
-    os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
-    flags = compiler_flags(options, directory, count_hits=count_hits)
+def _flags(btf: Btf, options: TraceOptions, *, count_hits: bool) -> list[str]:
+    flags = compiler_flags(options, bpf_directory(), count_hits=count_hits)
     # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
     takes_backlog = btf.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
     flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
+    return flags
+
+
+def _compile(bcc: Any, btf: Btf, programs: list[Program], flags: list[str]) -> Any:
+    directory = bpf_directory()
+    os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
     text = join(views.render(btf), entry_points(programs, btf.arguments), directory)
 
     class Module(bcc.BPF):  # type: ignore[misc] # bcc has no types
@@ -196,9 +199,9 @@ def _is_symbol_of(btf: Btf) -> Callable[[str], bool]:
     return is_symbol
 
 
-def _fill_open_inodes(module: Any, pid: int) -> None:
+def _fill_open_inodes(module: Any, inodes: list[int]) -> None:
     table = module["open_inodes"]
-    for inode in _socket_inodes(pid):
+    for inode in inodes:
         table[table.Key(inode)] = table.Leaf(1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+from pathlib import Path
 from typing import Final
 
 from tcptrace.errors import BadArgument, CannotTrace
@@ -44,5 +45,14 @@ def drop(user: pwd.struct_passwd) -> None:
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     except OSError as error:
         raise CannotTrace(f"can't become user {user.pw_name}: {error.strerror}") from error
+    if _has_capabilities():
+        raise CannotTrace(f"user {user.pw_name} keeps capabilities (securebits): nothing is traced")
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise CannotTrace(f"can't set no_new_privs: {os.strerror(ctypes.get_errno())}")
+
+
+def _has_capabilities() -> bool:
+    """Whether this process holds any, whatever setresuid did about them."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    sets = ("CapPrm:", "CapEff:", "CapAmb:")
+    return any(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(sets))

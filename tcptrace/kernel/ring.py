@@ -40,6 +40,7 @@ class Ring:
         self._consumer = memoryview(self._consumer_page).cast("Q")
         self._producer = memoryview(self._producer_pages).cast("Q")
         self._data = memoryview(self._producer_pages)[page:]
+        self._headers = self._data.cast("I")
         self._poll = select.epoll()
         self._poll.register(descriptor, select.EPOLLIN)
 
@@ -62,22 +63,19 @@ class Ring:
         if count == 0:
             return b""
         at = begin & self._mask
-        span = bytes(self._data[at : at + count * self._stride])
-        records = []
-        taken = 0
-        for length, record in self._records.iter_unpack(span):
-            if length & _BUSY:
-                break
-            taken += 1
-            if not length & _DISCARDED:
-                records.append(record)
+        # Headers first: what is copied must have been finished before.
+        headers = self._headers[at // 4 : (at + count * self._stride) // 4 : self._stride // 4]
+        taken = next((i for i, length in enumerate(headers) if length & _BUSY), count)
+        span = bytes(self._data[at : at + taken * self._stride])
         self._consumer[0] = begin + taken * self._stride
-        return b"".join(records)
+        return b"".join(
+            record for length, record in self._records.iter_unpack(span) if not length & _DISCARDED
+        )
 
     def close(self) -> None:
         """Unmaps the ring."""
         self._poll.close()
-        for view in (self._consumer, self._producer, self._data):
+        for view in (self._consumer, self._producer, self._headers, self._data):
             view.release()
         self._consumer_page.close()
         self._producer_pages.close()

@@ -19,7 +19,6 @@ RING_PAGES: Final = 2048
 COUNTERS: Final = 128
 """Eight-byte counters; see COUNTER_* in bpf/trace.c."""
 COUNTER_LOST: Final = 0
-COUNTER_STAGE: Final = 32
 COUNTER_HITS: Final = 64
 
 # accept_queue before reset: what a RST on a listener means is told by its final ACK's context.

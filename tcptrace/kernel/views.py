@@ -29,7 +29,7 @@ class ViewMember(NamedTuple):
 
 def _common(struct: str, prefix: str) -> tuple[ViewMember, ...]:
     """The struct sock_common that sockets, request sockets and TIME_WAIT sockets all begin with."""
-    plain = ("daddr", "rcv_saddr", "dport", "num", "family", "state", "hash", "listener")
+    plain = ("daddr", "rcv_saddr", "dport", "num", "family", "state", "hash")
     return (
         *(ViewMember(f"skc_{name}", struct, f"{prefix}.skc_{name}") for name in plain),
         ViewMember("skc_net", struct, f"{prefix}.skc_net.net"),
@@ -65,12 +65,13 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
     "net": (
         ViewMember("inum", "net", "ns.inum"),
         ViewMember("sysctl_tcp_syncookies", "net", "ipv4.sysctl_tcp_syncookies"),
+        ViewMember("sysctl_tcp_abort_on_overflow", "net", "ipv4.sysctl_tcp_abort_on_overflow"),
         ViewMember("sysctl_max_syn_backlog", "net", "ipv4.sysctl_max_syn_backlog"),
     ),
     "socket_alloc": (ViewMember("i_ino", "socket_alloc", "vfs_inode.i_ino"),),
 }
 
-_POINTERS: Final = frozenset({"skc_net", "skc_listener", "rsk_listener", "sk_socket", "head"})
+_POINTERS: Final = frozenset({"skc_net", "rsk_listener", "sk_socket", "head"})
 _CTYPES: Final = {1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}
 
 

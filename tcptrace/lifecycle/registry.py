@@ -56,6 +56,12 @@ class Registry:
         """The kernel stack behind the record that is being handled."""
         self.unexpected = 0
 
+    def mark_gaps(self) -> None:
+        """Marks every life that is not over as one that may lack a record."""
+        held = (life for _, life in self._held.values())
+        for life in (*self._lives.values(), *held, *self.waiting.all):
+            life.connection.partial.add(Partial.GAP)
+
     @property
     def open_count(self) -> int:
         """How many lives are not over, held and waiting ones included."""

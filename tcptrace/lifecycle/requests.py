@@ -100,7 +100,7 @@ class RequestEvents:
     def _ack_dropped(self, record: Record) -> None:
         self._registry.listeners.drop(record, record.origin)
         life = self._registry.at(record)
-        if life is None and self._registry.knocking(record):
+        if life is None and (record.flags & Flag.COOKIE or self._registry.knocking(record)):
             # It answered a cookie: the request was made for this ACK, and went with it.
             life = self._unborn(record)
             self._make_known(life, record)

@@ -9,7 +9,7 @@ from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.life import STATES, Life
 from tcptrace.lifecycle.registry import Registry, process_of
 from tcptrace.tcp import State
-from tcptrace.wire.events import Kind, Record, Stage
+from tcptrace.wire.events import Kind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,8 +119,6 @@ class SocketEvents:
             rules.remember(life.connection, record)
 
     def _reset_sent(self, record: Record) -> None:
-        if record.stage == Stage.ABORT_ON_OVERFLOW:
-            self._registry.listeners.drop(record, record.origin)
         held = self._registry.held_at(record)
         life = held or self._registry.at(record)
         if life is None:

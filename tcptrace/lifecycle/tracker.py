@@ -74,6 +74,10 @@ class Tracker:
             self.feed((record,))
         self._registry.stack = ()
 
+    def lose(self) -> None:
+        """Takes note that records were lost: any life that is not over may lack one of them."""
+        self._registry.mark_gaps()
+
     def advance(self, now_ns: int) -> None:
         """Lets go what was held long enough.
 

@@ -60,6 +60,11 @@ class Waiting:
         gone = [key for key, life in self._lives.items() if is_silent(life, now_ns)]
         return [self._lives.pop(key) for key in gone]
 
+    @property
+    def all(self) -> list[Life]:
+        """Every life that waits."""
+        return list(self._lives.values())
+
     def take_all(self) -> list[Life]:
         """Takes every life."""
         lives = list(self._lives.values())

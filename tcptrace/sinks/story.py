@@ -105,8 +105,6 @@ def _moment_line(connection: Connection, moment: Moment) -> StoryLine:
     if kind in (Kind.SYN_DROPPED, Kind.ACK_DROPPED):
         return StoryLine(moment.at_ns, 0, f"✗ {drop_text(moment)}", "bad")
     words = _REQUEST_GONE if kind is Kind.REQUEST_DROPPED else _KIND_WORDS[kind]
-    if kind is Kind.SYNACK_RETRANSMITTED and moment.retransmits:
-        words += f" (×{moment.retransmits})"
     if kind is Kind.CHILD_CREATED:
         words += f" · {queue_text(moment)}"
     if kind is Kind.SYN_QUEUED:

@@ -1,7 +1,6 @@
 """Bytes to records: whole batches at once, sizes checked.
 
-A *batch* is any number of records end to end (a recording's block). A *ring span* is the same
-with the kernel ring's 8-byte header before each record (see kernel.ring).
+A *batch* is any number of records end to end: what the ring gives, or a recording's block.
 """
 
 from __future__ import annotations
@@ -9,14 +8,13 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.wire.events import STACK_DEPTH, Kind, Record
+from tcptrace.wire.events import STACK_DEPTH, Record
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = struct.Struct("<" + RECORD_FORMAT)
-_KINDS: Final = frozenset(Kind)
 _STACK: Final = struct.Struct(f"<{STACK_DEPTH}Q")
 
 
@@ -44,17 +42,6 @@ def decode_batch(batch: bytes | memoryview) -> Iterator[Record]:
     if len(batch) % RECORD_SIZE:
         raise WireError(f"{len(batch)} bytes are not a whole number of {RECORD_SIZE}-byte records")
     return map(Record._make, _BATCH.iter_unpack(batch))
-
-
-def check_kind(record: Record) -> Record:
-    """Returns the record if its kind is known: for bytes that did not come from our own probes.
-
-    Raises:
-        WireError: the kind is unknown.
-    """
-    if record.kind not in _KINDS:
-        raise WireError(f"unknown kind of record: {record.kind}")
-    return record
 
 
 def decode_stack(raw: bytes | memoryview) -> tuple[int, ...]:

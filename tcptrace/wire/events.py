@@ -97,7 +97,7 @@ class Kind(IntEnum):
     SYN_RETRANSMITTED = 11
     """A SYN (or a SYN-ACK of a full socket) left again."""
     SYNACK_RETRANSMITTED = 12
-    """The SYN-ACK of a request socket (sock) left again; `retransmits` counts them."""
+    """The SYN-ACK of a request socket (sock) left again; `retransmits` as the hook finds it."""
     RESET_SENT = 13
     """A RST was sent for a socket (sock)."""
     RESET_RECEIVED = 14

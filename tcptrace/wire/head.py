@@ -47,3 +47,5 @@ class TraceHead(NamedTuple):
     carrier: str
     """fentry or kprobe: what carried most hooks."""
     hooks: tuple[AttachedHook, ...]
+    untold: tuple[str, ...] = ()
+    """What the traced kernel can't tell for want of a hook, in words."""

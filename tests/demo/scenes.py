@@ -80,7 +80,8 @@ def server(accept_limit: int, stall_s: float) -> Iterator[None]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
+        if process.stdout.readline() != b"ready\n":
+            sys.exit(f"demo: port {PORT} is taken: free it, or run the demo in a guest")
         yield
         process.stdin.close()
         process.wait(PATIENCE_S)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -25,6 +24,9 @@ from .sockets import (
 )
 from .stage import Played, Scenario
 from .traced import TCPTRACE, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _TOOLS = ("ab", "bpftool", "ip", "mount", "nginx", "ss", "tc", "umount", TCPTRACE)
 _CARRIERS = ("kprobe", "fentry")

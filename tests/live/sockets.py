@@ -9,12 +9,14 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .lives import Address, Process
 from .waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOPBACK: Final = "127.0.0.1"
 """Where clients come from: the kernel's choice for every destination in 127.0.0.0/8."""

@@ -7,12 +7,11 @@ scenarios, each with an address of its own, so that the start of a trace is wait
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .lives import Account, Address, Lives, Process
 from .namespaces import Namespace, own_inode
@@ -26,6 +25,9 @@ from .sockets import (
     wait_until_quiet,
 )
 from .traced import Trace
+
+if TYPE_CHECKING:
+    import socket
 
 Script = Generator[None, Lives, None]
 _AT_ONCE: Final = 4
@@ -209,6 +211,7 @@ class Played:
         """Lets one scenario compare; raises what went wrong on the stage, if anything did."""
         if part.name in self._failures:
             raise self._failures[part.name]
+        print(self.trace.stderr)
         lives = self.lives.at(self._stages[part.name].address)
         self.trace.check(lives)
         try:

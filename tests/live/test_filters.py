@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from .lives import Lives
 from .namespaces import Namespace
 from .sockets import LOOPBACK, accept, connect, listen, wait_for_fin, wait_until_quiet
 from .traced import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .lives import Lives
 
 _NETWORK = "127.4.0.0/16"
 _WITHIN = "127.4.0.1"
@@ -32,8 +33,8 @@ for address in sys.argv[2:]:
 class Filtered(NamedTuple):
     """What the traces with filters told, and of what there was to tell."""
 
-    by_pid_and_family: dict[int, Lives]
-    by_cidr_and_netns: Lives
+    by_pid_and_cidr: Lives
+    by_family_and_netns: Lives
     visitor: int
     """The other process's id."""
     namespace: int
@@ -42,7 +43,7 @@ class Filtered(NamedTuple):
 
 @pytest.fixture(scope="module")
 def filtered(new_port: Callable[[], int]) -> Filtered:
-    """The same traffic under several traces at once.
+    """The same traffic under two traces at once.
 
     Each has two filters, and of the traffic some passes only the one, some only the other.
     """
@@ -55,46 +56,42 @@ def filtered(new_port: Callable[[], int]) -> Filtered:
             options = ("--json", "--attach", attach, *filters)
             return kept.enter_context(Trace("port", str(port), *options))
 
-        by_family = {
-            family: trace(attach, "--pid", str(visitor.pid), "--family", str(family))
-            for family, attach in ((4, "kprobe"), (6, "fentry"))
-        }
-        by_netns = trace("kprobe", "--cidr", _NETWORK, "--netns", elsewhere.name)
-        traces = [*by_family.values(), by_netns]
+        traces = (
+            trace("kprobe", "--pid", str(visitor.pid), "--cidr", _NETWORK),
+            trace("fentry", "--family", "6", "--netns", elsewhere.name),
+        )
         for each in traces:
             each.wait_until_tracing()
-        for address in LOOPBACK, "::1", _WITHIN:
+        for address in _WITHIN, "::1":
             _meet(address, port)
         with elsewhere.inside():
-            for address in LOOPBACK, _WITHIN:
+            for address in LOOPBACK, "::1":
                 _meet(address, port)
-        with listen((LOOPBACK, port)), listen(("::1", port)):
+        with listen((LOOPBACK, port)), listen((_WITHIN, port)):
             visitor.communicate("now\n")
-        lives = {each: each.end() for each in traces}
-    for each, told in lives.items():
+        by_pid_and_cidr, by_family_and_netns = (each.end() for each in traces)
+    for each, told in zip(traces, (by_pid_and_cidr, by_family_and_netns), strict=True):
         each.check(told)
         assert not [life for life in told if life.partial]
-    told_by_family = {family: lives[each] for family, each in by_family.items()}
-    return Filtered(told_by_family, lives[by_netns], visitor.pid, elsewhere.inode)
+    return Filtered(by_pid_and_cidr, by_family_and_netns, visitor.pid, elsewhere.inode)
 
 
-@pytest.mark.parametrize(("family", "address"), [(4, LOOPBACK), (6, "::1")])
-def test_pid_and_family(filtered: Filtered, family: int, address: str) -> None:
-    life = filtered.by_pid_and_family[family].only()
-    assert (life.role, life.remote[0]) == ("client", address)
+def test_pid_and_cidr(filtered: Filtered) -> None:
+    life = filtered.by_pid_and_cidr.only()
+    assert (life.role, life.remote[0]) == ("client", _WITHIN)
     assert life.process is not None
     assert life.process.pid == filtered.visitor
 
 
-def test_cidr_and_netns(filtered: Filtered) -> None:
-    clients_life, servers_life = filtered.by_cidr_and_netns.pair()
-    assert servers_life.local[0] == _WITHIN
+def test_family_and_netns(filtered: Filtered) -> None:
+    clients_life, servers_life = filtered.by_family_and_netns.pair()
+    assert servers_life.local[0] == "::1"
     assert {clients_life.netns, servers_life.netns} == {filtered.namespace}
 
 
 def _visitor(port: int) -> subprocess.Popen[str]:
     """Another process, which connects once it is told to."""
-    command = [sys.executable, "-c", _VISITOR, str(port), LOOPBACK, "::1"]
+    command = [sys.executable, "-c", _VISITOR, str(port), LOOPBACK, _WITHIN]
     return subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
 
 

@@ -6,23 +6,25 @@ import re
 import subprocess
 import urllib.request
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
-
-from .lives import Life, Process
-from .sockets import LOOPBACK, wait_until_quiet
-from .traced import Trace
+from .lives import Life, Lives, Process
+from .sockets import wait_until_quiet
+from .stage import Played, Scenario, Script, Stage, scenario
 from .waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
+
 
 _REQUESTS = 400
 _AT_ONCE = 8
 _REQUESTS_A_CONNECTION = 25
 _BENCH_DEADLINE_S = 180.0
+_STATUS_PORT = 22_080
 _CONFIGURATION = """
 daemon off;
 user nobody nogroup;
@@ -52,6 +54,28 @@ http {{
 """
 
 
+def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
+    played.check(part)
+
+
+@scenario(is_busy=True)
+def a_connection_for_each_request(stage: Stage) -> Script:
+    asked = _ask(stage)
+
+    lives: Lives = yield
+    assert len(asked.logged) == _REQUESTS
+    _compare(asked, lives)
+
+
+@scenario(is_busy=True)
+def connections_kept_alive(stage: Stage) -> Script:
+    asked = _ask(stage, "-k")
+
+    lives: Lives = yield
+    assert _AT_ONCE <= len(asked.logged) < _REQUESTS // 4
+    _compare(asked, lives)
+
+
 class Connection(NamedTuple):
     """A connection as nginx's access log tells it."""
 
@@ -60,22 +84,26 @@ class Connection(NamedTuple):
     """The worker's process id."""
 
 
+class Asked(NamedTuple):
+    """What nginx told of one run of ab."""
+
+    accepted: int
+    """Connections, by its stub_status."""
+    logged: Counter[Connection]
+    """Requests by connection, by its access log."""
+    master: Process
+    """The process that called listen()."""
+    bench: Process
+    """The ab that asked."""
+
+
 class Nginx:
     """A running nginx with a log of its own."""
 
-    def __init__(self, home: Path, port: int, status_port: int) -> None:
-        self.home = home
-        self.port = port
-        self._status = f"http://{LOOPBACK}:{status_port}/"
-        configuration = _CONFIGURATION.format(
-            home=home,
-            address=LOOPBACK,
-            port=port,
-            status_port=status_port,
-            kept_requests=_REQUESTS_A_CONNECTION,
-        )
-        home.joinpath("nginx.conf").write_text(configuration)
-        self.process = subprocess.Popen(["nginx", "-p", str(home), "-c", str(home / "nginx.conf")])
+    def __init__(self, home: Path, process: subprocess.Popen[bytes], address: str) -> None:
+        self.process = process
+        self._log = home / "access.log"
+        self._status = f"http://{address}:{_STATUS_PORT}/"
         until((home / "pid").exists, "nginx to run")
         until(self._answers, "nginx to answer")
 
@@ -98,67 +126,55 @@ class Nginx:
 
     def logged(self) -> Counter[Connection]:
         """How many requests each connection carried."""
-        lines = self.home.joinpath("access.log").read_text().splitlines()
+        lines = self._log.read_text().splitlines()
         return Counter(Connection(*map(int, line.split())) for line in lines)
 
-    def stop(self) -> None:
-        """Ends nginx and its workers."""
-        self.process.terminate()
-        self.process.wait(DEADLINE_S)
+
+@contextmanager
+def _nginx(stage: Stage) -> Iterator[Nginx]:
+    """Runs nginx on the stage's address."""
+    with TemporaryDirectory() as home:
+        configuration = Path(home, "nginx.conf")
+        configuration.write_text(
+            _CONFIGURATION.format(
+                home=home,
+                address=stage.address,
+                port=stage.port,
+                status_port=_STATUS_PORT,
+                kept_requests=_REQUESTS_A_CONNECTION,
+            )
+        )
+        process = subprocess.Popen(["nginx", "-p", home, "-c", str(configuration)])
+        try:
+            yield Nginx(Path(home), process, stage.address)
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_S)
 
 
-class Asked(NamedTuple):
-    """What nginx told of one run of ab."""
-
-    accepted: int
-    """Connections, by its stub_status."""
-    logged: Counter[Connection]
-    """Requests by connection, by its access log."""
-    bench: Process
-    """The ab that asked."""
-
-
-def _ask(nginx: Nginx, *options: str) -> Asked:
-    """Lets ab ask nginx many times."""
-    before = nginx.accepted()
-    nginx.home.joinpath("access.log").write_bytes(b"")
-    url = f"http://{LOOPBACK}:{nginx.port}/"
+def _ask(stage: Stage, *options: str) -> Asked:
+    """Lets ab ask an nginx many times."""
+    url = f"http://{stage.address}:{stage.port}/"
     command = ["ab", "-n", str(_REQUESTS), "-c", str(_AT_ONCE), *options, url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bench:
-        report, _ = bench.communicate(timeout=_BENCH_DEADLINE_S)
-    assert bench.returncode == 0, report
-    assert f"Complete requests:      {_REQUESTS}\n" in report
-    assert "Failed requests:        0\n" in report
-    wait_until_quiet(nginx.port, LOOPBACK)
-    return Asked(nginx.accepted() - before - 1, nginx.logged(), Process(bench.pid, "ab"))
+    with _nginx(stage) as nginx:
+        before = nginx.accepted()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bench:
+            report, _ = bench.communicate(timeout=_BENCH_DEADLINE_S)
+        assert bench.returncode == 0, report
+        assert f"Complete requests:      {_REQUESTS}\n" in report
+        assert "Failed requests:        0\n" in report
+        wait_until_quiet(stage.port, stage.address)
+        return Asked(
+            accepted=nginx.accepted() - before - 1,
+            logged=nginx.logged(),
+            master=Process(nginx.process.pid, "nginx"),
+            bench=Process(bench.pid, "ab"),
+        )
 
 
-@pytest.fixture
-def nginx(tmp_path: Path, new_port: Callable[[], int]) -> Iterator[Nginx]:
-    """An nginx on a port of its own, where no TIME_WAIT is left of another's connections."""
-    nginx = Nginx(tmp_path, new_port(), new_port())
-    yield nginx
-    nginx.stop()
-
-
-def test_every_connection_is_one_life(attach: str, nginx: Nginx) -> None:
-    with Trace("port", str(nginx.port), "--json", "--attach", attach) as trace:
-        trace.wait_until_tracing()
-        one_by_one = _ask(nginx)
-        kept_alive = _ask(nginx, "-k")
-        lives = trace.end()
-
-    assert len(one_by_one.logged) == _REQUESTS
-    assert _AT_ONCE <= len(kept_alive.logged) < _REQUESTS // 4
-    for asked in one_by_one, kept_alive:
-        assert sum(asked.logged.values()) == _REQUESTS
-        ours = [pair for pair in lives.pairs() if pair[0].process == asked.bench]
-        _compare(asked, ours)
-    assert len(lives) == 2 * (one_by_one.accepted + kept_alive.accepted)
-
-
-def _compare(asked: Asked, pairs: list[tuple[Life, Life]]) -> None:
+def _compare(asked: Asked, lives: Lives) -> None:
     """Compares one run's lives with what nginx told of it."""
+    pairs = lives.pairs()
     assert len(pairs) == asked.accepted
     by_connection = {
         Connection(servers_life.remote[1], _pid(servers_life)): servers_life
@@ -169,7 +185,9 @@ def _compare(asked: Asked, pairs: list[tuple[Life, Life]]) -> None:
     for connection in by_connection.keys() - asked.logged.keys():
         assert by_connection[connection].told["closed"] == {"by": "remote", "how": "fin"}
     for clients_life, servers_life in pairs:
+        assert clients_life.process == asked.bench
         assert servers_life.process == Process(_pid(servers_life), "nginx")
+        assert servers_life.account().listening_process == asked.master
         for life in clients_life, servers_life:
             assert (life.outcome, life.partial) == ("closed", False), life
 

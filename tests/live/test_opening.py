@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from pathlib import Path
-from socket import socket
+from typing import TYPE_CHECKING
 
 from .lives import (
     CLIENT_OPENING,
@@ -21,6 +20,10 @@ from .namespaces import without_linear_timeouts
 from .sockets import Attempt, accept, connect, in_thread, listen, retransmits_of, wait_for_fin
 from .stage import Played, Scenario, Script, Stage, scenario
 from .waiting import until
+
+if TYPE_CHECKING:
+    import threading
+    from socket import socket
 
 _SECOND_NS = 1_000_000_000
 _MANY = 20

@@ -202,9 +202,11 @@ def final_ack_never_comes(stage: Stage) -> Script:
 @scenario()
 def half_open_reset(stage: Stage) -> Script:
     """The SYN-ACK reaches a host that knows nothing of it, and is answered with a RST."""
+    stage.move_to_namespace()
     stage.source = ("127.0.0.1", 1234)
     with stage.listen():
         send_syn(stage.source, stage.server)
+        until(lambda: counters()["EmbryonicRsts"] == 1, "the RST")
 
     lives: Lives = yield
     life = lives.only()

@@ -80,6 +80,9 @@ class FakeSource:
             raise batch
         return batch
 
+    def lost_records(self) -> int:
+        return 0
+
     def losses(self) -> Losses:
         assert not self.closed
         return samples.NO_LOSSES

@@ -53,6 +53,7 @@ def head_from(data: bytes) -> TraceHead:
         port=None if fields.get("port") is None else _number(fields, "port"),
         carrier=_text(fields, "carrier"),
         hooks=hooks,
+        untold=_texts(fields, "untold") if "untold" in fields else (),
     )
 
 
@@ -70,14 +71,11 @@ def ending_from(data: bytes) -> Ending:
     fields = _object(data)
     losses = _mapping(fields.get("losses"))
     missed = _mapping(losses.get("missed_by_hook"))
-    uncounted = _sequence(losses, "uncounted_hooks")
-    if not all(isinstance(hook, str) for hook in uncounted):
-        raise BadHead("uncounted_hooks are not all text")
     return Ending(
         Losses(
             lost_records=_number(losses, "lost_records"),
             missed_by_hook={hook: _number(missed, hook) for hook in missed},
-            uncounted_hooks=tuple(uncounted),
+            uncounted_hooks=_texts(losses, "uncounted_hooks"),
         ),
         ended_monotonic_ns=_number(fields, "ended_monotonic_ns"),
         records=_number(fields, "records"),
@@ -125,3 +123,10 @@ def _flag(fields: dict[str, Any], key: str) -> bool:
     if not isinstance(value, bool):
         raise BadHead(f"{key} is neither true nor false")
     return value
+
+
+def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = _sequence(fields, name)
+    if not all(isinstance(text, str) for text in texts):
+        raise BadHead(f"{name} are not all text")
+    return tuple(texts)

@@ -7,14 +7,26 @@ import pytest
 
 from tcptrace.cli.record import open_output
 from tcptrace.errors import OutputFailed
+from tcptrace.sinks.recording.layout import MAGIC
 
 
 def test_an_older_recording_stays_until_tracing_begins(tmp_path: Path) -> None:
     path = tmp_path / "t.rec"
-    path.write_bytes(b"older")
+    path.write_bytes(MAGIC + b"older")
     with open_output(path):
-        assert path.read_bytes() == b"older"
-    assert path.read_bytes() == b"older"
+        assert path.read_bytes() == MAGIC + b"older"
+    assert path.read_bytes() == MAGIC + b"older"
+
+
+def test_a_file_that_is_no_recording_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_bytes(b"127.0.0.1 localhost")
+    with pytest.raises(OutputFailed, match="is no recording"), open_output(path):
+        pass
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OutputFailed), open_output(tmp_path / "link"):
+        pass
+    assert path.read_bytes() == b"127.0.0.1 localhost"
 
 
 def test_a_new_file_is_gone_again_if_nothing_was_written(tmp_path: Path) -> None:

@@ -93,13 +93,13 @@ def close_at_once(stream: Stream, sock: int, ends: Ends, old: State = S.ESTABLIS
     stream.tell(Kind.RESET_SENT, sock, ends, old_state=S.CLOSE)
 
 
-def drop_ack(stream: Stream) -> None:
+def drop_ack(stream: Stream, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL) -> None:
     stream.tell(
         Kind.ACK_DROPPED,
         REQUEST,
         SERVER,
         origin=LISTENER,
-        stage=Stage.ACK_ACCEPT_QUEUE_FULL,
+        stage=stage,
         accept_queue_len=6,
         accept_queue_limit=5,
     )

@@ -81,22 +81,15 @@ class TestRequests:
     def test_abort_on_overflow(self, stream: Stream) -> None:
         listen(stream)
         queue_syn(stream)
-        drop_ack(stream)
-        stream.tell(
-            Kind.RESET_SENT,
-            REQUEST,
-            SERVER,
-            origin=LISTENER,
-            old_state=S.NEW_SYN_RECV,
-            stage=Stage.ABORT_ON_OVERFLOW,
-        )
+        drop_ack(stream, Stage.ABORT_ON_OVERFLOW)
+        stream.tell(Kind.RESET_SENT, REQUEST, SERVER, origin=LISTENER, old_state=S.NEW_SYN_RECV)
         drop_request(stream, Stage.REQUEST_RESET)
         lives = Lives.of(stream.records, stream.now_ns)
         assert [story(life) for life in lives.ended] == [
             "server | NEW_SYN_RECV→CLOSE | local rst_sent | reset"
         ]
         (listener,) = lives.tracker.listeners
-        assert listener.drops == {Stage.ACK_ACCEPT_QUEUE_FULL: 1, Stage.ABORT_ON_OVERFLOW: 1}
+        assert listener.drops == {Stage.ABORT_ON_OVERFLOW: 1}
 
     def test_requests_address_is_used_again_at_once(self, stream: Stream) -> None:
         queue_syn(stream)

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from tcptrace.wire.decode import (
     Stacked,
     WireError,
-    check_kind,
     decode_batch,
     decode_stack,
     decode_stacked,
 )
-from tcptrace.wire.events import STACK_DEPTH, Kind
+from tcptrace.wire.events import STACK_DEPTH
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
 from unit import samples
 
@@ -40,18 +39,6 @@ def test_records_are_little_endian_whatever_the_host() -> None:
 def test_half_a_record_is_an_error(size: int) -> None:
     with pytest.raises(WireError, match=f"{size} bytes are not a whole number"):
         decode_batch(bytes(size))
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_known_kinds_pass(kind: Kind) -> None:
-    record = samples.record(kind=kind)
-    assert check_kind(record) is record
-
-
-@pytest.mark.parametrize("kind", [0, max(Kind) + 1, 255])
-def test_unknown_kinds_do_not(kind: int) -> None:
-    with pytest.raises(WireError, match=f"unknown kind of record: {kind}"):
-        check_kind(samples.record()._replace(kind=kind))
 
 
 def packed(*frames: int) -> bytes:

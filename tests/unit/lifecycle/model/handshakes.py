@@ -67,8 +67,8 @@ class Handshakes(Scene):
         self.tell_at_listener(Kind.SYNACK_RETRANSMITTED)
         self.server.life.synack_retransmits += 1
 
-    def drop_ack(self, sock: int | None = None) -> None:
-        self.tell_at_listener(Kind.ACK_DROPPED, sock, Stage.ACK_ACCEPT_QUEUE_FULL)
+    def drop_ack(self, sock: int | None = None, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL) -> None:
+        self.tell_at_listener(Kind.ACK_DROPPED, sock, stage)
         self.server.life.ack_drops += 1
 
     def send_cookie(self) -> Steps:

@@ -139,8 +139,8 @@ class Openings(Handshakes):
         yield self.pause_ns
         self.client.go(S.ESTABLISHED)
         yield self.pause_ns
-        self.drop_ack()
-        self.tell_at_listener(Kind.RESET_SENT, stage=Stage.ABORT_ON_OVERFLOW)
+        self.drop_ack(stage=Stage.ABORT_ON_OVERFLOW)
+        self.tell_at_listener(Kind.RESET_SENT)
         self.drop_request(How.RST_SENT, Outcome.RESET, Side.LOCAL, Stage.REQUEST_RESET)
         yield self.pause_ns
         self.client.be_reset(S.ESTABLISHED)
