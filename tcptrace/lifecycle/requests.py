@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IN_HANDSHAKE: Final = (State.NEW_SYN_RECV, State.SYN_RECV)
+_COOKIE: Final = int(Flag.COOKIE)
 _IMMEDIATE: Final = int(Flag.COOKIE | Flag.FASTOPEN)
 """A child without a request socket in the SYN queue."""
 
@@ -100,14 +101,23 @@ class RequestEvents:
     def _ack_dropped(self, record: Record) -> None:
         self._registry.listeners.drop(record, record.origin)
         life = self._registry.at(record)
-        if life is None and (record.flags & Flag.COOKIE or self._registry.knocking(record)):
-            # It answered a cookie: the request was made for this ACK, and went with it.
-            life = self._unborn(record)
-            self._make_known(life, record)
+        if life is None and (record.flags & _COOKIE or self._registry.knocking(record)):
+            life = self._refused_cookie(record)
         if life is None:
             life = self._request(record)
         life.connection.ack_drops += 1
         rules.remember(life.connection, record)
+
+    def _refused_cookie(self, record: Record) -> Life:
+        """The life whose ACK answered a cookie: its request was made for that, and went with it."""
+        is_seen = self._registry.knocking(record) is not None
+        life = self._unborn(record)
+        self._make_known(life, record)
+        if not is_seen:
+            life.connection.cookie = True
+            life.connection.syn_at_ns = None
+            life.connection.partial.add(Partial.BEGAN_BEFORE)
+        return life
 
     def _request_dropped(self, record: Record) -> None:
         if record.stage in (Stage.REQUEST_EXPIRED, Stage.LISTENER_CLOSED):
@@ -220,10 +230,10 @@ class RequestEvents:
 
     def _accepted(self, record: Record) -> None:
         state = STATES.get(record.new_state)
-        life = self._registry.at(record) or self._registry.held_at(record)
+        if state is None or state is State.CLOSE:
+            return  # accept() still hands out a child that was reset while it waited
+        life = self._registry.at(record)
         if life is None:
-            if state is None or state is State.CLOSE:
-                return  # accept() still hands out a child that was reset while it waited
             life = self._registry.find(record, state)
         connection = life.connection
         connection.role = Role.SERVER

@@ -122,8 +122,7 @@ class Stage:
             role="server",
             local=self.server,
             remote=self.source,
-            listening_process=self.process,
-            **more,
+            **{"listening_process": self.process, **more},
         )
 
     def leave(self) -> None:

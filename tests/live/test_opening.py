@@ -188,7 +188,7 @@ def accept_blocked_before_the_trace(stage: Stage) -> Script:
     lives: Lives = yield
     _, servers_life = lives.pair()
     assert servers_life.account() == stage.accepted(
-        (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
+        (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", listening_process=None
     )
     assert 0 <= servers_life.told["accept_wait_ns"] <= after_ns - before_ns
 
@@ -225,7 +225,7 @@ def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
             (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
         )
         assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
+            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", listening_process=None
         )
         assert servers_life.told["accept_wait_ns"] is not None
 

@@ -93,7 +93,9 @@ def close_at_once(stream: Stream, sock: int, ends: Ends, old: State = S.ESTABLIS
     stream.tell(Kind.RESET_SENT, sock, ends, old_state=S.CLOSE)
 
 
-def drop_ack(stream: Stream, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL) -> None:
+def drop_ack(
+    stream: Stream, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL, flags: Flag = NO_FLAGS
+) -> None:
     stream.tell(
         Kind.ACK_DROPPED,
         REQUEST,
@@ -102,6 +104,7 @@ def drop_ack(stream: Stream, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL) -> None
         stage=stage,
         accept_queue_len=6,
         accept_queue_limit=5,
+        flags=flags,
     )
 
 

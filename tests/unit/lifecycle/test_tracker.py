@@ -308,3 +308,21 @@ def test_a_life_still_open_says_so(stream: Stream) -> None:
     assert life.role is Role.CLIENT
     assert life.ended_at_ns is None
     assert Partial.END_LOST not in life.partial
+
+
+def test_losses_mark_every_life_that_is_not_over(stream: Stream) -> None:
+    """One that was closed but is held, one that knocks, one that is open; not one that is over."""
+    open_client(stream)
+    stream.goes(CONNECTING, CLIENT, S.ESTABLISHED, S.CLOSE_WAIT, S.LAST_ACK, S.CLOSE)
+    over = len(stream.records)
+    open_client(stream)
+    stream.goes(CONNECTING, CLIENT, S.ESTABLISHED, S.CLOSE)
+    connect(stream, 0x41, CLIENT._replace(netns=7))
+    drop_syn(stream)
+    lives = Lives()
+    lives.tracker.feed(stream.records[:over])
+    lives.tracker.feed(stream.records[over:])
+    lives.tracker.lose()
+    lives.finish(stream.now_ns)
+    by_birth = sorted(lives.ended, key=lambda life: life.id)
+    assert [Partial.GAP in life.partial for life in by_birth] == [False, True, True, True]

@@ -187,6 +187,13 @@ class TestCookiesAndFastOpen:
         drop_ack(stream)
         assert stories(stream) == ["server | dropped | syn_dropped"]
 
+    def test_final_ack_with_a_cookie_from_before_the_trace_dropped(self, stream: Stream) -> None:
+        drop_ack(stream, flags=Flag.COOKIE)
+        (life,) = told_by(stream)
+        assert story(life) == "server | dropped | syn_dropped | began_before"
+        assert life.cookie
+        assert life.syn_at_ns is None
+
     def test_fast_open(self, stream: Stream) -> None:
         make_child(stream, flags=Flag.FASTOPEN)
         accept(stream, S.SYN_RECV)
@@ -240,6 +247,7 @@ class TestChildren:
         ]
 
     def test_reset_while_queued_then_accepted(self, stream: Stream) -> None:
+        """The life ends with the RST, however soon accept() hands it out after that."""
         queue_syn(stream)
         make_child(stream)
         stream.goes(CHILD, SERVER, S.SYN_RECV, S.ESTABLISHED)
@@ -248,8 +256,8 @@ class TestChildren:
         accept(stream, S.CLOSE)
         (life,) = told_by(stream)
         assert story(life) == SERVER_OPENS + "→CLOSE | remote rst_received | reset"
-        assert life.process == NGINX
-        assert life.accept_wait_ns is not None
+        assert life.process is None
+        assert life.accept_wait_ns is None
 
     def test_accepting_what_was_reset_long_ago_is_no_birth(self, stream: Stream) -> None:
         accept(stream, S.CLOSE)

@@ -11,6 +11,7 @@ from tcptrace.wire.events import Kind
 from unit import samples
 from unit.lifecycle.model.plan import POSSIBLE_WHILE_QUEUED, Acceptance, Closing
 from unit.lifecycle.model.scene import Scene, Steps
+from unit.lifecycle.stream import NGINX
 
 if TYPE_CHECKING:
     from unit.lifecycle.model.end import End
@@ -44,10 +45,15 @@ class Closings(Scene):
         }.get(closing, self.leave_open)()
 
     def accept_late(self) -> None:
-        """accept() hands out what is over already."""
-        is_late = self.use.acceptance is Acceptance.AFTER_THE_END
-        if is_late and self.server.role is Role.SERVER and not self.server.life.accepted_at_ns:
-            self.accept()
+        """accept() hands out what is over already: that is no part of its life."""
+        server = self.server
+        is_queued = server.role is Role.SERVER and server.life.accepted_at_ns is None
+        if is_queued and self.use.acceptance is Acceptance.AFTER_THE_END:
+            if server.is_seen:
+                self.host.stream.tell(
+                    Kind.ACCEPTED, server.sock, server.ends, NGINX, new_state=S.CLOSE
+                )
+            self.host.free(self.request)
 
     def close_in_turn(self, first: End, second: End) -> Steps:
         first.send_fin(S.FIN_WAIT1)

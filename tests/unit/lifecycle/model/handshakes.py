@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tcptrace.lifecycle.connection import Role
 from tcptrace.tcp import State
 from tcptrace.wire.events import Flag, Kind, Stage
 from unit import samples
 from unit.lifecycle.model.end import link
 from unit.lifecycle.model.plan import Opening
-from unit.lifecycle.model.scene import Scene, Steps
+from unit.lifecycle.model.scene import NO_FLAGS, Scene, Steps
 from unit.lifecycle.stream import CURL, NGINX
 
 S = State
-NO_FLAGS: Final = Flag(0)
 
 
 class Handshakes(Scene):
@@ -67,8 +64,15 @@ class Handshakes(Scene):
         self.tell_at_listener(Kind.SYNACK_RETRANSMITTED)
         self.server.life.synack_retransmits += 1
 
-    def drop_ack(self, sock: int | None = None, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL) -> None:
-        self.tell_at_listener(Kind.ACK_DROPPED, sock, stage)
+    def drop_ack(
+        self, stage: Stage = Stage.ACK_ACCEPT_QUEUE_FULL, *, has_cookie: bool = False
+    ) -> None:
+        """A cookie's request is made for its ACK, and goes with it."""
+        sock = self.host.allocate() if has_cookie else self.server.sock
+        flags = Flag.COOKIE if has_cookie else NO_FLAGS
+        self.tell_at_listener(Kind.ACK_DROPPED, sock, stage, flags=flags)
+        if has_cookie:
+            self.host.free(sock)
         self.server.life.ack_drops += 1
 
     def send_cookie(self) -> Steps:

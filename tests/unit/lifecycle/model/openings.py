@@ -139,7 +139,7 @@ class Openings(Handshakes):
         yield self.pause_ns
         self.client.go(S.ESTABLISHED)
         yield self.pause_ns
-        self.drop_ack(stage=Stage.ABORT_ON_OVERFLOW)
+        self.drop_ack(Stage.ABORT_ON_OVERFLOW)
         self.tell_at_listener(Kind.RESET_SENT)
         self.drop_request(How.RST_SENT, Outcome.RESET, Side.LOCAL, Stage.REQUEST_RESET)
         yield self.pause_ns
@@ -160,9 +160,9 @@ class Openings(Handshakes):
         yield self.pause_ns
         self.client.go(S.ESTABLISHED)
         for number in range(self.use.retries):
-            self.drop_ack(self.host.allocate())
+            self.drop_ack(has_cookie=True)
             yield samples.S << number
-        self.drop_ack(self.host.allocate())
+        self.drop_ack(has_cookie=True)
         self.server.conclude(How.DROPPED, Outcome.SYN_DROPPED, None)
         yield samples.S
         self.client.reset()

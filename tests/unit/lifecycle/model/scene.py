@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from itertools import cycle
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tcptrace.lifecycle.connection import Listener, Role
 from tcptrace.tcp import State
-from tcptrace.wire.events import Kind, Stage
+from tcptrace.wire.events import Flag, Kind, Stage
 from unit.lifecycle.model.end import End, Host
 from unit.lifecycle.stream import LISTENING, NGINX
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 S = State
 Steps: TypeAlias = Generator[int, None, None]
 """A script; it yields how many nanoseconds pass until its next step."""
+
+
+NO_FLAGS: Final = Flag(0)
+_OF_THE_REQUEST_ALONE: Final = (Kind.SYNACK_RETRANSMITTED, Kind.RESET_SENT)
+"""These carry the listener's queues too, but say nothing of it."""
 
 
 class Scene:
@@ -61,7 +66,12 @@ class Scene:
         self.listener.closed_at_ns = self.host.stream.now_ns
 
     def tell_at_listener(
-        self, kind: Kind, sock: int | None = None, stage: Stage = Stage.NONE, origin: int = 0
+        self,
+        kind: Kind,
+        sock: int | None = None,
+        stage: Stage = Stage.NONE,
+        origin: int = 0,
+        flags: Flag = NO_FLAGS,
     ) -> None:
         """Sends a record that carries the listener's queues."""
         syn_queue_len, accept_queue_len = next(self.queue_lengths), next(self.queue_lengths)
@@ -73,9 +83,10 @@ class Scene:
             accept_queue_len=accept_queue_len,
             accept_queue_limit=9,
             syn_queue_len=syn_queue_len,
+            flags=flags,
         )
-        has_queues = stage is not Stage.REQUEST_RESET and kind is not Kind.SYNACK_RETRANSMITTED
-        if self.server.is_seen and has_queues:
+        is_listeners = stage is not Stage.REQUEST_RESET and kind not in _OF_THE_REQUEST_ALONE
+        if self.server.is_seen and is_listeners:
             listener = self.listener
             listener.accept_queue_peak = max(listener.accept_queue_peak, accept_queue_len)
             listener.syn_queue_peak = max(listener.syn_queue_peak, syn_queue_len)
