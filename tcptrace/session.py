@@ -226,7 +226,7 @@ def tracing_line(head: TraceHead) -> str:
     carrier = head.carrier
     by_kprobe = sum(hook.carrier in ("kprobe", "kretprobe") for hook in head.hooks)
     if carrier != "kprobe" and by_kprobe:
-        carrier += f" ({by_kprobe} by kprobe)"
+        carrier += f", {by_kprobe} of them by kprobe"
     untold = f"; this kernel can't tell {', '.join(head.untold)}" if head.untold else ""
     return safe_text(
         f"tracing {head.what}: {hooks}, {carrier}, kernel {head.kernel}{untold}; Ctrl-C ends"

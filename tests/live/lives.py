@@ -120,37 +120,37 @@ class Life:
     def check_times(self, began_ns: int, ended_ns: int) -> None:
         """Checks what holds for every whole life: its times follow each other without a gap."""
         spans = self.told["states"]
-        assert spans or self.outcome == "syn_dropped", self
+        assert spans or self.outcome == "syn_dropped", repr(self)
         for span, after in itertools.pairwise(spans):
-            assert span["at_ns"] <= after["at_ns"], self
-            assert span["at_ns"] + span["duration_ns"] == after["at_ns"], self
+            assert span["at_ns"] <= after["at_ns"], repr(self)
+            assert span["at_ns"] + span["duration_ns"] == after["at_ns"], repr(self)
         moments = [span["at_ns"] for span in spans]
         moments += [drop["at_ns"] for drop in self.told["drops"]]
-        assert all(began_ns <= at <= ended_ns for at in moments), self
+        assert all(began_ns <= at <= ended_ns for at in moments), repr(self)
         self._check_handshake()
         self._check_timewait()
 
     def _check_handshake(self) -> None:
         syn, established = self.handshake["syn_at_ns"], self.handshake["established_at_ns"]
-        assert syn is not None, self
+        assert syn is not None, repr(self)
         if "ESTABLISHED" in self.states:
-            assert established == self.entered_ns("ESTABLISHED"), self
-            assert self.handshake["duration_ns"] == established - syn, self
+            assert established == self.entered_ns("ESTABLISHED"), repr(self)
+            assert self.handshake["duration_ns"] == established - syn, repr(self)
         else:
-            assert established is None, self
-            assert self.handshake["duration_ns"] is None, self
+            assert established is None, repr(self)
+            assert self.handshake["duration_ns"] is None, repr(self)
 
     def _check_timewait(self) -> None:
         timewait = self.told["time_wait"]
-        assert (timewait is not None) == ("TIME_WAIT" in self.states), self
+        assert (timewait is not None) == ("TIME_WAIT" in self.states), repr(self)
         if timewait is None:
             return
         (span,) = [span for span in self.told["states"] if span["state"] == "TIME_WAIT"]
         assert (timewait["at_ns"], timewait["duration_ns"]) == (
             span["at_ns"],
             span["duration_ns"],
-        ), self
-        assert (timewait["end"] is None) == (timewait["duration_ns"] is None), self
+        ), repr(self)
+        assert (timewait["end"] is None) == (timewait["duration_ns"] is None), repr(self)
 
 
 class Lives:
@@ -208,7 +208,7 @@ class Lives:
         assert len(pairs) == len(clients), f"a client without a peer: {self}"
         assert len(pairs) * 2 == len(self), f"lives beside the pairs: {self}"
         for client, server in pairs:
-            assert server.role == "server", self
-            assert server.peer == client.id, self
-            assert (server.local, server.remote) == (client.remote, client.local), self
+            assert server.role == "server", repr(self)
+            assert server.peer == client.id, repr(self)
+            assert (server.local, server.remote) == (client.remote, client.local), repr(self)
         return pairs
