@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Address = tuple[str, int]
 JSON = dict[str, Any]
@@ -212,3 +212,15 @@ class Lives:
             assert server.peer == client.id, repr(self)
             assert (server.local, server.remote) == (client.remote, client.local), repr(self)
         return pairs
+
+
+def ends_of_timewait(clients: Sequence[Life]) -> list[tuple[tuple[str, ...], str]]:
+    """What clients that closed first must tell of TIME_WAIT's end: the states after it, and how.
+
+    The kernel gives a port out again once its TIME_WAIT is a second old, and picks at random.
+    """
+    last_of = {client.local: number for number, client in enumerate(clients)}
+    return [
+        ((), "open") if last_of[client.local] == number else (("CLOSE",), "reused")
+        for number, client in enumerate(clients)
+    ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Script = Generator[None, Lives, None]
 _AT_ONCE: Final = 4
-"""Scenarios that play side by side: most of the time they wait for the kernel's timers."""
+"""Scenarios that play side by side while they wait."""
 
 
 @dataclass
@@ -139,21 +139,22 @@ class Scenario:
 
     Attributes:
         begins_before: it has a part before the trace begins, up to a first `yield` of its own.
-        is_busy: it keeps the CPUs busy, so none plays beside it. A timer that fires within a
-            running kprobe runs its own kprobes in vain: a trace can lose that, and knows it not.
+        waits: most of the time it waits for the kernel's timers, and plays beside others that do.
+            The others play alone: a packet that comes in while a probe runs can run the same probe
+            in vain, which no trace can help.
     """
 
     name: str
     script: Maker
     begins_before: bool
-    is_busy: bool
+    waits: bool
 
 
-def scenario(*, begins_before: bool = False, is_busy: bool = False) -> Callable[[Maker], Scenario]:
+def scenario(*, begins_before: bool = False, waits: bool = False) -> Callable[[Maker], Scenario]:
     """Makes a scenario of a generator function."""
 
     def make(script: Maker) -> Scenario:
-        return Scenario(script.__name__, script, begins_before, is_busy)
+        return Scenario(script.__name__, script, begins_before, waits)
 
     return make
 
@@ -179,12 +180,10 @@ class Played:
                     self._advance(part.name)
             with Trace("port", str(port), "--json", "--attach", attach) as self.trace:
                 self.trace.wait_until_tracing()
-                with ThreadPoolExecutor(_AT_ONCE) as pool:
-                    list(
-                        pool.map(self._play, (part.name for part in scenarios if not part.is_busy))
-                    )
-                with ThreadPoolExecutor(1) as pool:
-                    list(pool.map(self._play, (part.name for part in scenarios if part.is_busy)))
+                for waits, at_once in ((True, _AT_ONCE), (False, 1)):
+                    names = [part.name for part in scenarios if part.waits is waits]
+                    with ThreadPoolExecutor(at_once) as pool:
+                        list(pool.map(self._play, names))
                 self.lives = self.trace.end()
         finally:
             for stage in self._stages.values():

@@ -59,7 +59,7 @@ def server_closes_first(stage: Stage) -> Script:
     )
 
 
-@scenario(is_busy=True)
+@scenario()
 def data_goes_both_ways_before_the_end(stage: Stage) -> Script:
     client, server = stage.couple()
     for _ in range(20):
@@ -81,7 +81,7 @@ def data_goes_both_ways_before_the_end(stage: Stage) -> Script:
     )
 
 
-@scenario()
+@scenario(waits=True)
 def both_close_at_once(stage: Stage) -> Script:
     """Each FIN is on its way when the other leaves: both ends pass CLOSING."""
     stage.move_to_namespace().delay("lo", milliseconds=150)

@@ -15,6 +15,7 @@ from .lives import (
     Address,
     Lives,
     Process,
+    ends_of_timewait,
 )
 from .namespaces import without_linear_timeouts
 from .sockets import Attempt, accept, connect, in_thread, listen, retransmits_of, wait_for_fin
@@ -48,7 +49,7 @@ def refused(stage: Stage) -> Script:
     )
 
 
-@scenario()
+@scenario(waits=True)
 def connect_times_out(stage: Stage) -> Script:
     """Every SYN vanishes: the interface is a dummy."""
     namespace = stage.move_to_namespace()
@@ -74,7 +75,7 @@ def connect_times_out(stage: Stage) -> Script:
     assert 2 * _SECOND_NS < life.duration_ns("SYN_SENT") <= took_ns
 
 
-@scenario()
+@scenario(waits=True)
 def syn_retransmitted_then_answered(stage: Stage) -> Script:
     """The accept queue is full for the first SYN and has room for the second."""
     with stage.listen(backlog=0) as listener:
@@ -112,7 +113,7 @@ def syn_retransmitted_then_answered(stage: Stage) -> Script:
     assert servers_life.told["syn_queue_wait_ns"] < 0.9 * _SECOND_NS
 
 
-@scenario()
+@scenario(waits=True)
 def waits_for_accept(stage: Stage) -> Script:
     """The accept loop stalls: the wait in the accept queue is told apart from the handshake."""
     with stage.listen() as listener:
@@ -193,7 +194,7 @@ def accept_blocked_before_the_trace(stage: Stage) -> Script:
     assert 0 <= servers_life.told["accept_wait_ns"] <= after_ns - before_ns
 
 
-@scenario(begins_before=True, is_busy=True)
+@scenario(begins_before=True)
 def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
     """More blocked calls than any default of maxactive: none is missed."""
     size = 200
@@ -219,10 +220,11 @@ def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
     assert len(accepted) == size
     pairs = lives.pairs()
     assert len(pairs) == size
-    for clients_life, servers_life in pairs:
+    ends = ends_of_timewait([clients_life for clients_life, _ in pairs])
+    for (clients_life, servers_life), (after, end) in zip(pairs, ends, strict=True):
         stage.source = clients_life.local
         assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
+            (*CLIENT_OPENING, *CLOSED_FIRST, *after), "local fin", "closed", time_wait=end
         )
         assert servers_life.account() == stage.accepted(
             (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", listening_process=None
@@ -230,7 +232,7 @@ def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
         assert servers_life.told["accept_wait_ns"] is not None
 
 
-@scenario(is_busy=True)
+@scenario()
 def twenty_over_ipv6(stage: Stage) -> Script:
     stage.address = "::1"
     sources = _meet_many(stage, listen((stage.address, stage.port)), stage.address)
@@ -239,7 +241,7 @@ def twenty_over_ipv6(stage: Stage) -> Script:
     _compare_many(stage, lives, sources, family="ipv6")
 
 
-@scenario(is_busy=True)
+@scenario()
 def twenty_v4_mapped(stage: Stage) -> Script:
     """IPv4 clients of a dual-stack listener: the server's socket is an IPv6 one."""
     stage.move_to_namespace()
@@ -273,13 +275,14 @@ def _compare_many(
 ) -> None:
     pairs = lives.pairs()
     assert [clients_life.local for clients_life, _ in pairs] == sources
-    for clients_life, servers_life in pairs:
+    ends = ends_of_timewait([clients_life for clients_life, _ in pairs])
+    for (clients_life, servers_life), (after, end) in zip(pairs, ends, strict=True):
         stage.source = clients_life.local
         assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST),
+            (*CLIENT_OPENING, *CLOSED_FIRST, *after),
             "local fin",
             "closed",
-            time_wait="open",
+            time_wait=end,
             family=family,
         )
         assert servers_life.account() == stage.accepted(

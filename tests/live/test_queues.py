@@ -29,7 +29,7 @@ def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
     played.check(part)
 
 
-@scenario()
+@scenario(waits=True)
 def five_clients_of_listen_1(stage: Stage) -> Script:
     """listen(1) holds two; the SYNs of the other three are dropped until they give up."""
     namespace = stage.move_to_namespace()
@@ -78,7 +78,7 @@ def five_clients_of_listen_1(stage: Stage) -> Script:
     assert counted["ListenDrops"] == 6
 
 
-@scenario()
+@scenario(waits=True)
 def final_ack_dropped(stage: Stage) -> Script:
     """Two handshakes race for the last place: the loser's final ACK is dropped, then taken."""
     stage.move_to_namespace().delay("lo", _DELAY_MS)
@@ -117,7 +117,7 @@ def final_ack_dropped(stage: Stage) -> Script:
     assert counted["ListenDrops"] == 1
 
 
-@scenario()
+@scenario(waits=True)
 def syn_queue_full_without_cookies(stage: Stage) -> Script:
     """listen(1) holds two requests; the third SYN is dropped, and answered when it comes again."""
     namespace = stage.move_to_namespace()
@@ -181,7 +181,7 @@ def answered_with_cookies(stage: Stage) -> Script:
     )
 
 
-@scenario()
+@scenario(waits=True)
 def final_ack_never_comes(stage: Stage) -> Script:
     """The SYN-ACKs vanish: the request ends with its last timer."""
     namespace = stage.move_to_namespace()

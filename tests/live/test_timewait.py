@@ -44,7 +44,7 @@ def reused_by_a_syn(stage: Stage) -> Script:
     assert 0 <= after.entered_ns("NEW_SYN_RECV") - left_ns < 100_000_000
 
 
-@scenario()
+@scenario(waits=True)
 def reused_by_connect(stage: Stage) -> Script:
     """The client closed first, and takes the same port again (tcp_tw_reuse)."""
     with stage.listen() as listener:
