@@ -83,3 +83,7 @@ clean: ## remove what was built and cached, .venv and the guests' kernels includ
 .PHONY: screenshots
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
 	$(BIN)/python -m tests.screens
+
+.PHONY: bench
+bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
+	@$(BIN)/python -m tests.bench
