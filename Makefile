@@ -56,7 +56,7 @@ test-unit: setup-python ## unit and contract tests, on this machine, without roo
 test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=6.1 for one kernel only
 .PHONY: test-live-%
 test-live-%: setup
-	tests/vm/run --progress --timeout 1500 $* python -m pytest -v tests/live
+	tests/vm/run --progress --timeout 1500 $* python -m tests.live
 
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format

@@ -41,6 +41,7 @@ class Stage:
     Attributes:
         address: the server's; no other scenario uses it.
         port: the server's; traced.
+        attach: what carries the trace.
         netns: the inode number of the namespace that it plays in.
         process: who plays.
         source: the client's end of the last couple.
@@ -50,6 +51,7 @@ class Stage:
     name: str
     address: str
     port: int
+    attach: str
     netns: int = field(default_factory=own_inode)
     process: Process = field(default_factory=this_process)
     source: Address = (LOOPBACK, 0)
@@ -169,7 +171,7 @@ class Played:
 
     def __init__(self, scenarios: list[Scenario], port: int, attach: str) -> None:
         self._stages = {
-            part.name: Stage(part.name, f"127.1.{number}.1", port)
+            part.name: Stage(part.name, f"127.1.{number}.1", port, attach)
             for number, part in enumerate(scenarios)
         }
         self._scripts = {part.name: part.script(self._stages[part.name]) for part in scenarios}

@@ -25,8 +25,8 @@ _AT_ONCE = 8
 _REQUESTS_A_CONNECTION = 25
 _BENCH_DEADLINE_S = 180.0
 _STATUS_PORT = 22_080
-_WHOLE_AT_LEAST = 0.95
-"""Of the connections at once, some lose an event to a packet that comes in while a probe runs."""
+_WHOLE_AT_LEAST = {"kprobe": 0.5, "fentry": 0.85}
+"""Of connections at once some lose an event to a packet that comes in while a probe runs."""
 _CONFIGURATION = """
 daemon off;
 user nobody nogroup;
@@ -66,7 +66,7 @@ def a_connection_for_each_request(stage: Stage) -> Script:
 
     lives: Lives = yield
     assert len(asked.logged) == _REQUESTS
-    _compare(asked, lives)
+    _compare(stage, asked, lives)
 
 
 @scenario()
@@ -75,7 +75,7 @@ def connections_kept_alive(stage: Stage) -> Script:
 
     lives: Lives = yield
     assert _AT_ONCE <= len(asked.logged) < _REQUESTS // 4
-    _compare(asked, lives)
+    _compare(stage, asked, lives)
 
 
 class Connection(NamedTuple):
@@ -176,7 +176,7 @@ def _ask(stage: Stage, *options: str) -> Asked:
         )
 
 
-def _compare(asked: Asked, lives: Lives) -> None:
+def _compare(stage: Stage, asked: Asked, lives: Lives) -> None:
     """Compares one run's lives with what nginx told of it."""
     pairs = lives.pairs()
     assert len(pairs) == asked.accepted
@@ -184,7 +184,7 @@ def _compare(asked: Asked, lives: Lives) -> None:
     assert clients_ports >= Counter(connection.client_port for connection in asked.logged)
 
     whole = [pair for pair in pairs if not any(life.partial for life in pair)]
-    assert len(whole) >= _WHOLE_AT_LEAST * len(pairs)
+    assert len(whole) >= _WHOLE_AT_LEAST[stage.attach] * len(pairs)
     workers = _workers_by_port(asked)
     for clients_life, servers_life in whole:
         assert clients_life.process == asked.bench

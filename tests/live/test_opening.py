@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from .lives import (
@@ -20,7 +21,7 @@ from .lives import (
 from .namespaces import without_linear_timeouts
 from .sockets import Attempt, accept, connect, in_thread, listen, retransmits_of, wait_for_fin
 from .stage import Played, Scenario, Script, Stage, scenario
-from .waiting import until
+from .waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
     import threading
@@ -198,26 +199,24 @@ def accept_blocked_before_the_trace(stage: Stage) -> Script:
 def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
     """More blocked calls than any default of maxactive: none is missed."""
     size = 200
-    listener = stage.listen(backlog=size)
+    listener = stage.listen()
     listener.settimeout(None)
-    accepted: list[str] = []
+    served: SimpleQueue[None] = SimpleQueue()
 
     def serve() -> None:
         with accept(listener) as server:
             wait_for_fin(server)
-        accepted.append("one")
+        served.put(None)
 
     threads = [in_thread(serve) for _ in range(size)]
     until(lambda: all(map(_in_accept, threads)), "the pool to block in accept()")
     yield
     for _ in range(size):
         connect(stage.server).close()
-    for thread in threads:
-        thread.join()
+        served.get(timeout=DEADLINE_S)
     listener.close()
 
     lives: Lives = yield
-    assert len(accepted) == size
     pairs = lives.pairs()
     assert len(pairs) == size
     ends = ends_of_timewait([clients_life for clients_life, _ in pairs])
