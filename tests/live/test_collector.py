@@ -71,7 +71,7 @@ def test_tells_of_the_end_of_timewait(long_traces: LongTraces, carrier: str) -> 
     clients_life, servers_life = lives.pair()
     assert clients_life.states == (*CLIENT_OPENING, *CLOSED_FIRST, "CLOSE")
     assert servers_life.states == (*SERVER_OPENING, *CLOSED_SECOND)
-    assert clients_life.account().time_wait == "timer"
+    assert clients_life.told["time_wait"]["end"] == "timer"
     assert not clients_life.partial
     assert not servers_life.partial
     # The timer wheel rounds 60 s up by as much as 2 s (kernel/time/timer.c).
