@@ -219,12 +219,12 @@ def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
     lives: Lives = yield
     pairs = lives.pairs()
     assert len(pairs) == size
-    ends = ends_of_timewait([clients_life for clients_life, _ in pairs])
-    for (clients_life, servers_life), (after, end) in zip(pairs, ends, strict=True):
+    whole = (*CLIENT_OPENING, *CLOSED_FIRST)
+    for clients_life, servers_life in pairs:
         stage.source = clients_life.local
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST, *after), "local fin", "closed", time_wait=end
-        )
+        # How TIME_WAIT ends is another test's: here it may last, or run out, or be taken over.
+        assert clients_life.states[: len(whole)] == whole
+        assert (clients_life.outcome, clients_life.partial) == ("closed", False)
         assert servers_life.account() == stage.accepted(
             (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", listening_process=None
         )

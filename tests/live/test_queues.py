@@ -128,6 +128,7 @@ def final_ack_answered_with_a_reset(stage: Stage) -> Script:
         attempts = [Attempt(stage.server) for _ in range(2)]
         assert [attempt.outcome() for attempt in attempts] == [0, 0]
         wait_for_reset(attempts[1].socket)
+        attempts[1].socket.close()
         servers = [accept(listener) for _ in range(2)]
         counted = counters()
     for client, server in zip([first, attempts[0].socket], servers, strict=True):
