@@ -118,44 +118,6 @@ def final_ack_dropped(stage: Stage) -> Script:
 
 
 @scenario(waits=True)
-def final_ack_answered_with_a_reset(stage: Stage) -> Script:
-    """The same with tcp_abort_on_overflow: one drop, at its own stage."""
-    namespace = stage.move_to_namespace()
-    namespace.sysctl("ipv4.tcp_abort_on_overflow", 1)
-    namespace.delay("lo", _DELAY_MS)
-    with stage.listen(backlog=1) as listener:
-        first = connect(stage.server)
-        attempts = [Attempt(stage.server) for _ in range(2)]
-        assert [attempt.outcome() for attempt in attempts] == [0, 0]
-        wait_for_reset(attempts[1].socket)
-        attempts[1].socket.close()
-        servers = [accept(listener) for _ in range(2)]
-        counted = counters()
-    for client, server in zip([first, attempts[0].socket], servers, strict=True):
-        client.close()
-        wait_for_fin(server)
-        server.close()
-
-    lives: Lives = yield
-    assert len(lives.pairs()) == 3
-    stage.source = attempts[1].source
-    clients_life, servers_life = lives.with_end(stage.source).pair()
-    assert clients_life.account() == stage.client(
-        (*CLIENT_OPENING, "CLOSE"), "remote rst_received", "reset"
-    )
-    assert servers_life.account() == stage.accepted(
-        ("NEW_SYN_RECV", "CLOSE"),
-        "local rst_sent",
-        "reset",
-        process=None,
-        drops=(("abort_on_overflow", 2, 1),),
-    )
-    assert _drops(lives) == {"abort_on_overflow": 1}
-    assert counted["ListenOverflows"] == 1
-    assert counted["ListenDrops"] == 1
-
-
-@scenario(waits=True)
 def syn_queue_full_without_cookies(stage: Stage) -> Script:
     """listen(1) holds two requests; the third SYN is dropped, and answered when it comes again."""
     namespace = stage.move_to_namespace()
