@@ -153,8 +153,8 @@ def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> Bad
     lost = 0
     try:
         for now_ns, batch in _batches(source, stop):
-            if source.lost_records() > lost:
-                lost = source.lost_records()
+            if (lost_now := source.lost_records()) > lost:
+                lost = lost_now
                 tracker.lose()
             if batch and stacks:
                 tracker.feed_stacked(decode_stacked(batch))
