@@ -86,4 +86,5 @@ screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs
 
 .PHONY: bench
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
+	@tests/bench/headers
 	@$(BIN)/python -m tests.bench

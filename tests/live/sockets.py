@@ -127,6 +127,13 @@ def reset(end: socket.socket) -> None:
     end.close()
 
 
+def first_to_read_end(ends: list[socket.socket]) -> socket.socket:
+    """Waits until one of them has something to read, a FIN or a RST, and returns it."""
+    readable, _, _ = select.select(ends, [], [], _TIMEOUT_S)
+    assert readable, "none of the sockets has anything to read"
+    return next(end for end in ends if end in readable)
+
+
 def wait_for_reset(end: socket.socket) -> None:
     """Reads until the other end's RST."""
     try:

@@ -13,6 +13,7 @@ from .sockets import (
     accept,
     connect,
     counters,
+    first_to_read_end,
     reset,
     wait_for_fin,
     wait_for_reset,
@@ -113,6 +114,47 @@ def final_ack_dropped(stage: Stage) -> Script:
     assert clients_life.handshake["duration_ns"] < 0.9 * _SECOND_NS
     assert servers_life.told["syn_queue_wait_ns"] > 0.9 * _SECOND_NS
     assert _drops(lives) == {"ack_accept_queue_full": 1}
+    assert counted["ListenOverflows"] == 1
+    assert counted["ListenDrops"] == 1
+
+
+@scenario(waits=True)
+def final_ack_answered_with_a_reset(stage: Stage) -> Script:
+    """The same with tcp_abort_on_overflow: the loser's final ACK is answered with a RST."""
+    namespace = stage.move_to_namespace()
+    namespace.sysctl("ipv4.tcp_abort_on_overflow", 1)
+    namespace.delay("lo", _DELAY_MS)
+    with stage.listen(backlog=1) as listener:
+        first = connect(stage.server)
+        attempts = [Attempt(stage.server) for _ in range(2)]
+        assert [attempt.outcome() for attempt in attempts] == [0, 0]
+        # Which of the two comes too late is the emulated CPUs' choice.
+        reset_socket = first_to_read_end([attempt.socket for attempt in attempts])
+        wait_for_reset(reset_socket)
+        winner, loser = sorted(attempts, key=lambda attempt: attempt.socket is reset_socket)
+        servers = [accept(listener) for _ in range(2)]
+        counted = counters()
+    for client, server in zip([first, winner.socket], servers, strict=True):
+        client.close()
+        wait_for_fin(server)
+        server.close()
+    loser.socket.close()
+
+    lives: Lives = yield
+    assert len(lives.pairs()) == 3
+    stage.source = loser.source
+    clients_life, servers_life = lives.with_end(stage.source).pair()
+    assert clients_life.account() == stage.client(
+        (*CLIENT_OPENING, "CLOSE"), "remote rst_received", "reset"
+    )
+    assert servers_life.account() == stage.accepted(
+        ("NEW_SYN_RECV", "CLOSE"),
+        "local rst_sent",
+        "reset",
+        process=None,
+        drops=(("abort_on_overflow", 2, 1),),
+    )
+    assert _drops(lives) == {"abort_on_overflow": 1}
     assert counted["ListenOverflows"] == 1
     assert counted["ListenDrops"] == 1
 
