@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _COMMANDS: Final = ("port", "record", "replay", "doctor")
 _UNEXPECTED: Final = 70
 _INTERRUPTED: Final = 130
+_DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
@@ -76,6 +78,11 @@ def run(arguments: Sequence[str]) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            _forget_stdout()
+            return _complain(OutputFailed(f"can't write the output: {error.strerror}"))
+        return _complain(error)
     except Exception as error:  # noqa: BLE001 - the one place that may: nobody is above it
         return _complain(error)
     return 0

@@ -7,18 +7,31 @@ recording.
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORT = 8080
 TCPTRACE = [sys.executable, "-m", "tcptrace.cli.main"]
 PEERS = [sys.executable, "-m", "tests.demo.peers"]
 PATIENCE_S = 180
+
+
+def free_port() -> int:
+    """8080, or one that is free where somebody has that one."""
+    for port in (8080, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+            return int(probe.getsockname()[1])
+    raise AssertionError("no port is free")
+
+
+PORT = free_port()
 
 
 def main() -> int:
@@ -26,13 +39,13 @@ def main() -> int:
         with tracing("record", "--port", str(PORT), "-o", sys.argv[2]):
             overflow()
         return 0
-    say("1. One connection, its whole story on both ends", "port", "8080", "--timeline")
+    say("1. One connection, its whole story on both ends", "port", str(PORT), "--timeline")
     with tracing("port", str(PORT), "--timeline", "--count", "2"), server(8, 0):
         clients(1)
     say(
         "2. A server with listen(2) that stalls for 2.5 s in its accept loop; 8 clients",
         "port",
-        "8080",
+        str(PORT),
     )
     with tracing("port", str(PORT)):
         waits = overflow()
@@ -81,7 +94,7 @@ def server(accept_limit: int, stall_s: float) -> Iterator[None]:
         assert process.stdin is not None
         assert process.stdout is not None
         if process.stdout.readline() != b"ready\n":
-            sys.exit(f"demo: port {PORT} is taken: free it, or run the demo in a guest")
+            sys.exit(f"demo: port {PORT} was taken in between; run it again")
         yield
         process.stdin.close()
         process.wait(PATIENCE_S)

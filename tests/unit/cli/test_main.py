@@ -128,3 +128,12 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     done = tcptrace("--help", stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_full_disk_behind_stdout_is_5(option: str) -> None:
+    command = [sys.executable, "-m", "tcptrace.cli.main", option]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 5
+    assert ended.stderr == "tcptrace: can't write the output: No space left on device\n"
