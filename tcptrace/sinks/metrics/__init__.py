@@ -1,0 +1,1 @@
+"""Prometheus metrics: the catalogue, what accumulates them, and how they are offered."""
