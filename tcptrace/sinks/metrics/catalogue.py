@@ -87,7 +87,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_time_wait_sockets",
         Type.GAUGE,
         ("netns", "role"),
-        "TIME_WAIT sockets by the role of their connection: a client holds an ephemeral port in each.",
+        "TIME_WAIT sockets by the role of their connection: each of a client's holds a port.",
         "as tcptrace_sockets",
     ),
     Metric(
