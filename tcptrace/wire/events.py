@@ -110,6 +110,10 @@ class Kind(IntEnum):
     """A TIME_WAIT socket (sock) is ended before its timer: reused, reset or purged."""
     TIMEWAIT_KILLED = 18
     """A TIME_WAIT socket (sock) left the hash tables: by its timer unless released before."""
+    SEEN = 19
+    """A snapshot found an object (sock) in old_state (skc_state); new_state is the same, but a
+    TIME_WAIT socket's tw_substate. `origin` is a request socket's listener, and a full socket's
+    inode number (not an object id), 0 if no process holds it."""
 
 
 class Stage(IntEnum):
