@@ -51,6 +51,13 @@
 #define FLAG_FASTOPEN 2
 #define FLAG_GRAFTED 4
 
+#define COUNT_COOKIE_SENT 10
+#define COUNT_COOKIE_VALID 11
+#define COUNT_COOKIE_INVALID 12
+#define COUNT_COOKIE_WANTED_DROPPED 13
+#define COUNT_SYN_QUEUED 14
+#define COUNT_CHILD_CREATED 15
+
 #define STACK_DEPTH 24
 
 struct record {
@@ -84,5 +91,36 @@ struct record {
 #ifndef STACKS
 _Static_assert(sizeof(struct record) == 112, "the compiler pads the record");
 #endif
+
+#define COUNTS 16
+#define OVERFLOW_SLOT 0
+
+struct slot {
+    __u64 sequence; /* grows by 2 at each use; odd while its identity is written */
+    __u64 sock; /* object id */
+    __u64 opened_at_ns; /* ns, CLOCK_MONOTONIC */
+    __u64 closed_at_ns; /* ns, CLOCK_MONOTONIC */
+    __u64 inode; /* inode number of its socket */
+    __u64 cgroup; /* cgroup v2 id, 0 if unknown */
+    __u8 local[16]; /* address, IPv4 mapped */
+    __u8 comm[16]; /* bytes, NUL-padded */
+    __u32 netns; /* inode number */
+    __u32 pid; /* process id (tgid) */
+    __u16 port; /* port, host order */
+    __u8 family; /* AF_INET or AF_INET6 */
+    __u8 syncookies; /* 0, 1 or 2 */
+    __u32 max_syn_backlog; /* request sockets */
+    __u32 somaxconn; /* sockets */
+    __u32 accept_queue_len; /* sockets */
+    __u32 accept_queue_limit; /* sockets */
+    __u32 syn_queue_len; /* request sockets */
+    __u32 syn_queue_young; /* request sockets */
+    __u32 reserved; /* always 0 */
+    __u64 accept_queue_peaks[2]; /* epoch * 2**32 + sockets, for even and odd epochs */
+    __u64 syn_queue_peaks[2]; /* epoch * 2**32 + request sockets */
+    __u64 counts[16]; /* by Stage and Count, since opened */
+};
+
+_Static_assert(sizeof(struct slot) == 280, "the compiler pads the slot");
 
 #endif

@@ -17,6 +17,7 @@ struct ack_context {
     u32 accept_queue_limit;
     u32 syn_queue_len;
     u32 family;
+    u64 own_req; /* where the kernel says whether the child is the request's first */
 };
 
 /* Key: 0. Written by syn_recv_sock's entry and return, and by inet_csk_complete_hashdance's. */
@@ -30,7 +31,7 @@ static __always_inline struct ack_context *ack_context(void)
 }
 
 static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, struct sk_buff *skb,
-                                            void *req)
+                                            void *req, void *own_req)
 {
     struct ack_context *ack = ack_context();
 
@@ -47,19 +48,20 @@ static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, s
     ack->accept_queue_limit = READ(listener, sk_max_ack_backlog);
     ack->syn_queue_len = READ(listener, syn_queue_len);
     ack->family = family;
+    ack->own_req = (u64)own_req;
     return 0;
 }
 
 static __always_inline int on_v4_syn_recv_sock(void *ctx, struct sock *listener,
-                                               struct sk_buff *skb, void *req)
+                                               struct sk_buff *skb, void *req, void *own_req)
 {
-    return on_syn_recv_sock(AF_INET, listener, skb, req);
+    return on_syn_recv_sock(AF_INET, listener, skb, req, own_req);
 }
 
 static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener,
-                                               struct sk_buff *skb, void *req)
+                                               struct sk_buff *skb, void *req, void *own_req)
 {
-    return on_syn_recv_sock(AF_INET6, listener, skb, req);
+    return on_syn_recv_sock(AF_INET6, listener, skb, req, own_req);
 }
 
 static __always_inline void fill_from_ack(struct record *r, const struct ack_context *ack)
@@ -84,6 +86,7 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     /* Those two are queued without inet_csk_complete_hashdance, which ends the others. */
     ack->child = flags ? 0 : (u64)child;
     ack->req = flags ? 0 : ack->req;
+    account_joining((struct sock *)ack->listener, COUNT_CHILD_CREATED, 1);
     if (!inherit(child, (struct sock *)ack->listener))
         return;
     tuple_from_sock(&t, child);
@@ -104,7 +107,11 @@ static __always_inline u8 stage_of_ack_drop(struct ack_context *ack, u8 flags)
     struct sock_common common;
     struct net *net;
 
-    if (ack->accept_queue_len <= ack->accept_queue_limit)
+    struct sock *listener = (struct sock *)ack->listener;
+
+    /* As the kernel saw it a moment after the entry. */
+    if (ack->accept_queue_len <= ack->accept_queue_limit &&
+        READ(listener, sk_ack_backlog) <= READ(listener, sk_max_ack_backlog))
         return STAGE_OTHER;
     bpf_probe_read_kernel(&common, sizeof(common), (void *)ack->listener);
     net = common.skc_net;
@@ -124,6 +131,7 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
 
     if (stage != STAGE_ABORT_ON_OVERFLOW)
         ack->req = 0;
+    account(listener, stage);
     if (!is_owned(listener))
         return;
     tuple_from_mini(&t, req);
@@ -136,13 +144,24 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     commit(ctx, r);
 }
 
+/* Two CPUs can work on a final ACK each: the second one's child is thrown away again. */
+static __always_inline bool is_first_child(const struct ack_context *ack)
+{
+    u8 own = 0;
+
+    bpf_probe_read_kernel(&own, sizeof(own), (void *)ack->own_req);
+    return own;
+}
+
 static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct sock *child)
 {
     struct ack_context *ack = ack_context();
 
     if (!ack || !ack->req || ack->family != family || ack->child)
         return 0;
-    if (child)
+    if (child && !is_first_child(ack))
+        ack->req = 0;
+    else if (child)
         send_child(ctx, ack, child);
     else
         send_ack_dropped(ctx, ack);
@@ -196,13 +215,14 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
         ack->req = 0;
         return 0;
     }
-    if (!is_owned(listener))
-        return 0;
-    tuple_from_mini(&t, req);
     if (READ(listener, skc_state) != STATE_LISTEN)
         stage = STAGE_LISTENER_CLOSED;
     else if (from_timer & 1)
         stage = STAGE_REQUEST_EXPIRED;
+    account(listener, stage);
+    if (!is_owned(listener))
+        return 0;
+    tuple_from_mini(&t, req);
     r = begin(KIND_REQUEST_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return 0;
@@ -239,7 +259,32 @@ static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flag
     commit(ctx, r);
 }
 
-static __always_inline int on_accept_return(void *ctx, struct sock *child)
+/* For return probes, which know no arguments. Key: the task. Value: the listener whose accept() it
+ * called. Written by inet_csk_accept's entry, read by its return; the least recently used go. */
+#ifdef LEDGER
+BPF_TABLE("lru_hash", u64, u64, accepting_by_task, 16384);
+
+static __always_inline int on_accept(void *ctx, struct sock *listener)
+{
+    u64 task = bpf_get_current_pid_tgid(), value = (u64)listener;
+
+    accepting_by_task.update(&task, &value);
+    return 0;
+}
+
+static __always_inline void measure_accepting(void)
+{
+    u64 task = bpf_get_current_pid_tgid();
+    u64 *listener = accepting_by_task.lookup(&task);
+
+    if (listener && *listener)
+        measure_listener((struct sock *)*listener);
+}
+#else
+#define measure_accepting()
+#endif
+
+static __always_inline int on_child_accepted(void *ctx, struct sock *child)
 {
     u32 key = 0;
     struct accept_context *accept = accept_contexts.lookup(&key);
@@ -250,6 +295,18 @@ static __always_inline int on_accept_return(void *ctx, struct sock *child)
     accept->task = bpf_get_current_pid_tgid();
     send_accepted(ctx, child, 0);
     return 0;
+}
+
+static __always_inline int on_accept_return(void *ctx, struct sock *child)
+{
+    measure_accepting();
+    return on_child_accepted(ctx, child);
+}
+
+static __always_inline int on_accepted(void *ctx, struct sock *listener, struct sock *child)
+{
+    measure_listener(listener);
+    return on_child_accepted(ctx, child);
 }
 
 /* Every accepted socket gets its struct socket here, also one whose accept() was blocked since

@@ -15,6 +15,10 @@ static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old,
         return 0;
     if (READ(sk, sk_protocol) != IPPROTO_TCP)
         return 0;
+    if (new == STATE_LISTEN)
+        open_slot(sk);
+    if (old == STATE_LISTEN)
+        close_slot(sk);
     if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
         if (!own_if_ours(sk))
             return 0;

@@ -70,30 +70,54 @@ static __always_inline int on_make_synack(void *ctx, struct sock *listener, void
     if (!syn || !syn->listener || syn->skb != (u64)skb || syn->is_answered)
         return 0;
     syn->is_answered = 1;
-    if (type == SYNACK_NORMAL)
+    if (type == SYNACK_NORMAL) {
+        account_joining((struct sock *)syn->listener, COUNT_SYN_QUEUED, 0);
         send_syn(ctx, KIND_SYN_QUEUED, listener, req);
-    else if (type == SYNACK_COOKIE)
+    } else if (type == SYNACK_COOKIE) {
+        account((struct sock *)syn->listener, COUNT_COOKIE_SENT);
         send_syn(ctx, KIND_SYN_COOKIE_SENT, listener, req);
+    }
     return 0;
 }
 
-/* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. */
+/* The kernel passes the SYN queue's check over for a SYN that takes over a TIME_WAIT socket's
+ * ports.
+ */
+static __always_inline bool follows_timewait(struct sk_buff *skb)
+{
+#ifdef HAVE_tcp_tw_isn
+    struct tcp_skb_cb *cb = (struct tcp_skb_cb *)&skb->cb;
+
+    return READ(cb, tcp_tw_isn) != 0;
+#else
+    return false;
+#endif
+}
+
+/* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. It looks a moment
+ * after the entry, in which another CPU may have filled the accept queue: full then or now. */
 static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
 {
+    bool is_full = syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit;
     struct sock_common common;
     struct net *net;
     u32 max_syn_backlog;
+    u8 syncookies;
 
     bpf_probe_read_kernel(&common, sizeof(common), listener);
     net = common.skc_net;
-    if (!READ(net, sysctl_tcp_syncookies) &&
-        syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit)
+    syncookies = READ(net, sysctl_tcp_syncookies);
+    if (follows_timewait((struct sk_buff *)syn->skb))
+        is_full = false;
+    else if (syncookies == 2 || (syncookies && is_full))
+        account(listener, COUNT_COOKIE_WANTED_DROPPED);
+    if (!syncookies && is_full)
         return STAGE_SYN_SYN_QUEUE_FULL;
-    if (syn->accept_queue_len > syn->accept_queue_limit)
+    if (syn->accept_queue_len > syn->accept_queue_limit ||
+        READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog))
         return STAGE_SYN_ACCEPT_QUEUE_FULL;
     max_syn_backlog = READ(net, sysctl_max_syn_backlog);
-    if (!READ(net, sysctl_tcp_syncookies) &&
-        (int)(max_syn_backlog - syn->syn_queue_len) < (int)(max_syn_backlog >> 2))
+    if (!syncookies && (int)(max_syn_backlog - syn->syn_queue_len) < (int)(max_syn_backlog >> 2))
         return STAGE_SYN_LAST_QUARTER;
     return STAGE_OTHER;
 }
@@ -104,18 +128,23 @@ static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
     struct sock *listener;
     struct record *r;
     struct tuple t;
+    u8 stage;
 
     if (!syn || !syn->listener)
         return 0;
     listener = (struct sock *)syn->listener;
     syn->listener = 0;
-    if (syn->is_answered || !is_owned(listener))
+    if (syn->is_answered)
+        return 0;
+    stage = stage_of_drop(syn, listener);
+    account(listener, stage);
+    if (!is_owned(listener))
         return 0;
     tuple_from_skb(&t, (struct sk_buff *)syn->skb, listener);
     r = begin(KIND_SYN_DROPPED, &t, NULL, listener);
     if (r == FILTERED_OUT)
         return 0;
-    r->stage = stage_of_drop(syn, listener);
+    r->stage = stage;
     r->accept_queue_len = syn->accept_queue_len;
     r->accept_queue_limit = syn->accept_queue_limit;
     r->syn_queue_len = syn->syn_queue_len;

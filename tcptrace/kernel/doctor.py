@@ -157,8 +157,9 @@ class _Firings(NamedTuple):
 
 
 def _try_hooks(way: str, firings: _Firings) -> None:
-    attached = attach(TraceOptions(attach=way), count_hits=True)
-    source = LiveSource(attached, head_of(TraceOptions(attach=way), attached))
+    options = TraceOptions(attach=way, ledger=True)
+    attached = attach(options, count_hits=True)
+    source = LiveSource(attached, head_of(options, attached), options)
     try:
         selftest.exercise(lambda: all(source.hits()), _SELFTEST_S)
         _judge(source, attached, firings)

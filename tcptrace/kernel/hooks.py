@@ -40,6 +40,7 @@ class Hook(NamedTuple):
         returns: whether it attaches to the return; its value is then the body's last argument.
         tells: what a trace without this hook lacks, in words for people.
         optional: whether a trace can do without.
+        is_for_ledger: whether nothing but the ledger of listeners needs it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Hook(NamedTuple):
     returns: bool = False
     is_tracepoint: bool = False
     optional: bool = False
+    is_for_ledger: bool = False
 
 
 class Subject(NamedTuple):
@@ -64,12 +66,42 @@ _CHILDREN: Final = "final ACKs and the children that they make"
 _ACCEPTS: Final = "accept()"
 _TIMEWAITS: Final = "TIME_WAIT"
 _RESETS: Final = "RSTs sent and received"
+_COOKIE_RESULTS: Final = "whether a SYN cookie was valid"
 
 
 _TIMEWAIT_ENDS: Final = (
     Hook("inet_twsk_kill", "on_twsk_kill", ("*0",), _TIMEWAITS),
     Hook("inet_twsk_deschedule_put", "on_twsk_release", ("*0",), _TIMEWAITS),
     Hook("__inet_twsk_schedule", "on_twsk_schedule", ("*0", "2"), _TIMEWAITS, optional=True),
+)
+
+
+_GRAFT: Final = Hook("security_sock_graft", "on_graft", ("*0",), _ACCEPTS, optional=True)
+_COOKIES: Final = tuple(
+    Hook(name, body, arguments, _COOKIE_RESULTS, returns, optional=True, is_for_ledger=True)
+    for family in ("v4", "v6")
+    for name, body, arguments, returns in (
+        (f"__cookie_{family}_check", "on_cookie_checked", (), True),
+        (f"cookie_{family}_check", "on_cookie_check", ("*0",), False),
+    )
+)
+_SNAPSHOTS: Final = (
+    Hook(
+        "sock_diag_save_cookie",
+        "on_census",
+        ("*0",),
+        "sockets that were there before",
+        optional=True,
+        is_for_ledger=True,
+    ),
+    Hook(
+        "inet_listen",
+        "on_listen",
+        ("*0", "1"),
+        "a listen() again before its next event",
+        optional=True,
+        is_for_ledger=True,
+    ),
 )
 
 
@@ -103,10 +135,18 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
             Hook("tcp_send_active_reset", "on_active_reset", ("*0",), _RESETS),
         ),
     ),
-    _both(
-        Hook("security_sock_graft", "on_graft", ("*0",), _ACCEPTS, optional=True),
-        Hook("inet_csk_accept", "on_accept_return", (), _ACCEPTS, returns=True),
+    Subject(
+        traced=(
+            _GRAFT,
+            Hook("inet_csk_accept", "on_accepted", ("*0",), _ACCEPTS, returns=True),
+        ),
+        probed=(
+            _GRAFT,
+            Hook("inet_csk_accept", "on_accept_return", (), _ACCEPTS, returns=True),
+            Hook("inet_csk_accept", "on_accept", ("*0",), _ACCEPTS, is_for_ledger=True),
+        ),
     ),
+    _both(*_COOKIES),
     Subject(
         traced=(
             Hook(
@@ -142,12 +182,12 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         Hook(
             "tcp_v6_syn_recv_sock",
             "on_v6_syn_recv_sock",
-            ("*0", "*1", "*2"),
+            ("*0", "*1", "*2", "*5"),
             _CHILDREN,
             optional=True,
         ),
         Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2"), _CHILDREN),
+        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2", "*5"), _CHILDREN),
     ),
     Subject(
         traced=(
@@ -177,6 +217,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         Hook("tcp_conn_request", "on_conn_request", ("*2", "*3"), _SYNS),
         Hook("tcp_connect", "on_connect", ("*0",), "the local port of connect()"),
     ),
+    _both(*_SNAPSHOTS),
 )
 
 
@@ -200,11 +241,13 @@ def choose(
     is_symbol: Callable[[str], bool],
     *,
     stacks: bool = False,
+    ledger: bool = False,
 ) -> tuple[list[tuple[Program, ...]], list[Hook]]:
     """Chooses what may carry each hook on this kernel.
 
     Args:
         attach: `fentry` or `kprobe`.
+        ledger: whether the hooks for the ledger are wanted too.
         stacks: whether call stacks are wanted: then functions alone, since a tracepoint's stack
             lacks tcp_set_state, which reaches it by a tail call.
         arguments: how many arguments BTF says that a function takes; None if it knows no such one.
@@ -218,6 +261,8 @@ def choose(
     lacking: list[Hook] = []
     for subject in SUBJECTS:
         for hook in subject.probed if stacks or attach == "kprobe" else subject.traced:
+            if hook.is_for_ledger and not ledger:
+                continue
             carriers = _carriers(hook, attach, arguments, is_symbol)
             if carriers:
                 chosen.append(tuple(Program(hook, carrier, len(chosen)) for carrier in carriers))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
 from tcptrace.kernel.ring import Ring
-from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS, RING_PAGES
+from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
+from tcptrace.kernel.stock import Stock
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
 from tcptrace.wire.head import AttachedHook, Losses, TraceHead
@@ -39,6 +40,8 @@ class Attached(NamedTuple):
     manifest: dict[str, Any]
     ring: int
     counters: int
+    ledger: tuple[int, ...]
+    """Slots and control, if the trace keeps a ledger."""
     links: tuple[int, ...]
     programs: tuple[int, ...]
 
@@ -46,14 +49,16 @@ class Attached(NamedTuple):
 class LiveSource:
     """Records from the running kernel, as session.Source wants them."""
 
-    def __init__(self, attached: Attached, head: TraceHead) -> None:
+    def __init__(self, attached: Attached, head: TraceHead, options: TraceOptions) -> None:
         self.head = head
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
         record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
-        self._ring = Ring(attached.ring, RING_PAGES * _BPF_PAGE, record_size)
+        self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self.stock = Stock(attached.ledger, options.netns) if attached.ledger else None
+        """The ledger and the snapshots, if the trace keeps a ledger."""
         # A process that changed its user may not open its own fdinfo any more, but may read on.
         self._infos = [
             os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)
@@ -104,12 +109,15 @@ class LiveSource:
         """Detaches every probe: their descriptors were the only thing that held them."""
         self._ring.close()
         self._counters.close()
+        if self.stock is not None:
+            self.stock.close()
         attached = self._attached
         for descriptor in (
             *attached.links,
             *attached.programs,
             attached.ring,
             attached.counters,
+            *attached.ledger,
             *self._infos,
         ):
             os.close(descriptor)
@@ -126,7 +134,7 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
     if os.geteuid() != 0:
         raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
     attached = attach(options, count_hits=count_hits)
-    source = LiveSource(attached, head_of(options, attached))
+    source = LiveSource(attached, head_of(options, attached), options)
     privileges.drop(user)
     return source
 
@@ -171,7 +179,9 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
             os.close(descriptor)
         raise CannotTrace("too few file descriptors are allowed here: raise `ulimit -n` to 256")
     ring, counters, *rest = descriptors
-    return Attached(manifest, ring, counters, tuple(rest[0::2]), tuple(rest[1::2]))
+    split = 2 if options.ledger else 0
+    ledger, pairs = rest[:split], rest[split:]
+    return Attached(manifest, ring, counters, tuple(ledger), tuple(pairs[0::2]), tuple(pairs[1::2]))
 
 
 def _as_json(options: TraceOptions) -> dict[str, Any]:

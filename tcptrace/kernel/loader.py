@@ -21,8 +21,9 @@ from tcptrace.kernel import views
 from tcptrace.kernel.btf import Btf
 from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
 from tcptrace.kernel.options import TraceOptions
-from tcptrace.kernel.source import bpf_directory, compiler_flags, join
+from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
+from tcptrace.wire.ledger import OVERFLOW_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,8 +65,8 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         request: `options` (TraceOptions as JSON), `count_hits`.
 
     Returns:
-        The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, then
-        a link and a program for each attached hook.
+        The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, with
+        a ledger its slots and its control, then a link and a program for each attached hook.
 
     Raises:
         CannotTrace: no BTF, no bcc, a compile error, or a hook that no carrier can attach.
@@ -86,7 +87,9 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
 def _attach_all(
     bcc: Any, btf: Btf, options: TraceOptions, attach: str, *, count_hits: bool
 ) -> tuple[dict[str, Any], list[int]]:
-    chosen, lacking = choose(attach, btf.arguments, _is_symbol_of(btf), stacks=options.stacks)
+    chosen, lacking = choose(
+        attach, btf.arguments, _is_symbol_of(btf), stacks=options.stacks, ledger=options.ledger
+    )
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name}")
@@ -98,6 +101,9 @@ def _attach_all(
         _fill_open_inodes(module, inodes)
     attached: list[Program] = []
     descriptors = [module["events"].map_fd, module["counters"].map_fd]
+    if options.ledger:
+        _fill_free_slots(module)
+        descriptors += [module["slots"].map_fd, module["control"].map_fd]
     for candidates in chosen:
         try:
             program, link, loaded = _attach_one(bcc, module, candidates)
@@ -203,6 +209,12 @@ def _fill_open_inodes(module: Any, inodes: list[int]) -> None:
     table = module["open_inodes"]
     for inode in inodes:
         table[table.Key(inode)] = table.Leaf(1)
+
+
+def _fill_free_slots(module: Any) -> None:
+    table = module["free_slots"]
+    for number in range(OVERFLOW_SLOT + 1, SLOTS):
+        table.push(table.Leaf(number))
 
 
 def _socket_inodes(pid: int) -> Iterator[int]:

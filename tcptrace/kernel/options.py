@@ -27,3 +27,8 @@ class TraceOptions:
     """Whom the collector becomes once everything is attached."""
     stacks: bool = False
     """Whether each record carries its kernel call stack."""
+    ledger: bool = False
+    """Whether the probes keep the ledger of listeners, and can take stock of all sockets."""
+    ring_pages: int = 2048
+    """The ring's size in pages, a power of two: 8 MiB hold 70,000 records, about 4,000 connections
+    that begin and end while nobody drains."""

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
     from tcptrace.kernel.options import TraceOptions
 
-RING_PAGES: Final = 2048
-"""8 MiB: 70,000 records, about 4,000 connections that begin and end while nobody drains."""
-
 COUNTERS: Final = 128
 """Eight-byte counters; see COUNTER_* in bpf/trace.c."""
 COUNTER_LOST: Final = 0
 COUNTER_HITS: Final = 64
+SLOTS: Final = 8192
+"""Listeners that the ledger can hold at once, less one."""
 
 # accept_queue before reset: what a RST on a listener means is told by its final ACK's context.
 _PROBES: Final = (
@@ -30,6 +29,8 @@ _PROBES: Final = (
     "retransmit",
     "reset",
     "timewait",
+    "cookie",
+    "census",
 )
 _MASK: Final = 2**64 - 1
 
@@ -56,7 +57,8 @@ def join(views: str, entry_points: str, directory: Path) -> str:
         '#include "wire.h"',
         '#include "read.h"',
     ]
-    for path in (directory / "trace.c", *(directory / f"probes/{name}.c" for name in _PROBES)):
+    for name in ("trace", "ledger", *(f"probes/{name}" for name in _PROBES)):
+        path = directory / f"{name}.c"
         parts += [f'#line 1 "{path.name}"', path.read_text(encoding="utf-8")]
     parts += ['#line 1 "entry points"', entry_points]
     return "\n".join(parts)
@@ -66,7 +68,7 @@ def compiler_flags(options: TraceOptions, directory: Path, *, count_hits: bool) 
     """Compiles the filter in: what a trace does not ask for is not even in its programs."""
     defines: dict[str, object] = {
         "SECRET": f"{secrets.randbits(64):#x}ULL",
-        "RING_PAGES": RING_PAGES,
+        "RING_PAGES": options.ring_pages,
         "COUNTERS": COUNTERS,
     }
     if options.port is not None:
@@ -79,6 +81,8 @@ def compiler_flags(options: TraceOptions, directory: Path, *, count_hits: bool) 
         defines["FILTER_FAMILY"] = {4: "AF_INET", 6: "AF_INET6"}[options.family]
     if options.cidr is not None:
         defines |= _cidr(options)
+    if options.ledger:
+        defines |= {"LEDGER": 1, "SLOTS": SLOTS}
     if count_hits:
         defines["COUNT_HITS"] = 1
     return [f"-I{directory}", *(f"-D{name}={value}" for name, value in defines.items())]

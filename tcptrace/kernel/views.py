@@ -50,6 +50,8 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("sk_socket", "sock", "sk_socket"),
         ViewMember("inet_sport", "inet_sock", "inet_sport"),
         ViewMember("syn_queue_len", "inet_connection_sock", "icsk_accept_queue.qlen"),
+        ViewMember("syn_queue_young", "inet_connection_sock", "icsk_accept_queue.young"),
+        ViewMember("sk_cgroup", "sock", "sk_cgrp_data.cgroup", optional=True),
         ViewMember("total_retrans", "tcp_sock", "total_retrans"),
     ),
     "request_sock": (
@@ -61,17 +63,25 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("head", "sk_buff", "head"),
         ViewMember("network_header", "sk_buff", "network_header"),
         ViewMember("transport_header", "sk_buff", "transport_header"),
+        ViewMember("cb", "sk_buff", "cb"),
     ),
+    "tcp_skb_cb": (ViewMember("tcp_tw_isn", "tcp_skb_cb", "tcp_tw_isn", optional=True),),
     "net": (
         ViewMember("inum", "net", "ns.inum"),
         ViewMember("sysctl_tcp_syncookies", "net", "ipv4.sysctl_tcp_syncookies"),
         ViewMember("sysctl_tcp_abort_on_overflow", "net", "ipv4.sysctl_tcp_abort_on_overflow"),
         ViewMember("sysctl_max_syn_backlog", "net", "ipv4.sysctl_max_syn_backlog"),
+        ViewMember("sysctl_somaxconn", "net", "core.sysctl_somaxconn"),
     ),
+    "socket": (ViewMember("sk", "socket", "sk"),),
+    "cgroup": (ViewMember("kn", "cgroup", "kn", optional=True),),
+    "kernfs_node": (ViewMember("kn_id", "kernfs_node", "id", optional=True),),
     "socket_alloc": (ViewMember("i_ino", "socket_alloc", "vfs_inode.i_ino"),),
 }
 
-_POINTERS: Final = frozenset({"skc_net", "rsk_listener", "sk_socket", "head"})
+_POINTERS: Final = frozenset(
+    {"skc_net", "rsk_listener", "sk_socket", "head", "sk", "sk_cgroup", "kn"}
+)
 _CTYPES: Final = {1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}
 
 

@@ -5,11 +5,25 @@
 
 from __future__ import annotations
 
-from tcptrace.tcp import State
-from tcptrace.wire.events import STACK_DEPTH, Flag, Kind, Stage
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE
+from typing import TYPE_CHECKING, Final
 
-_TYPES = {"u8": "__u8", "u16": "__u16", "u32": "__u32", "u64": "__u64"}
+from tcptrace.tcp import State
+from tcptrace.wire import ledger
+from tcptrace.wire.events import STACK_DEPTH, Flag, Kind, Stage
+from tcptrace.wire.layout import FIELDS, RECORD_SIZE, FieldLayout
+from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, SLOT_SIZE, Count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_TYPES: Final = {"u8": "__u8", "u16": "__u16", "u32": "__u32", "u64": "__u64"}
+_ENUMS: Final = (
+    ("STATE", State),
+    ("KIND", Kind),
+    ("STAGE", Stage),
+    ("FLAG", Flag),
+    ("COUNT", Count),
+)
 
 
 def render() -> str:
@@ -21,14 +35,10 @@ def render() -> str:
         "#define TCPTRACE_WIRE_H",
         "",
     ]
-    for prefix, members in (("STATE", State), ("KIND", Kind), ("STAGE", Stage), ("FLAG", Flag)):
+    for prefix, members in _ENUMS:
         lines += [f"#define {prefix}_{member.name} {member.value}" for member in members]
         lines.append("")
-    lines += [f"#define STACK_DEPTH {STACK_DEPTH}", "", "struct record {"]
-    for field in FIELDS:
-        base, _, count = field.wire.ctype.partition("[")
-        suffix = f"[{count}" if count else ""
-        lines.append(f"    {_TYPES[base]} {field.name}{suffix}; /* {field.wire.unit} */")
+    lines += [f"#define STACK_DEPTH {STACK_DEPTH}", "", "struct record {", *_members(FIELDS)]
     lines += [
         "#ifdef STACKS",
         "    __u64 stack[STACK_DEPTH]; /* offsets from _stext */",
@@ -39,9 +49,25 @@ def render() -> str:
         f'_Static_assert(sizeof(struct record) == {RECORD_SIZE}, "the compiler pads the record");',
         "#endif",
         "",
+        f"#define COUNTS {COUNTS}",
+        f"#define OVERFLOW_SLOT {OVERFLOW_SLOT}",
+        "",
+        "struct slot {",
+        *_members(ledger.FIELDS),
+        "};",
+        "",
+        f'_Static_assert(sizeof(struct slot) == {SLOT_SIZE}, "the compiler pads the slot");',
+        "",
         "#endif",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _members(fields: Iterable[FieldLayout]) -> Iterator[str]:
+    for field in fields:
+        base, _, count = field.wire.ctype.partition("[")
+        suffix = f"[{count}" if count else ""
+        yield f"    {_TYPES[base]} {field.name}{suffix}; /* {field.wire.unit} */"
 
 
 if __name__ == "__main__":

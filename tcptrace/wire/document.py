@@ -9,9 +9,10 @@ import ast
 import inspect
 from typing import TYPE_CHECKING
 
-from tcptrace.wire import events
+from tcptrace.wire import ledger
 from tcptrace.wire.events import STACK_DEPTH, WIRE_VERSION, Flag, Kind, Stage
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE, FieldLayout
+from tcptrace.wire.ledger import SLOT_SIZE, Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,18 +29,21 @@ kind has no use for is 0. With `--stacks`, {STACK_DEPTH} call stack frames follo
 """
 
 
+_LEDGER = f"""## The ledger
+
+Beside the ring, `listeners` and `serve` have the probes keep a table of listeners, one slot of
+{SLOT_SIZE} bytes each, which the collector maps. What it counts does not depend on the ring.
+"""
+
+
 def render() -> str:
     """Returns the page's whole text."""
-    rows = [
-        (str(field.offset), f"`{field.name}`", field.wire.ctype, field.wire.unit, field.wire.source)
-        for field in FIELDS
-    ]
     return "\n".join(
         [
             _INTRODUCTION,
             "## Fields",
             "",
-            *_table(("offset", "field", "type", "unit", "source"), rows),
+            *_fields(FIELDS),
             "",
             "## Kinds",
             "",
@@ -55,23 +59,38 @@ def render() -> str:
             "",
             *_members(Flag),
             "",
+            _LEDGER,
+            *_fields(ledger.FIELDS),
+            "",
+            "## Counts",
+            "",
+            "`counts[N]` for a stage N is how often a connection was refused or lost there; and:",
+            "",
+            *_members(Count),
+            "",
         ]
     )
 
 
+def _fields(fields: Iterable[FieldLayout]) -> list[str]:
+    rows = [
+        (str(field.offset), f"`{field.name}`", field.wire.ctype, field.wire.unit, field.wire.source)
+        for field in fields
+    ]
+    return _table(("offset", "field", "type", "unit", "source"), rows)
+
+
 def _members(enum: type[IntEnum | IntFlag]) -> list[str]:
-    texts = _texts_of(enum.__name__)
+    texts = _texts_of(enum)
     named = [(member.value, member.name or "") for member in enum]
     rows = [(str(value), f"`{name}`", texts.get(name, "")) for value, name in named]
     return _table(("value", "name", "means"), rows)
 
 
-def _texts_of(name: str) -> dict[str, str]:
+def _texts_of(enum: type[IntEnum | IntFlag]) -> dict[str, str]:
     """Reads the strings below an enum's members, which Python keeps only in the source."""
-    module = ast.parse(inspect.getsource(events))
-    (found,) = (
-        node for node in module.body if isinstance(node, ast.ClassDef) and node.name == name
-    )
+    (found,) = ast.parse(inspect.getsource(enum)).body
+    assert isinstance(found, ast.ClassDef)  # noqa: S101 - what an enum's source is
     texts = {}
     for member, text in zip(found.body, found.body[1:], strict=False):
         match member, text:

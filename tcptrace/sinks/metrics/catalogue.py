@@ -370,15 +370,4 @@ STAGES: Final = {
 COOKIE_RESULTS: Final = ("sent", "valid", "invalid")
 FAMILIES: Final = ("ipv4", "ipv6")
 
-COUNTERS: Final = (
-    "ListenOverflows",
-    "ListenDrops",
-    "TCPReqQFullDoCookies",
-    "TCPReqQFullDrop",
-    "SyncookiesSent",
-    "SyncookiesRecv",
-    "SyncookiesFailed",
-)
-"""The kernel's counters that the ledger is compared with: the label `counter`."""
-
 BY_NAME: Final = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,86 @@
+"""Reads the ledger's table of slots through plain mappings: no bcc, no privilege.
+
+The probes write while this reads. A slot's identity is written between two steps of its sequence:
+an odd one, or one that changes in between, is read again. Each count is one aligned word.
+"""
+
+from __future__ import annotations
+
+import mmap
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.kernel.source import SLOTS
+from tcptrace.wire.ledger import OVERFLOW_SLOT, SLOT_SIZE, decode_slot
+
+if TYPE_CHECKING:
+    from tcptrace.wire.ledger import Slot
+
+_CONTROL_EPOCH: Final = 0
+_CONTROL_CENSUS: Final = 1
+_TRIES: Final = 100
+
+
+class Census(IntEnum):
+    """What the probes tell of the sockets that a sock_diag dump comes across."""
+
+    OFF = 0
+    LISTENERS = 1
+    """Measure listeners."""
+    ALL = 2
+    """Also send a record of each socket."""
+
+
+class LedgerMap:
+    """The collector's view of the ledger.
+
+    Args:
+        slots: descriptor of the table of slots.
+        control: descriptor of the table by which the collector tells the probes what it wants.
+    """
+
+    def __init__(self, slots: int, control: int) -> None:
+        self._slots_map = mmap.mmap(
+            slots, _whole_pages(SLOTS * SLOT_SIZE), mmap.MAP_SHARED, mmap.PROT_READ
+        )
+        self._control_map = mmap.mmap(control, mmap.PAGESIZE, mmap.MAP_SHARED)
+        self._slots = memoryview(self._slots_map)
+        self._control = memoryview(self._control_map).cast("Q")
+        words = self._slots[: SLOTS * SLOT_SIZE].cast("Q")
+        self._sequences = words[:: SLOT_SIZE // 8]
+
+    def census(self, census: Census) -> None:
+        """Tells the probes what to make of sock_diag dumps from now on."""
+        self._control[_CONTROL_CENSUS] = census
+
+    def read(self) -> tuple[int, list[tuple[int, Slot]]]:
+        """Reads every slot that was ever used, and begins a new epoch of peaks.
+
+        Returns:
+            The epoch that has just ended, whose peaks are now complete; and the number and the
+            content of each slot, the overflow slot first.
+        """
+        epoch = self._control[_CONTROL_EPOCH]
+        self._control[_CONTROL_EPOCH] = (epoch + 1) & 0xFFFFFFFF
+        used = [number for number, sequence in enumerate(self._sequences) if sequence]
+        return epoch, [(number, self._read(number)) for number in (OVERFLOW_SLOT, *used)]
+
+    def _read(self, number: int) -> Slot:
+        begin = number * SLOT_SIZE
+        for _ in range(_TRIES):
+            sequence = self._sequences[number]
+            raw = bytes(self._slots[begin : begin + SLOT_SIZE])
+            if not sequence & 1 and self._sequences[number] == sequence:
+                break
+        return decode_slot(raw)
+
+    def close(self) -> None:
+        """Unmaps both tables."""
+        for view in (self._sequences, self._slots, self._control):
+            view.release()
+        self._slots_map.close()
+        self._control_map.close()
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

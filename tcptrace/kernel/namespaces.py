@@ -1,0 +1,176 @@
+"""The network namespaces that a trace watches, each with what needs privilege to open.
+
+Opened before the privileges are dropped: a sock_diag socket, the namespace's TcpExt counters and
+its range of ephemeral ports stay readable through their descriptors. Of a namespace that comes
+later only the probes tell.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.errors import CannotTrace
+from tcptrace.kernel.sock_diag import listening_inodes, open_diag
+from tcptrace.lifecycle.connection import Process
+from tcptrace.wire.ledger import COUNTERS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+
+MOST_NAMESPACES: Final = 1024
+_CLONE_NEWNET: Final = 0x40000000
+_NAMED: Final = Path("/run/netns")
+_PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_READ_SIZE: Final = 1 << 16
+
+
+class WatchedNamespace:
+    """One namespace, to be made in a thread that is in it.
+
+    Attributes:
+        inode: its inode number.
+        name: as `ip netns` names it, or "".
+        diag: its sock_diag socket.
+    """
+
+    def __init__(self, inode: int, name: str) -> None:
+        self.inode = inode
+        self.name = name
+        self.diag: socket.socket = open_diag()
+        # /proc/thread-self/net is the namespace's own while the file is open.
+        self._netstat = os.open("/proc/thread-self/net/netstat", os.O_RDONLY)
+        self._port_range = os.open(_PORT_RANGE, os.O_RDONLY)
+        self._places: tuple[int, ...] = ()
+
+    def counters(self) -> tuple[int, ...]:
+        """Its TcpExt counters, as wire.ledger.COUNTERS names them; 0 for one that it lacks."""
+        names, values = _tcp_ext(os.pread(self._netstat, _READ_SIZE, 0))
+        if not self._places:
+            of = {name: place for place, name in enumerate(names)}
+            self._places = tuple(of.get(name.encode(), 0) for name in COUNTERS)
+        return tuple(int(values[place]) if place else 0 for place in self._places)
+
+    def ephemeral_ports(self) -> int:
+        """How many ports connect() may choose from."""
+        low, high = os.pread(self._port_range, 64, 0).split()
+        return int(high) - int(low) + 1
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self.diag.close()
+        os.close(self._netstat)
+        os.close(self._port_range)
+
+
+def _tcp_ext(text: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The names and values of TcpExt, each behind one word of heading."""
+    names, values = (line.split() for line in text.splitlines() if line.startswith(b"TcpExt:"))
+    return names, values
+
+
+def watch_all(only: int | None = None) -> list[WatchedNamespace]:
+    """Opens every network namespace that a process is in or that has a name; needs root.
+
+    Args:
+        only: the inode number of the only one that is wanted.
+
+    Raises:
+        CannotTrace: the kernel lacks sock_diag.
+    """
+    _allow_many_files()
+    watched: list[WatchedNamespace] = []
+    failures: list[CannotTrace] = []
+
+    def work() -> None:
+        setns = ctypes.CDLL(None, use_errno=True).setns
+        for inode, (path, name) in _namespaces().items():
+            if only not in (None, inode) or len(watched) >= MOST_NAMESPACES:
+                continue
+            with suppress(OSError):  # its last process has just ended
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    if setns(descriptor, _CLONE_NEWNET):
+                        continue
+                finally:
+                    os.close(descriptor)
+                try:
+                    watched.append(WatchedNamespace(inode, name))
+                except CannotTrace as failure:
+                    failures.append(failure)
+
+    # A thread of its own, since it never comes back from the last namespace.
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failures and not watched:
+        raise failures[0]
+    return watched
+
+
+def _namespaces() -> dict[int, tuple[Path, str]]:
+    """Paths and names by inode number, this process's own first."""
+    found: dict[int, tuple[Path, str]] = {}
+    own = Path("/proc/self/ns/net")
+    file_system = own.stat().st_dev
+    for path, name in _candidates(own):
+        with suppress(OSError):
+            status = path.stat()
+            if status.st_dev != file_system:
+                continue
+            known = found.get(status.st_ino, (path, ""))
+            found[status.st_ino] = (known[0], known[1] or name)
+    return found
+
+
+def _candidates(own: Path) -> Iterator[tuple[Path, str]]:
+    yield own, ""
+    for number in _process_ids():
+        yield Path("/proc", str(number), "ns/net"), ""
+    with suppress(OSError):
+        for path in sorted(_NAMED.iterdir()):
+            yield path, path.name
+
+
+def _process_ids() -> list[int]:
+    return sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, Process]:
+    """Who holds the listening sockets: inode number to process, the oldest holder first.
+
+    Reads /proc as root, until all are found.
+    """
+    wanted: set[int] = set()
+    for namespace in namespaces:
+        with suppress(OSError):
+            wanted |= listening_inodes(namespace.diag)
+    found: dict[int, Process] = {}
+    for pid in _process_ids():
+        if len(found) == len(wanted):
+            break
+        with suppress(OSError):
+            held = {inode for inode in _sockets_of(pid) if inode in wanted}
+            for inode in held - found.keys():
+                comm = Path(f"/proc/{pid}/comm").read_bytes().rstrip(b"\n")
+                found[inode] = Process(pid, comm)
+    return found
+
+
+def _sockets_of(pid: int) -> Iterator[int]:
+    for descriptor in os.scandir(f"/proc/{pid}/fd"):
+        with suppress(OSError):
+            target = os.readlink(descriptor)  # noqa: PTH115 - there may be 100,000 of them
+            if target.startswith("socket:["):
+                yield int(target[8:-1])
+
+
+def _allow_many_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,87 @@
+"""Takes stock: the ledger as it stands, and snapshots of all sockets.
+
+Made while root, since other namespaces are opened then; used after the privileges are dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tcptrace.kernel.ledger import Census, LedgerMap
+from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
+from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump
+from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.lifecycle.connection import Process
+
+
+class Stock:
+    """The ledger of a live trace, and the namespaces that it can walk over.
+
+    Args:
+        ledger: descriptors of its slots and its control.
+        netns: the inode number of the only namespace that is traced; None for all.
+
+    Raises:
+        CannotTrace: the kernel lacks sock_diag.
+    """
+
+    def __init__(self, ledger: tuple[int, ...], netns: int | None) -> None:
+        self._map = LedgerMap(*ledger)
+        self._namespaces = watch_all(netns)
+        self.owners: dict[int, Process] = owners(self._namespaces)
+        """Who held the listening sockets at the start, by inode number."""
+
+    def snapshot(self, between: Callable[[], object]) -> set[int]:
+        """Has the probes send a record of each socket.
+
+        Args:
+            between: called between the parts of the walk, so that the ring can be drained.
+
+        Returns:
+            The namespaces (inode numbers) that were walked over completely.
+        """
+        return self._walk(Census.ALL, ALL_STATES, between)
+
+    def reading(self) -> LedgerReading:
+        """Reads the ledger, every listener measured just before."""
+        self._walk(Census.LISTENERS, LISTEN_ONLY, lambda: None)
+        before = [namespace.counters() for namespace in self._namespaces]
+        epoch, slots = self._map.read()
+        after = [namespace.counters() for namespace in self._namespaces]
+        figures = tuple(
+            NamespaceFigures(
+                namespace.inode, namespace.name, namespace.ephemeral_ports(), first, last
+            )
+            for namespace, first, last in zip(self._namespaces, before, after, strict=True)
+        )
+        return LedgerReading(time.monotonic_ns(), epoch, slots, figures)
+
+    def _walk(self, census: Census, states: int, between: Callable[[], object]) -> set[int]:
+        self._map.census(census)
+        try:
+            return {
+                namespace.inode
+                for namespace in self._namespaces
+                if _is_walked(namespace, states, between)
+            }
+        finally:
+            self._map.census(Census.OFF)
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self._map.close()
+        for namespace in self._namespaces:
+            namespace.close()
+
+
+def _is_walked(namespace: WatchedNamespace, states: int, between: Callable[[], object]) -> bool:
+    try:
+        dump(namespace.diag, states, between)
+    except OSError:
+        return False
+    return True
