@@ -1,0 +1,286 @@
+"""What the ledger's readings come to: every listener's queues, peaks, drops and owner. Pure.
+
+A slot is one listening socket from its LISTEN to its CLOSE. Sockets at one address in one namespace
+(a reuseport group, or one after the other) make one listener, whose totals only ever grow. A
+listener is forgotten some time after its last socket; what it counted stays in its namespace's sum.
+The overflow slot, and listeners beyond the limit, are added up as `other`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.connection import Process
+from tcptrace.tcp import address_text, family_name
+from tcptrace.wire.events import Stage
+from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, Count, LedgerReading, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+KEEP_CLOSED_NS: Final = 300_000_000_000
+"""For how long a listener without sockets is told: its last drops are still to be read."""
+PEAK_WINDOW_NS: Final = 60_000_000_000
+"""For how long a peak is told."""
+DROP_STAGES: Final = tuple(
+    stage for stage in Stage if stage not in (Stage.NONE, Stage.REQUEST_RESET)
+)
+_EPOCH_SHIFT: Final = 32
+_LENGTH_MASK: Final = (1 << _EPOCH_SHIFT) - 1
+_NOTHING: Final[tuple[int, ...]] = (0,) * COUNTS
+
+
+class Address(NamedTuple):
+    """Where a listener listens: its labels."""
+
+    netns: int
+    address: str
+    port: int
+
+
+OTHER_ADDRESS: Final = "other"
+
+
+def other(netns: int) -> Address:
+    """Where a namespace's listeners beyond the limit are added up."""
+    return Address(netns, OTHER_ADDRESS, 0)
+
+
+class _Peak:
+    """The greatest value of a sliding window."""
+
+    def __init__(self) -> None:
+        self._falling: deque[tuple[int, int]] = deque()
+
+    def add(self, at_ns: int, value: int) -> None:
+        falling = self._falling
+        while falling and falling[-1][1] <= value:
+            falling.pop()
+        falling.append((at_ns, value))
+        while falling[0][0] < at_ns - PEAK_WINDOW_NS:
+            falling.popleft()
+
+    @property
+    def value(self) -> int:
+        return self._falling[0][1] if self._falling else 0
+
+
+@dataclass(slots=True)
+class Member:
+    """One listening socket."""
+
+    slot: Slot
+    """As it was read last."""
+    owner: Process | None
+    accept_queue_peak: int = 0
+    syn_queue_peak: int = 0
+    _accept_peaks: _Peak = field(default_factory=_Peak)
+    _syn_peaks: _Peak = field(default_factory=_Peak)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens still."""
+        return self.slot.closed_at_ns == 0
+
+    @property
+    def accept_queue_fill(self) -> float:
+        """Its peak as a share of the connections that fit in: 1 is full."""
+        return self.accept_queue_peak / (self.slot.accept_queue_limit + 1)
+
+    def update(self, slot: Slot, at_ns: int, epoch: int) -> None:
+        """Takes a newer reading of the same socket."""
+        self.slot = slot
+        accept_peak = max(_peak_of(slot.accept_queue_peaks, epoch), slot.accept_queue_len)
+        syn_peak = max(_peak_of(slot.syn_queue_peaks, epoch), slot.syn_queue_len)
+        self._accept_peaks.add(at_ns, accept_peak)
+        self._syn_peaks.add(at_ns, syn_peak)
+        self.accept_queue_peak = self._accept_peaks.value
+        self.syn_queue_peak = self._syn_peaks.value
+
+
+def _peak_of(peaks: tuple[int, ...], epoch: int) -> int:
+    """The peak of an epoch, if anything happened in it."""
+    tagged = peaks[epoch & 1]
+    return tagged & _LENGTH_MASK if tagged >> _EPOCH_SHIFT == epoch else 0
+
+
+class Listening:
+    """A listener: all sockets that listen, or listened, at one address.
+
+    Attributes:
+        address: where.
+        family: ipv4 or ipv6; a dual-stack listener is ipv6.
+        members: its open sockets, by slot.
+        cgroup: cgroup v2 id of its newest socket; 0 if unknown.
+    """
+
+    def __init__(self, address: Address, family: str) -> None:
+        self.address = address
+        self.family = family
+        self.members: dict[int, Member] = {}
+        self.owner: Process | None = None
+        self.cgroup = 0
+        self.closed_at_ns = 0
+        """When its last socket was seen closed; 0 while one listens."""
+        self._folded = _NOTHING
+        self._ended: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Everything that was ever counted here, by Stage and Count."""
+        parts = [self._folded, *self._ended.values()]
+        parts += [member.slot.counts for member in self.members.values()]
+        return tuple(map(sum, zip(*parts, strict=True)))
+
+    @property
+    def drops(self) -> dict[Stage, int]:
+        """Drops by stage, zeros included."""
+        counts = self.counts
+        return {stage: counts[stage] for stage in DROP_STAGES}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any socket listens here now."""
+        return bool(self.members)
+
+    def update(self, number: int, member: Member) -> None:
+        """A socket of this listener was read: open, or closed and still losing its requests."""
+        if member.is_open:
+            self.members[number] = member
+            self.closed_at_ns = 0
+        else:
+            self.members.pop(number, None)
+            self._ended[number] = member.slot.counts
+            if not self.members:
+                self.closed_at_ns = member.slot.closed_at_ns
+        self.owner = member.owner or self.owner
+        self.cgroup = member.slot.cgroup or self.cgroup
+
+    def fold(self, number: int) -> None:
+        """The slot serves another socket: what it counted here is final."""
+        member = self.members.pop(number, None)
+        counts = member.slot.counts if member else self._ended.pop(number, _NOTHING)
+        self._folded = _add(self._folded, counts)
+
+    def take_over(self, forgotten: Listening) -> Iterable[int]:
+        """Adds what a closed listener counted, and counts on for its slots, which it returns."""
+        self._folded = _add(self._folded, forgotten._folded)
+        self._ended |= forgotten._ended
+        return forgotten._ended
+
+
+class Ledger:
+    """All listeners, from readings of the kernel's table.
+
+    Args:
+        owners: who held the sockets that were there before the trace, by inode number.
+        most: how many listeners are kept apart.
+    """
+
+    def __init__(self, owners: Mapping[int, Process], most: int) -> None:
+        self._owners = owners
+        self._most = most
+        self._by_address: dict[Address, Listening] = {}
+        self._forgotten: dict[int, Listening] = {}
+        self._slots: dict[int, tuple[int, Listening, Member]] = {}
+        self.folded = 0
+        """Sockets, so far, whose figures went to OTHER."""
+
+    def absorb(self, reading: LedgerReading) -> None:
+        """Takes the next reading."""
+        for number, slot in reading.slots:
+            if number == OVERFLOW_SLOT:
+                self._absorb_overflow(slot)
+            else:
+                self._absorb_slot(number, slot, reading)
+        limit_ns = reading.at_ns - KEEP_CLOSED_NS
+        gone = [one for one in self._by_address.values() if 0 < one.closed_at_ns < limit_ns]
+        for listening in gone:
+            self._forget(listening)
+
+    def _absorb_overflow(self, slot: Slot) -> None:
+        if any(slot.counts):
+            listening = self._listening(other(0), "ipv4")
+            listening.update(OVERFLOW_SLOT, Member(slot, None))
+
+    def _absorb_slot(self, number: int, slot: Slot, reading: LedgerReading) -> None:
+        sequence, listening, member = self._slots.get(number, (0, None, None))
+        if member is None or listening is None or sequence != slot.sequence:
+            if listening is not None:
+                listening.fold(number)
+            listening = self._home_of(slot)
+            member = Member(slot, self._owner_of(slot))
+            self._slots[number] = (slot.sequence, listening, member)
+        elif not member.is_open and member.slot.counts == slot.counts:
+            return
+        member.update(slot, reading.at_ns, reading.epoch)
+        listening.update(number, member)
+
+    def _owner_of(self, slot: Slot) -> Process | None:
+        if slot.pid:
+            return Process(slot.pid, slot.comm.rstrip(b"\0"))
+        return self._owners.get(slot.inode)
+
+    def _home_of(self, slot: Slot) -> Listening:
+        address = Address(slot.netns, address_text(slot.local), slot.port)
+        if address not in self._by_address and len(self._by_address) >= self._most:
+            self.folded += 1
+            address = other(slot.netns)
+        return self._listening(address, family_name(slot.local))
+
+    def _listening(self, address: Address, family: str) -> Listening:
+        listening = self._by_address.get(address)
+        if listening is None:
+            listening = self._by_address[address] = Listening(address, family)
+        return listening
+
+    def _forget(self, listening: Listening) -> None:
+        netns = listening.address.netns
+        del self._by_address[listening.address]
+        heir = self._forgotten.setdefault(netns, Listening(other(netns), listening.family))
+        for number in heir.take_over(listening):
+            sequence, _, member = self._slots[number]
+            self._slots[number] = (sequence, heir, member)
+
+    @property
+    def listeners(self) -> Iterable[Listening]:
+        """Every listener, open or not, in the order of being seen."""
+        return self._by_address.values()
+
+    def sums(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """What was counted in each namespace (inode number; 0: the overflow slot)."""
+        totals: dict[int, tuple[int, ...]] = {}
+        for listening in (*self._by_address.values(), *self._forgotten.values()):
+            netns = listening.address.netns
+            totals[netns] = _add(totals.get(netns, _NOTHING), listening.counts)
+        yield from totals.items()
+
+
+def _add(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(one, two, strict=True))
+
+
+def as_kernel_counters(counts: tuple[int, ...]) -> tuple[int, ...]:
+    """What the kernel must have counted too, as wire.ledger.COUNTERS names it."""
+    overflows = (
+        counts[Stage.SYN_ACCEPT_QUEUE_FULL]
+        + counts[Stage.ACK_ACCEPT_QUEUE_FULL]
+        + counts[Stage.ABORT_ON_OVERFLOW]
+    )
+    drops = (
+        overflows
+        + counts[Stage.SYN_SYN_QUEUE_FULL]
+        + counts[Stage.SYN_LAST_QUARTER]
+        + counts[Stage.OTHER]
+    )
+    return (
+        overflows,
+        drops,
+        counts[Count.COOKIE_SENT] + counts[Count.COOKIE_WANTED_DROPPED],
+        counts[Stage.SYN_SYN_QUEUE_FULL],
+        counts[Count.COOKIE_SENT],
+        counts[Count.COOKIE_VALID],
+        counts[Count.COOKIE_INVALID],
+    )
