@@ -1,0 +1,1 @@
+"""Writes dashboards/grafana and dashboards/alerts: `python -m dashboards.build`."""

@@ -1,0 +1,228 @@
+"""Panels about the tracers themselves: is what the other panels show true and whole?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards.build import boards
+from dashboards.build.panels import About, Column, Levels, grid, lines
+from dashboards.build.queries import HOST, NETNS, Target, rate, ratio, sum_rate
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models import dashboard as models
+
+_TO_HOST: Final = boards.to_host(boards.LIFECYCLE)
+_ANY: Final = Levels(bad=0.000001)
+
+
+def _lost() -> Builder[models.Panel]:
+    return lines(
+        About(
+            "Records lost",
+            "Must be 0. Records that found the ring full: states, durations and connects are then "
+            "incomplete; drops, cookies and accepts are not, they are counted in the kernel. Give "
+            "tcptrace a larger ring, or more CPU.",
+            units.EventsPerSecond,
+            8,
+        ),
+        Target(sum_rate("tcptrace_events_lost_total", HOST, "instance"), "{{instance}}"),
+        levels=_ANY,
+        links=(_TO_HOST,),
+    )
+
+
+def _difference() -> Builder[models.Panel]:
+    return lines(
+        About(
+            "Ledger minus kernel",
+            "Must be 0: tcptrace's own count less the kernel's TcpExt counter, since the start. "
+            "Negative: a probe missed some (see Probe runs skipped). A short blip: both were read "
+            "while packets came in.",
+            units.Short,
+            8,
+        ),
+        Target(
+            f"sum by (instance, counter) (tcptrace_reconciliation_difference{{{NETNS}}})",
+            "{{instance}} {{counter}}",
+        ),
+        levels=Levels(bad=1),
+        ends=(None, None),
+        links=(_TO_HOST,),
+    )
+
+
+def _memory() -> Builder[models.Panel]:
+    return lines(
+        About(
+            "Collector's memory",
+            "Resident. It grows with the connections that are open; growth without end while "
+            "Objects held stays level is a fault of tcptrace.",
+            units.BytesIEC,
+            8,
+        ),
+        Target(f"max by (instance) (process_resident_memory_bytes{{{HOST}}})", "{{instance}}"),
+        links=(_TO_HOST,),
+    )
+
+
+def _misses() -> Builder[models.Panel]:
+    return lines(
+        About(
+            "Probe runs skipped",
+            "The kernel skips a probe that interrupts another on the same CPU. By hook. If this is "
+            "more than a few, let tcptrace attach by fentry rather than by kprobe.",
+            units.EventsPerSecond,
+            8,
+        ),
+        Target(
+            sum_rate("tcptrace_hook_misses_total", HOST, "instance, hook"), "{{instance}} {{hook}}"
+        ),
+        levels=_ANY,
+    )
+
+
+def _versions() -> Builder[models.Panel]:
+    return grid(
+        About(
+            "What traces what",
+            "The version of tcptrace, the kernel that it traces, and what carries its probes. "
+            "kprobe as a carrier loses some events under load; fentry does not.",
+            units.Short,
+            8,
+        ),
+        (
+            Column(
+                "up since",
+                Target(
+                    "max by (instance, version, kernel, carrier) "
+                    f"(tcptrace_build_info{{{HOST}}}) * on (instance) group_left () "
+                    f"(max by (instance) (process_start_time_seconds{{{HOST}}}) * 1000)",
+                    instant=True,
+                    form=PromQueryFormat.TABLE,
+                ),
+                units.DatetimeISO,
+            ),
+        ),
+        ("instance", "version", "kernel", "carrier"),
+    )
+
+
+def brief() -> list[Builder[models.Panel]]:
+    """For the overview: by host."""
+    answering = lines(
+        About(
+            "Tracers that answer",
+            "1: Prometheus reaches tcptrace on that host. 0: it does not, and nothing here is "
+            "known of the host. On it: systemctl status, tcptrace doctor.",
+            units.Short,
+            8,
+        ),
+        Target(f"up{{{HOST}}}", "{{instance}}"),
+        ends=(0, 1),
+    )
+    cpu = lines(
+        About(
+            "Collector's CPU",
+            "CPU seconds per second, without the probes' own time in the kernel. 1 is a whole "
+            "core: records will be lost. Trace fewer ports or namespaces.",
+            units.PercentUnit,
+            8,
+        ),
+        Target(sum_rate("process_cpu_seconds_total", HOST, "instance"), "{{instance}}"),
+        levels=Levels(look=0.5, bad=0.9),
+        links=(_TO_HOST,),
+    )
+    return [answering, _lost(), _difference(), _memory(), cpu, _versions()]
+
+
+def full() -> list[Builder[models.Panel]]:
+    """For the lifecycle dashboard: everything that is known."""
+    return [_lost(), _difference(), _misses(), *_tracker(), _memory(), *_programs(), _versions()]
+
+
+def _tracker() -> list[Builder[models.Panel]]:
+    return [
+        lines(
+            About(
+                "Records by kind",
+                "What comes through the ring. The load of the collector; a kind that vanishes "
+                "while others go on: its probe is gone, see tcptrace doctor.",
+                units.EventsPerSecond,
+                8,
+            ),
+            Target(sum_rate("tcptrace_events_total", HOST, "kind"), "{{kind}}"),
+            stacked=True,
+        ),
+        lines(
+            About(
+                "Partial and healed lives",
+                "Connections that are not known whole. began_before: open when tracing began, "
+                "harmless. gap, end_lost: records are missing. healed: a snapshot found them gone.",
+                units.EventsPerSecond,
+                8,
+            ),
+            Target(sum_rate("tcptrace_partial_lives_total", HOST, "reason"), "{{reason}}"),
+            Target(f"sum({rate('tcptrace_healed_lives_total', HOST)})", "healed"),
+        ),
+        lines(
+            About(
+                "Unexpected records and snapshots",
+                "Records of a transition that TCP does not have: events were lost, or tcptrace "
+                "does not know this kernel; please report it if nothing was lost. Snapshots mend "
+                "what was missed; none for long: the collector hangs.",
+                units.EventsPerSecond,
+                8,
+            ),
+            Target(f"sum({rate('tcptrace_unexpected_records_total', HOST)})", "unexpected"),
+            Target(f"sum({rate('tcptrace_snapshots_total', HOST)})", "snapshots"),
+        ),
+        lines(
+            About(
+                "Objects held",
+                "Connections and listeners in the collector's memory. It should follow the number "
+                "of sockets. Folded: listeners beyond --max-listeners, shown as address other; "
+                "raise that option.",
+                units.Short,
+                8,
+            ),
+            Target(f"sum by (object) (tcptrace_tracked_objects{{{HOST}}})", "{{object}}"),
+            Target(f"sum(tcptrace_listeners_folded{{{HOST}}})", "folded listeners"),
+        ),
+    ]
+
+
+def _programs() -> list[Builder[models.Panel]]:
+    seconds = "tcptrace_program_run_seconds_total"
+    return [
+        lines(
+            About(
+                "BPF programs: CPU time",
+                "Time in each probe, of one core. Empty unless kernel.bpf_stats_enabled is 1 "
+                "(sysctl -w; it costs a little itself). Above a few percent: trace fewer ports.",
+                units.PercentUnit,
+                8,
+            ),
+            Target(sum_rate(seconds, HOST, "hook"), "{{hook}}"),
+            stacked=True,
+        ),
+        lines(
+            About(
+                "BPF programs: mean run",
+                "How long one run of a probe takes, by hook and carrier. Some hundred nanoseconds "
+                "is usual. Empty unless kernel.bpf_stats_enabled is 1.",
+                units.Seconds,
+                8,
+            ),
+            Target(
+                ratio(
+                    sum_rate(seconds, HOST, "hook, carrier"),
+                    sum_rate("tcptrace_program_runs_total", HOST, "hook, carrier"),
+                ),
+                "{{hook}} {{carrier}}",
+            ),
+        ),
+    ]

@@ -1,0 +1,149 @@
+"""Recording rules: what the alerts ask for again and again, by listener, namespace and host.
+
+Names are level:metric:operations. The level says which labels are left, besides job, instance and
+whatever else the scrape adds: `listener` is netns, address and port; `netns` is netns; `instance`
+is none of ours. The aggregations say `without`, so that the labels of the scrape survive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+ACCEPT_QUEUE_STAGES: Final = ("syn_accept_queue_full", "ack_accept_queue_full", "abort_on_overflow")
+"""A full accept queue made the kernel refuse a connection."""
+SYN_QUEUE_STAGES: Final = ("syn_syn_queue_full", "syn_last_quarter")
+"""A full SYN queue did, there being no cookies."""
+
+_LISTENER: Final = ("netns", "address", "port")
+_DROPS: Final = "tcptrace_listener_drops_total"
+
+
+class Recording(NamedTuple):
+    """One recording rule."""
+
+    record: str
+    labels: tuple[str, ...]
+    """The labels of ours that are left."""
+    expr: str
+
+
+def _drops_at(stages: tuple[str, ...]) -> str:
+    return f'sum without (stage) (rate({_DROPS}{{stage=~"{"|".join(stages)}"}}[5m]))'
+
+
+def _cookies(result: str) -> str:
+    return f'sum without (result) (rate(tcptrace_syn_cookies_total{{result="{result}"}}[5m]))'
+
+
+BY_LISTENER: Final = (
+    Recording(
+        "listener_stage:tcptrace_listener_drops:rate5m",
+        (*_LISTENER, "stage"),
+        f"rate({_DROPS}[5m])",
+    ),
+    Recording(
+        "listener:tcptrace_accept_queue_drops:rate5m", _LISTENER, _drops_at(ACCEPT_QUEUE_STAGES)
+    ),
+    Recording("listener:tcptrace_syn_queue_drops:rate5m", _LISTENER, _drops_at(SYN_QUEUE_STAGES)),
+    Recording(
+        "listener:tcptrace_requests_expired:rate5m", _LISTENER, _drops_at(("request_expired",))
+    ),
+    Recording(
+        "listener:tcptrace_listener_syns:rate5m",
+        _LISTENER,
+        "rate(tcptrace_listener_syns_total[5m])",
+    ),
+    Recording(
+        "listener:tcptrace_listener_accepts:rate5m",
+        _LISTENER,
+        "rate(tcptrace_listener_accepts_total[5m])",
+    ),
+    Recording(
+        "listener:tcptrace_accept_wait_seconds:mean5m",
+        _LISTENER,
+        "rate(tcptrace_listener_accept_wait_seconds_total[5m])\n"
+        "/ (rate(tcptrace_listener_accepts_total[5m]) > 0)",
+    ),
+    Recording("listener:tcptrace_syn_cookies_sent:rate5m", _LISTENER, _cookies("sent")),
+    Recording("listener:tcptrace_syn_cookies_valid:rate5m", _LISTENER, _cookies("valid")),
+)
+
+BY_NETNS: Final = (
+    Recording(
+        "netns:tcptrace_connects:rate5m",
+        ("netns",),
+        "sum without (outcome) (rate(tcptrace_connects_total[5m]))",
+    ),
+    Recording(
+        "netns:tcptrace_syn_retransmits:rate5m",
+        ("netns",),
+        "sum without (family) (rate(tcptrace_syn_retransmits_total[5m]))",
+    ),
+    Recording(
+        "netns:tcptrace_close_wait_older_than_300s:sum",
+        ("netns",),
+        'sum without (state) (tcptrace_socket_age_seconds_gcount{state="close_wait"})\n'
+        "- sum without (state, le) (\n"
+        '    tcptrace_socket_age_seconds_bucket{state="close_wait",le=~"300(\\\\.0)?"}\n'
+        ")",
+    ),
+    Recording(
+        "netns:tcptrace_accept_queue_length:sum",
+        ("netns",),
+        "sum without (address, port) (tcptrace_listener_accept_queue_length)",
+    ),
+    Recording(
+        "netns:tcptrace_client_time_wait_per_port:ratio",
+        ("netns",),
+        'sum without (role) (tcptrace_time_wait_sockets{role="client"}) / tcptrace_ephemeral_ports',
+    ),
+)
+
+BY_INSTANCE: Final = (
+    Recording(
+        "instance_stage:tcptrace_listener_drops:rate5m",
+        ("stage",),
+        "sum without (netns, address, port) (listener_stage:tcptrace_listener_drops:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_listener_drops:rate5m",
+        (),
+        "sum without (stage) (instance_stage:tcptrace_listener_drops:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_listener_accepts:rate5m",
+        (),
+        "sum without (netns, address, port) (listener:tcptrace_listener_accepts:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_accept_queue_fullest:max",
+        (),
+        "max without (netns, address, port) (tcptrace_listener_accept_queue_fullest_ratio)",
+    ),
+    Recording(
+        "instance_state:tcptrace_sockets:sum",
+        ("state",),
+        "sum without (netns, family) (tcptrace_sockets)",
+    ),
+    Recording(
+        "instance_role:tcptrace_handshake_seconds:p99_5m",
+        ("role",),
+        "histogram_quantile(0.99, rate(tcptrace_handshake_seconds_bucket[5m]))",
+    ),
+)
+
+RECORDINGS: Final = (*BY_LISTENER, *BY_NETNS, *BY_INSTANCE)
+
+
+def document() -> dict[str, Any]:
+    """The rule file, as Prometheus reads it. Later groups read what earlier ones record."""
+    groups = (("listener", BY_LISTENER), ("netns", BY_NETNS), ("instance", BY_INSTANCE))
+    return {
+        "groups": [
+            {
+                "name": f"tcptrace-recording-{level}",
+                "rules": [{"record": rule.record, "expr": rule.expr} for rule in rules],
+            }
+            for level, rules in groups
+        ]
+    }
