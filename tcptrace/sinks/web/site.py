@@ -1,0 +1,116 @@
+"""What is served under one configuration: from request to response, without sockets."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from tcptrace.sinks.web.auth import BasicAuth
+from tcptrace.sinks.web.text import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcptrace.sinks.web.config import WebConfig
+    from tcptrace.sinks.web.request import Request
+
+Render: TypeAlias = Callable[[str], tuple[bytes, str]]
+"""From an Accept header (empty: none came) to a body and its content type."""
+
+_PLAIN: Final = "text/plain; charset=utf-8"
+_WORTH_ZIPPING: Final = 4096
+"""Bytes; a smaller body fits in a packet or three."""
+_LEVEL: Final = 1
+"""Metrics shrink to a tenth at once; level 6 takes five times as long for a third more."""
+_PAGE: Final = b"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>tcptrace</title></head>
+<body><h1>tcptrace</h1><p><a href="/metrics">Metrics</a></p></body></html>
+"""
+_SAFETY: Final = {
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Unless the configuration says otherwise."""
+
+
+class Response(NamedTuple):
+    """What to answer."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = _PLAIN
+    headers: Mapping[str, str] = {}
+
+
+def refusal(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
+    """Makes a response that only says its status."""
+    return Response(status, f"{status.value} {status.phrase}\n".encode(), headers=headers or {})
+
+
+class Site:
+    """Answers requests.
+
+    Args:
+        config: whom to answer, and with which headers.
+        render: makes the metrics; called from one thread at a time.
+    """
+
+    def __init__(self, config: WebConfig, render: Render) -> None:
+        self.tls = config.tls
+        self._headers = {**_SAFETY, **config.headers}
+        self._auth = BasicAuth(config.users)
+        self._render = render
+
+    def answer(self, request: Request) -> Response:
+        """Answers one request; never raises."""
+        if not self._auth.admits(request.headers.get("authorization")):
+            challenge = 'Basic realm="tcptrace", charset="UTF-8"'
+            return refusal(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": challenge})
+        if request.method not in {"GET", "HEAD"}:
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
+        match request.path:
+            case "/metrics":
+                return self._metrics(request)
+            case "/":
+                return Response(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
+            case "/-/healthy":
+                return Response(HTTPStatus.OK, b"healthy\n")
+        return refusal(HTTPStatus.NOT_FOUND)
+
+    def encode(self, response: Response, *, has_body: bool, keep_alive: bool) -> bytes:
+        """Writes a response as HTTP/1.1.
+
+        Args:
+            response: any.
+            has_body: False for the answer to HEAD.
+            keep_alive: whether another request may follow.
+        """
+        headers = {
+            "Date": formatdate(time.time(), usegmt=True),
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
+            "Connection": "keep-alive" if keep_alive else "close",
+            **response.headers,
+            **self._headers,
+        }
+        status = response.status
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+        lines += (f"{name}: {value}" for name, value in headers.items())
+        head = "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
+        return head + response.body if has_body else head
+
+    def _metrics(self, request: Request) -> Response:
+        try:
+            body, content_type = self._render(request.headers.get("accept", ""))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next scrape may succeed
+            complain(f"rendering the metrics failed: {type(error).__name__}: {error}")
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+        headers = {"Vary": "Accept, Accept-Encoding"}
+        if len(body) >= _WORTH_ZIPPING and request.accepts_gzip():
+            body = gzip.compress(body, _LEVEL, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return Response(HTTPStatus.OK, body, content_type, headers)
