@@ -25,7 +25,7 @@ def _lost() -> Builder[models.Panel]:
             "Records lost",
             "Must be 0. Records that found the ring full: states, durations and connects are then "
             "incomplete; drops, cookies and accepts are not, they are counted in the kernel. Give "
-            "tcptrace a larger ring, or more CPU.",
+            "tcptrace more CPU, or less to trace.",
             units.EventsPerSecond,
             8,
         ),
