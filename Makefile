@@ -63,7 +63,7 @@ lint: setup-system setup-python ## style, types, import layers, C format
 	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \
 	check $(BIN)/ruff check . tests/vm/run; \
 	check $(BIN)/ruff format --check . tests/vm/run; \
-	check $(BIN)/mypy --strict tcptrace tests; \
+	check $(BIN)/mypy --strict tcptrace tests dashboards; \
 	check $(BIN)/mypy --strict --scripts-are-modules tests/vm/run; \
 	check $(BIN)/lint-imports; \
 	check clang-format --dry-run -Werror $(C_FILES); \
