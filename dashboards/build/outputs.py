@@ -52,5 +52,5 @@ def render() -> dict[str, str]:
         text = json.dumps(board, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
         files[f"grafana/{board.uid}.json"] = text + "\n"
     for scenario in SCENARIOS:
-        files[f"alerts/tests/{scenario.name}.yaml"] = _yaml("scenarios.py", document(scenario))
+        files[f"alerts/tests/{scenario.name}.yaml"] = _yaml("scenarios", document(scenario))
     return files

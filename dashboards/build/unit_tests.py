@@ -8,7 +8,7 @@ from dashboards.build import alerts, recording
 from dashboards.build.alerts import ALERTS, Alert
 
 if TYPE_CHECKING:
-    from dashboards.build.scenarios import Firing, Scenario
+    from dashboards.build.scenarios.scenario import Firing, Scenario
 
 RULES: Final = ("../tcptrace-recording.yaml", "../tcptrace-alerts.yaml")
 

@@ -34,7 +34,8 @@ def growing(per_minute: float, start: float = 0) -> str:
     return f"{start:g}+{per_minute:g}x{MINUTES}"
 
 
-def _listener(labels: dict[str, str], per_minute: float) -> dict[str, str]:
+def listener(labels: dict[str, str], per_minute: float) -> dict[str, str]:
+    """A listener that takes so many connections, and has nothing wrong."""
     gauges = {
         "accept_queue_length": 2,
         "accept_queue_limit": 511,
@@ -56,7 +57,7 @@ def _listener(labels: dict[str, str], per_minute: float) -> dict[str, str]:
         **{series(f"tcptrace_listener_{n}", labels): growing(v) for n, v in counters.items()},
         **{
             series("tcptrace_listener_drops_total", {**labels, "stage": stage}): growing(
-                1 if stage == "request_expired" else 0
+                per_minute / 200 if stage == "request_expired" else 0
             )
             for stage in STAGES
         },
@@ -91,7 +92,7 @@ def _connections() -> dict[str, str]:
     return {
         series(connects, {**NETNS, "outcome": "established"}): growing(600),
         series(connects, {**NETNS, "outcome": "refused"}): growing(2),
-        series("tcptrace_syn_retransmits_total", {**NETNS, "family": "ipv4"}): growing(3),
+        series("tcptrace_syn_retransmits_total", {**NETNS, "family": "ipv4"}): growing(12),
         series("tcptrace_synack_retransmits_total", {**NETNS, "family": "ipv4"}): growing(5),
         series("tcptrace_handshake_seconds_bucket", {**JOB, "role": "client", "le": "0.001"}): (
             growing(600)
@@ -115,8 +116,8 @@ def _health() -> dict[str, str]:
 
 HEALTHY: Final = {
     **_health(),
-    **_listener(HTTPS, 6000),
-    **_listener(SSH, 6),
+    **listener(HTTPS, 6000),
+    **listener(SSH, 6),
     **_sockets(),
     **_connections(),
 }
