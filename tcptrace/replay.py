@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcptrace.sinks.recording import RecordingReader
-    from tcptrace.wire.head import TraceHead
+    from tcptrace.wire.head import ProgramRuns, TraceHead
+    from tcptrace.wire.ledger import LedgerReading
 
 AT_ONCE: Final = math.inf
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
@@ -97,6 +98,18 @@ class ReplaySource:
     def symbol(self, offset: int) -> str | None:
         """Names a kernel address given as its offset from _stext."""
         return self._reader.symbols.get(offset)
+
+    def snapshot(self, between: Callable[[], None]) -> set[int]:  # noqa: ARG002 - Source's
+        """Covers nothing: what a recorded trace saw is among its records."""
+        return set()
+
+    def ledger_reading(self) -> LedgerReading | None:
+        """Returns the last recorded reading of the ledger."""
+        return self._reader.reading
+
+    def programs(self) -> tuple[ProgramRuns, ...]:
+        """Returns nothing: a recording doesn't say what it cost."""
+        return ()
 
     def close(self) -> None:
         """Does nothing: whoever opened the file closes it."""

@@ -18,16 +18,21 @@ from tcptrace.stopping import Limits, Stop
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.sinks.recording import RecordingWriter
-    from tcptrace.wire.head import Losses, TraceHead
+    from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
+    from tcptrace.wire.ledger import LedgerReading
 
 
 _LAST_BATCHES: Final = 64
 """How many more reads a trace makes once it should end: enough for what the ring holds."""
+
+
+_READING_PERIOD_NS: Final = 1_000_000_000
+"""Between two readings of the ledger that a recording holds."""
 
 
 class Source(Protocol):
@@ -51,6 +56,19 @@ class Source(Protocol):
 
     def symbol(self, offset: int) -> str | None:
         """Names a kernel address given as its offset from _stext; None if it can't."""
+
+    def snapshot(self, between: Callable[[], None]) -> set[int]:
+        """Has a record of every socket sent; returns the namespaces that it covers.
+
+        Args:
+            between: called from time to time, so that the records can be read.
+        """
+
+    def ledger_reading(self) -> LedgerReading | None:
+        """Returns the ledger as it stands; None if there is none."""
+
+    def programs(self) -> Sequence[ProgramRuns]:
+        """Returns what the BPF programs have cost until now, where that is known."""
 
     def close(self) -> None:
         """Ends the trace."""
@@ -94,7 +112,7 @@ class _Show:
     def _show(self, connection: Connection) -> None:
         if self._left == 0:
             return
-        with _output_errors():
+        with output_errors():
             self._printer.show(connection, self._source.now_ns())
         if self._left is not None:
             self._left -= 1
@@ -127,13 +145,13 @@ def run(
     tracker = Tracker(show.closed, show.ended)
     try:
         with stop.on_signals():
-            _note(notes, opening)
-            with _output_errors():
+            note(notes, opening)
+            with output_errors():
                 printer.begin()
             fault = _pump(source, tracker, printer, stop)
             now_ns = source.now_ns()
             tracker.finish(now_ns)
-            with _output_errors():
+            with output_errors():
                 printer.flush()
     finally:
         losses = source.losses()
@@ -141,7 +159,7 @@ def run(
     show.summary.add_listeners(tracker.listeners)
     elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
     facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected)
-    _note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))
+    note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))
     if fault is not None:
         raise fault
     return show.summary
@@ -152,7 +170,7 @@ def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> Bad
     stacks = source.head.stacks
     lost = 0
     try:
-        for now_ns, batch in _batches(source, stop):
+        for now_ns, batch in batches(source, stop):
             if (lost_now := source.lost_records()) > lost:
                 lost = lost_now
                 tracker.lose()
@@ -161,14 +179,14 @@ def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> Bad
             elif batch:
                 tracker.feed(decode_batch(batch))
             tracker.advance(now_ns)
-            with _output_errors():
+            with output_errors():
                 printer.flush()
     except BadRecording as fault:
         return fault
     return None
 
 
-def _batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
+def batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
     """Yields what the source gives, and at the end what it still held.
 
     Yields:
@@ -207,17 +225,28 @@ def record(
     stop = Stop(limits)
     try:
         with stop.on_signals():
-            _note(notes, opening)
-            for _, batch in _batches(source, stop):
+            note(notes, opening)
+            next_reading_ns = 0
+            for now_ns, batch in batches(source, stop):
                 if batch:
                     writer.write(batch)
+                if now_ns >= next_reading_ns:
+                    next_reading_ns = now_ns + _READING_PERIOD_NS
+                    _write_ledger(source, writer)
+            _write_ledger(source, writer)
             losses, now_ns = source.losses(), source.now_ns()
             writer.finish(losses, now_ns)
     finally:
         source.close()
     elapsed = duration(now_ns - source.head.began_monotonic_ns)
     told = f"{plural(writer.records, 'record')}, {size(writer.size)} in {elapsed}"
-    _note(notes, f"recorded {told}; {losses.lost_records:,} lost")
+    note(notes, f"recorded {told}; {losses.lost_records:,} lost")
+
+
+def _write_ledger(source: Source, writer: RecordingWriter) -> None:
+    reading = source.ledger_reading()
+    if reading is not None:
+        writer.write_ledger(reading)
 
 
 def tracing_line(head: TraceHead) -> str:
@@ -233,7 +262,7 @@ def tracing_line(head: TraceHead) -> str:
     )
 
 
-def _note(notes: TextIO, text: str) -> None:
+def note(notes: TextIO, text: str) -> None:
     """Writes whole lines to stderr; nobody there to read them is no reason to end a trace."""
     with suppress(OSError):
         notes.write(f"{text}\n")
@@ -241,7 +270,7 @@ def _note(notes: TextIO, text: str) -> None:
 
 
 @contextmanager
-def _output_errors() -> Iterator[None]:
+def output_errors() -> Iterator[None]:
     """Turns a failed write to the output into its error; a reader that went away passes."""
     try:
         yield

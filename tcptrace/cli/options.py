@@ -18,52 +18,70 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
-def filter_options(command: _Command) -> _Command:
-    """Adds what to trace and how: pid, netns, cidr, family, attach, user."""
-    for add in reversed(
-        (
-            click.option(
-                "--pid",
-                type=params.process_id,
-                metavar="PID",
-                help="Only sockets that this process uses.",
-            ),
-            click.option(
-                "--netns",
-                type=params.network_namespace,
-                metavar="NAME|PATH|PID",
-                help="Only this network namespace.",
-            ),
-            click.option(
-                "--cidr",
-                type=params.network,
-                metavar="NETWORK",
-                help="Only connections with an end in this network, e.g. 10.0.0.0/8.",
-            ),
-            click.option(
-                "--family",
-                type=params.family,
-                metavar="4|6",
-                help="Only this family, by the packets: IPv4 on a dual-stack socket is 4.",
-            ),
-            click.option(
-                "--attach",
-                type=click.Choice(["auto", "kprobe", "fentry"]),
-                default="auto",
-                show_default=True,
-                help="What carries the hooks; auto takes what loses least on this kernel.",
-            ),
-            click.option(
-                "--user",
-                default="nobody",
-                show_default=True,
-                metavar="NAME",
-                help="Whom to become once everything is attached.",
-            ),
-        )
-    ):
+def host_options(command: _Command) -> _Command:
+    """Adds how to trace a whole host: netns, attach, user, ring size."""
+    for add in reversed((_NETNS, *_HOW)):
         command = add(command)
     return command
+
+
+def filter_options(command: _Command) -> _Command:
+    """Adds what to trace and how: pid, netns, cidr, family, attach, user, ring size."""
+    for add in reversed((_PID, _NETNS, _CIDR, _FAMILY, *_HOW)):
+        command = add(command)
+    return command
+
+
+_PID = click.option(
+    "--pid",
+    type=params.process_id,
+    metavar="PID",
+    help="Only sockets that this process uses.",
+)
+_NETNS = click.option(
+    "--netns",
+    type=params.network_namespace,
+    metavar="NAME|PATH|PID",
+    help="Only this network namespace.",
+)
+_CIDR = click.option(
+    "--cidr",
+    type=params.network,
+    metavar="NETWORK",
+    help="Only connections with an end in this network, e.g. 10.0.0.0/8.",
+)
+_FAMILY = click.option(
+    "--family",
+    type=params.family,
+    metavar="4|6",
+    help="Only this family, by the packets: IPv4 on a dual-stack socket is 4.",
+)
+_RING = click.option(
+    "--ring-size",
+    "ring_pages",
+    type=params.ring_size,
+    default="8M",
+    show_default=True,
+    metavar="SIZE",
+    help="Of the ring that holds events until they are read: a power of two.",
+)
+_HOW = (
+    click.option(
+        "--attach",
+        type=click.Choice(["auto", "kprobe", "fentry"]),
+        default="auto",
+        show_default=True,
+        help="What carries the hooks; auto takes what loses least on this kernel.",
+    ),
+    click.option(
+        "--user",
+        default="nobody",
+        show_default=True,
+        metavar="NAME",
+        help="Whom to become once everything is attached.",
+    ),
+    _RING,
+)
 
 
 def duration_option(command: _Command) -> _Command:

@@ -15,6 +15,8 @@ from typing import Final
 import click
 
 _MAX_PORT: Final = 65535
+_PAGE: Final = 4096
+_MAX_RING: Final = 1 << 30
 _MAX_DIGITS: Final = 10
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
@@ -107,6 +109,28 @@ def speed(text: str) -> float:
     if not 0 < factor < math.inf:
         raise click.BadParameter(f"{text!r} is no speed: write max, 1, 10 or 0.5.")
     return factor
+
+
+def ring_size(text: str) -> int:
+    """Reads the ring's size, 8M or 64k, and returns it in pages, a power of two."""
+    found = re.fullmatch(r"(\d{1,9})([kKmM]?)", text)
+    size = int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[found[2].lower()] if found else 0
+    pages, rest = divmod(size, _PAGE)
+    if rest or pages < 1 or pages & (pages - 1) or size > _MAX_RING:
+        raise click.BadParameter(f"{text!r} is no size: write a power of two from 4k to 1024M.")
+    return pages
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Reads where to listen: 127.0.0.1:9436, [::]:9436, localhost:9436, :9436 (every address)."""
+    host, colon, number = text.rpartition(":")
+    if not colon or not _is_number(number) or int(number) > _MAX_PORT:
+        raise click.BadParameter(f"{text!r} is no ADDRESS:PORT: write 127.0.0.1:9436 or [::]:9436.")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise click.BadParameter(f"{text!r}: write an IPv6 address in brackets, [::]:9436.")
+    return host, int(number)
 
 
 def _is_number(text: str) -> bool:

@@ -21,11 +21,14 @@ from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
-from tcptrace.wire.head import AttachedHook, Losses, TraceHead
+from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tcptrace.kernel.options import TraceOptions
+    from tcptrace.wire.ledger import LedgerReading
 
 # -P: root imports nothing from the current directory.
 LOADER: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.loader")
@@ -57,8 +60,7 @@ class LiveSource:
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.stock = Stock(attached.ledger, options.netns) if attached.ledger else None
-        """The ledger and the snapshots, if the trace keeps a ledger."""
+        self._stock = Stock(attached.ledger, options.netns) if attached.ledger else None
         # A process that changed its user may not open its own fdinfo any more, but may read on.
         self._infos = [
             os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)
@@ -98,19 +100,36 @@ class LiveSource:
         missed: dict[str, int] = {}
         uncounted = []
         for hook, info in zip(self.head.hooks, self._infos, strict=True):
-            misses = _recursion_misses(info)
+            misses = _told_by(info).get(b"recursion_misses")
             if misses is None or (not misses and hook.carrier in ("kprobe", "kretprobe")):
                 uncounted.append(f"{hook.name} ({hook.carrier})")
             if misses:
                 missed[hook.name] = missed.get(hook.name, 0) + misses
         return Losses(self.lost_records(), missed, tuple(uncounted))
 
+    def snapshot(self, between: Callable[[], None]) -> set[int]:
+        """Has a record of every socket sent; returns the namespaces that it covers."""
+        return self._stock.snapshot(between) if self._stock else set()
+
+    def ledger_reading(self) -> LedgerReading | None:
+        """Returns the ledger as it stands, listeners measured just now; None without one."""
+        return self._stock.reading() if self._stock else None
+
+    def programs(self) -> list[ProgramRuns]:
+        """What each program has cost until now; zeros unless kernel.bpf_stats_enabled."""
+        found = []
+        for hook, info in zip(self.head.hooks, self._infos, strict=True):
+            told = _told_by(info)
+            runs, run_time_ns = told.get(b"run_cnt", 0), told.get(b"run_time_ns", 0)
+            found.append(ProgramRuns(hook.name, hook.carrier, runs, run_time_ns))
+        return found
+
     def close(self) -> None:
         """Detaches every probe: their descriptors were the only thing that held them."""
         self._ring.close()
         self._counters.close()
-        if self.stock is not None:
-            self.stock.close()
+        if self._stock is not None:
+            self._stock.close()
         attached = self._attached
         for descriptor in (
             *attached.links,
@@ -224,10 +243,7 @@ def describe(options: TraceOptions) -> str:
     return ", ".join(parts) or "everything"
 
 
-def _recursion_misses(info: int) -> int | None:
-    """Reads a program's own count of runs that the kernel skipped; None where it has none."""
-    for line in os.pread(info, 4096, 0).splitlines():
-        name, _, value = line.partition(b":")
-        if name == b"recursion_misses":
-            return int(value)
-    return None
+def _told_by(info: int) -> dict[bytes, int]:
+    """Reads the numbers that the kernel tells of a program."""
+    pairs = (line.partition(b":") for line in os.pread(info, 4096, 0).splitlines())
+    return {name: int(value) for name, _, value in pairs if value.strip().isdigit()}

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.sock_diag import listening_inodes, open_diag
-from tcptrace.lifecycle.connection import Process
 from tcptrace.wire.ledger import COUNTERS
 
 if TYPE_CHECKING:
@@ -142,8 +141,8 @@ def _process_ids() -> list[int]:
     return sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
-def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, Process]:
-    """Who holds the listening sockets: inode number to process, the oldest holder first.
+def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, tuple[int, bytes]]:
+    """Who holds the listening sockets: inode number to pid and comm, the oldest holder first.
 
     Reads /proc as root, until all are found.
     """
@@ -151,7 +150,7 @@ def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, Process]:
     for namespace in namespaces:
         with suppress(OSError):
             wanted |= listening_inodes(namespace.diag)
-    found: dict[int, Process] = {}
+    found: dict[int, tuple[int, bytes]] = {}
     for pid in _process_ids():
         if len(found) == len(wanted):
             break
@@ -159,7 +158,7 @@ def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, Process]:
             held = {inode for inode in _sockets_of(pid) if inode in wanted}
             for inode in held - found.keys():
                 comm = Path(f"/proc/{pid}/comm").read_bytes().rstrip(b"\n")
-                found[inode] = Process(pid, comm)
+                found[inode] = (pid, comm)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tcptrace.kernel.cgroups import CgroupNames
 from tcptrace.kernel.ledger import Census, LedgerMap
 from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
 from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump
@@ -15,8 +16,6 @@ from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tcptrace.lifecycle.connection import Process
 
 
 class Stock:
@@ -33,8 +32,8 @@ class Stock:
     def __init__(self, ledger: tuple[int, ...], netns: int | None) -> None:
         self._map = LedgerMap(*ledger)
         self._namespaces = watch_all(netns)
-        self.owners: dict[int, Process] = owners(self._namespaces)
-        """Who held the listening sockets at the start, by inode number."""
+        self._owners = owners(self._namespaces)
+        self._cgroups = CgroupNames()
 
     def snapshot(self, between: Callable[[], object]) -> set[int]:
         """Has the probes send a record of each socket.
@@ -59,7 +58,9 @@ class Stock:
             )
             for namespace, first, last in zip(self._namespaces, before, after, strict=True)
         )
-        return LedgerReading(time.monotonic_ns(), epoch, slots, figures)
+        ids = {slot.cgroup for _, slot in slots if not slot.closed_at_ns}
+        cgroups = {cgroup: path for cgroup in ids if (path := self._cgroups.path(cgroup))}
+        return LedgerReading(time.monotonic_ns(), epoch, slots, figures, self._owners, cgroups)
 
     def _walk(self, census: Census, states: int, between: Callable[[], object]) -> set[int]:
         self._map.census(census)

@@ -26,6 +26,14 @@ class Histogram:
         self.max: int | None = None
         """The largest of them, exactly; None while there is none."""
 
+    def absorb(self, other: Histogram) -> None:
+        """Adds all values of another."""
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+        self.count += other.count
+        if other.max is not None:
+            self.max = other.max if self.max is None else max(self.max, other.max)
+
     def add(self, value: int) -> None:
         """Adds one value; one out of range counts as the nearest that is in range."""
         value = min(max(value, 0), _MAX_VALUE)

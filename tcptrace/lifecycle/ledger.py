@@ -18,7 +18,7 @@ from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, Count, LedgerReading, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 KEEP_CLOSED_NS: Final = 300_000_000_000
 """For how long a listener without sockets is told: its last drops are still to be read."""
@@ -85,6 +85,18 @@ class Member:
         return self.slot.closed_at_ns == 0
 
     @property
+    def syn_queue_limit(self) -> int:
+        """The SYN queue is full when it is longer than this (on 5.10: when it is as long).
+
+        Without cookies the last quarter of tcp_max_syn_backlog is for peers proven before.
+        """
+        slot = self.slot
+        if slot.syncookies:
+            return slot.accept_queue_limit
+        three_quarters = slot.max_syn_backlog - (slot.max_syn_backlog >> 2)
+        return min(slot.accept_queue_limit, three_quarters)
+
+    @property
     def accept_queue_fill(self) -> float:
         """Its peak as a share of the connections that fit in: 1 is full."""
         return self.accept_queue_peak / (self.slot.accept_queue_limit + 1)
@@ -113,7 +125,7 @@ class Listening:
         address: where.
         family: ipv4 or ipv6; a dual-stack listener is ipv6.
         members: its open sockets, by slot.
-        cgroup: cgroup v2 id of its newest socket; 0 if unknown.
+        cgroup: path of its newest socket's cgroup; "" if unknown.
     """
 
     def __init__(self, address: Address, family: str) -> None:
@@ -121,7 +133,7 @@ class Listening:
         self.family = family
         self.members: dict[int, Member] = {}
         self.owner: Process | None = None
-        self.cgroup = 0
+        self.cgroup = ""
         self.closed_at_ns = 0
         """When its last socket was seen closed; 0 while one listens."""
         self._folded = _NOTHING
@@ -141,11 +153,21 @@ class Listening:
         return {stage: counts[stage] for stage in DROP_STAGES}
 
     @property
+    def accept_queue_limit(self) -> int:
+        """The limits of its open sockets, added up."""
+        return sum(member.slot.accept_queue_limit for member in self.members.values())
+
+    @property
+    def syn_queue_limit(self) -> int:
+        """The same of its SYN queues."""
+        return sum(member.syn_queue_limit for member in self.members.values())
+
+    @property
     def is_open(self) -> bool:
         """Whether any socket listens here now."""
         return bool(self.members)
 
-    def update(self, number: int, member: Member) -> None:
+    def update(self, number: int, member: Member, cgroup: str) -> None:
         """A socket of this listener was read: open, or closed and still losing its requests."""
         if member.is_open:
             self.members[number] = member
@@ -156,7 +178,7 @@ class Listening:
             if not self.members:
                 self.closed_at_ns = member.slot.closed_at_ns
         self.owner = member.owner or self.owner
-        self.cgroup = member.slot.cgroup or self.cgroup
+        self.cgroup = cgroup or self.cgroup
 
     def fold(self, number: int) -> None:
         """The slot serves another socket: what it counted here is final."""
@@ -175,12 +197,10 @@ class Ledger:
     """All listeners, from readings of the kernel's table.
 
     Args:
-        owners: who held the sockets that were there before the trace, by inode number.
         most: how many listeners are kept apart.
     """
 
-    def __init__(self, owners: Mapping[int, Process], most: int) -> None:
-        self._owners = owners
+    def __init__(self, most: int) -> None:
         self._most = most
         self._by_address: dict[Address, Listening] = {}
         self._forgotten: dict[int, Listening] = {}
@@ -203,7 +223,7 @@ class Ledger:
     def _absorb_overflow(self, slot: Slot) -> None:
         if any(slot.counts):
             listening = self._listening(other(0), "ipv4")
-            listening.update(OVERFLOW_SLOT, Member(slot, None))
+            listening.update(OVERFLOW_SLOT, Member(slot, None), "")
 
     def _absorb_slot(self, number: int, slot: Slot, reading: LedgerReading) -> None:
         sequence, listening, member = self._slots.get(number, (0, None, None))
@@ -211,17 +231,12 @@ class Ledger:
             if listening is not None:
                 listening.fold(number)
             listening = self._home_of(slot)
-            member = Member(slot, self._owner_of(slot))
+            member = Member(slot, _owner_of(slot, reading))
             self._slots[number] = (slot.sequence, listening, member)
         elif not member.is_open and member.slot.counts == slot.counts:
             return
         member.update(slot, reading.at_ns, reading.epoch)
-        listening.update(number, member)
-
-    def _owner_of(self, slot: Slot) -> Process | None:
-        if slot.pid:
-            return Process(slot.pid, slot.comm.rstrip(b"\0"))
-        return self._owners.get(slot.inode)
+        listening.update(number, member, reading.cgroups.get(slot.cgroup, ""))
 
     def _home_of(self, slot: Slot) -> Listening:
         address = Address(slot.netns, address_text(slot.local), slot.port)
@@ -256,6 +271,14 @@ class Ledger:
             netns = listening.address.netns
             totals[netns] = _add(totals.get(netns, _NOTHING), listening.counts)
         yield from totals.items()
+
+
+def _owner_of(slot: Slot, reading: LedgerReading) -> Process | None:
+    """Who called listen(), or was found holding the socket."""
+    if slot.pid:
+        return Process(slot.pid, slot.comm.rstrip(b"\0"))
+    found = reading.owners.get(slot.inode)
+    return Process(*found) if found else None
 
 
 def _add(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,6 +25,15 @@ class Losses(NamedTuple):
     """Hooks whose misses this kernel does not tell (kprobes before 7.x)."""
 
 
+class ProgramRuns(NamedTuple):
+    """What one BPF program has cost, where the kernel counts it (kernel.bpf_stats_enabled)."""
+
+    hook: str
+    carrier: str
+    runs: int
+    run_time_ns: int
+
+
 class TraceHead(NamedTuple):
     """The head of a trace."""
 

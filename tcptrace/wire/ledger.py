@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from tcptrace.wire.events import Stage, Wire
 from tcptrace.wire.layout import lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OVERFLOW_SLOT: Final = 0
 """Counts for listeners that found no free slot; it has no identity."""
@@ -113,6 +116,10 @@ class LedgerReading(NamedTuple):
     slots: list[tuple[int, Slot]]
     """Number and content of every slot that was ever used."""
     namespaces: tuple[NamespaceFigures, ...]
+    owners: Mapping[int, tuple[int, bytes]] = {}
+    """Who held the sockets that were there before: inode number to pid and comm."""
+    cgroups: Mapping[int, str] = {}
+    """Paths by the ids in the slots, as far as they are known."""
 
 
 COUNTERS: Final = (

@@ -4,13 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from tcptrace.sinks.metrics import document as metrics
 from tcptrace.wire import cheader, document
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("bpf/wire.h", cheader.render()), ("docs/events.md", document.render())]
+    ("path", "text"),
+    [
+        ("bpf/wire.h", cheader.render()),
+        ("docs/events.md", document.render()),
+        ("docs/metrics.md", metrics.render()),
+    ],
 )
 def test_what_is_generated_is_up_to_date(path: str, text: str) -> None:
     """`python -m tcptrace.wire.cheader > bpf/wire.h`, and document > docs/events.md, mend it."""

@@ -59,6 +59,9 @@ class _Lines:
 class Trace:
     """One run of `tcptrace` that traces until it is ended."""
 
+    ready = "tracing "
+    """How the line begins that says that it traces."""
+
     def __init__(self, *arguments: str) -> None:
         self.began_ns = time.monotonic_ns()
         self.ended_ns: int | None = None
@@ -111,7 +114,7 @@ class Trace:
 
     def _tracing_line(self) -> str | None:
         lines = self._stderr.so_far()
-        return next((line for line in lines if line.startswith("tracing ")), None)
+        return next((line for line in lines if line.startswith(self.ready)), None)
 
     @property
     def tracing_line(self) -> str:

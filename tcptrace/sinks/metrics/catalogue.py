@@ -237,7 +237,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         Type.COUNTER,
         _LISTENER,
         "Connections that accept() took.",
-        "the ledger: inet_csk_accept",
+        "lives: inet_csk_accept, security_sock_graft",
     ),
     Metric(
         "tcptrace_listener_accept_wait_seconds_total",

@@ -4,6 +4,7 @@
     block HEAD    the TraceHead as JSON
     block RECS    records end to end, with their stacks if the head says so     } any number,
     block SYMS    [[offset from _stext, name], …] as JSON, before its first use } in any order
+    block LDGR    a reading of the ledger: see ledger.py                         }
     block DONE    how it ended as JSON; not there if the writer was killed
 
 A block is its tag (4 bytes), its payload's length and CRC-32 (u32 each), the CRC-32 of these 12
@@ -32,6 +33,7 @@ CRC: Final = struct.Struct("<I")
 HEAD: Final = b"HEAD"
 RECS: Final = b"RECS"
 SYMS: Final = b"SYMS"
+LDGR: Final = b"LDGR"
 DONE: Final = b"DONE"
 
 

@@ -14,6 +14,7 @@ from tcptrace.sinks.recording.layout import (
     FORMAT_VERSION,
     FRONT,
     HEAD,
+    LDGR,
     MAGIC,
     MAX_PAYLOAD,
     RECS,
@@ -21,6 +22,7 @@ from tcptrace.sinks.recording.layout import (
     SYMS,
     stride_of,
 )
+from tcptrace.sinks.recording.ledger import BadLedger, LedgerDecoder
 from tcptrace.tcp import State
 from tcptrace.wire.events import WIRE_VERSION, Kind, Stage
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tcptrace.wire.head import TraceHead
+    from tcptrace.wire.ledger import LedgerReading
 
-_TAGS: Final = (HEAD, RECS, SYMS, DONE)
+_TAGS: Final = (HEAD, RECS, SYMS, LDGR, DONE)
 _OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _STATES: Final = frozenset({0, *State})
 _ALLOWED: Final = {
@@ -70,8 +73,14 @@ class RecordingReader:
         """Whether the file stopped before its last block: its writer was killed."""
         self.symbols: dict[int, str] = {}
         """Names of kernel addresses, by offset from _stext, as far as they were read."""
+        self._ledger = LedgerDecoder()
         self.head = self._read_head()
         self._stride = stride_of(self.head)
+
+    @property
+    def reading(self) -> LedgerReading | None:
+        """The last reading of the ledger that was read; None if there was none."""
+        return self._ledger.reading
 
     def blocks(self) -> Iterator[bytes]:
         """Yields the records of each block, checked, until the end or the cut.
@@ -86,6 +95,8 @@ class RecordingReader:
                 yield block.payload
             elif block.tag == SYMS:
                 self._take_symbols(block.payload)
+            elif block.tag == LDGR:
+                self._take_ledger(block.payload)
             elif block.tag == DONE:
                 self._take_ending(block.payload)
                 return
@@ -152,6 +163,12 @@ class RecordingReader:
             self.symbols.update({int(frame): str(name) for frame, name in pairs})
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise self._damage("a block of broken symbols") from error
+
+    def _take_ledger(self, payload: bytes) -> None:
+        try:
+            self._ledger.take(payload)
+        except BadLedger as error:
+            raise self._damage(str(error)) from error
 
     def _take_ending(self, payload: bytes) -> None:
         try:

@@ -14,6 +14,7 @@ from tcptrace.sinks.recording.layout import (
     FORMAT_VERSION,
     FRONT,
     HEAD,
+    LDGR,
     MAGIC,
     MAX_PAYLOAD,
     RECS,
@@ -21,6 +22,7 @@ from tcptrace.sinks.recording.layout import (
     SYMS,
     stride_of,
 )
+from tcptrace.sinks.recording.ledger import LedgerEncoder
 from tcptrace.sinks.units import plural
 from tcptrace.wire.decode import decode_stacked
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcptrace.wire.head import Losses, TraceHead
+    from tcptrace.wire.ledger import LedgerReading
 
 
 class RecordingWriter:
@@ -56,6 +59,7 @@ class RecordingWriter:
         self._symbol = symbol
         self._stride = stride_of(head)
         self._stacks = head.stacks
+        self._ledger = LedgerEncoder()
         self._named: set[int] = set()
         self.records = 0
         """How many were written."""
@@ -73,6 +77,11 @@ class RecordingWriter:
                 self._name_new(part)
             self._block(RECS, part)
             self.records += len(part) // self._stride
+
+    def write_ledger(self, reading: LedgerReading) -> None:
+        """Appends a reading of the ledger."""
+        for payload in self._ledger.blocks(reading):
+            self._block(LDGR, payload)
 
     def finish(self, losses: Losses, ended_monotonic_ns: int) -> None:
         """Appends the last block; nothing may be written after it."""

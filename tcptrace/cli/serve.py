@@ -1,0 +1,123 @@
+"""`tcptrace serve`: the metrics of a whole host, for Prometheus."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tcptrace.cli.options import host_options
+from tcptrace.cli.params import endpoint
+from tcptrace.cli.params import speed as read_speed
+from tcptrace.errors import BadArgument
+
+if TYPE_CHECKING:
+    from tcptrace.session import Source
+
+_DEFAULT: Final = "127.0.0.1:9436"
+
+
+@click.command("serve", short_help="Serve metrics to Prometheus.")
+@click.option(
+    "--listen",
+    type=endpoint,
+    default=_DEFAULT,
+    show_default=True,
+    metavar="ADDRESS:PORT",
+    help="Where to serve /metrics; [::]:9436 is every address.",
+)
+@click.option(
+    "--web-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TLS and users, in the format of Prometheus' exporters; SIGHUP reads it again.",
+)
+@click.option(
+    "--textfile",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Instead of serving, write tcptrace.prom there for node_exporter.",
+)
+@click.option(
+    "--max-listeners",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help='Listeners told apart; further ones are added up as "other".',
+)
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Serve a recording instead of this host; its end stays in view.",
+)
+@click.option(
+    "--speed",
+    type=read_speed,
+    default="1",
+    show_default=True,
+    metavar="max|FACTOR",
+    help="How fast to replay.",
+)
+@host_options
+def command(
+    listen: tuple[str, int],
+    web_config: Path | None,
+    textfile: Path | None,
+    max_listeners: int,
+    replay: Path | None,
+    speed: float,
+    **host: Any,
+) -> None:
+    """Serve the metrics of this host: sockets by state, both queues of every listener, drops by
+    stage, handshakes, waits. docs/metrics.md lists them.
+    """  # noqa: D205 - it is the help's text
+    from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415 - --help starts fast
+    from tcptrace.notify import Notifier  # noqa: PLC0415
+    from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
+    from tcptrace.sinks.web.config import WebConfig, read_config  # noqa: PLC0415
+    from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
+    from tcptrace.watching import Watch  # noqa: PLC0415
+
+    if textfile is not None and web_config is not None:
+        raise BadArgument("--textfile and --web-config exclude each other")
+    notifier = Notifier()
+    config = read_config(web_config) if web_config else WebConfig()
+    exporter = Exporter()
+    server = None if textfile else MetricsServer(listen, exporter.render, config)
+    try:
+        source = _source(replay, speed, host)
+    except BaseException:
+        if server is not None:
+            server.close()
+        raise
+    watch = Watch(source, new_tally(), max_listeners)
+    where = server.url if server else f"{textfile}/tcptrace.prom"
+    opening = f"serving {where}: {_told(source)}"
+    outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
+    serve(watch, exporter, outlets, opening)
+
+
+def _source(replay: Path | None, speed: float, host: dict[str, Any]) -> Source:
+    if replay is None:
+        from tcptrace.kernel.live import open_live  # noqa: PLC0415
+        from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
+
+        return open_live(TraceOptions(ledger=True, **host))
+    from tcptrace.replay import ReplaySource  # noqa: PLC0415
+    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+
+    try:
+        file = replay.open("rb")
+    except OSError as error:
+        raise BadArgument(f"{replay}: {error.strerror}") from error
+    return ReplaySource(RecordingReader(file, str(replay)), speed)
+
+
+def _told(source: Source) -> str:
+    from tcptrace.session import tracing_line  # noqa: PLC0415
+
+    return tracing_line(source.head)

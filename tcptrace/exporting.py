@@ -1,0 +1,169 @@
+"""Serves a watched host's metrics: over HTTP, or into a file, until a signal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
+
+from tcptrace.errors import TcptraceError
+from tcptrace.session import note
+from tcptrace.sinks.metrics.exposition import Exposition
+from tcptrace.sinks.metrics.health import health_families
+from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families
+from tcptrace.sinks.metrics.observed import observed_families
+from tcptrace.sinks.terminal import safe_text
+from tcptrace.sinks.textfile import write_textfile
+from tcptrace.sinks.web.config import read_config
+from tcptrace.stopping import Limits, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from prometheus_client.core import Metric
+
+    from tcptrace.notify import Notifier
+    from tcptrace.sinks.web.server import MetricsServer
+    from tcptrace.watching import Watch
+
+TEXTFILE_PERIOD_S: Final = 15.0
+
+
+class Exporter:
+    """Turns what a watch holds into metrics.
+
+    Attributes:
+        watch: set before the first scrape; kept up to date by another thread, or by this one.
+    """
+
+    def __init__(self) -> None:
+        self.watch: Watch | None = None
+        self._exposition = Exposition(self._families)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as of now, and their content type."""
+        return self._exposition.render(accept)
+
+    def _families(self) -> Iterator[Metric]:
+        watch = self.watch
+        if watch is None:
+            return
+        source = watch.source
+        losses, programs = source.losses(), source.programs()
+        with watch.lock:
+            families = [
+                *observed_families(watch.tracker, watch.tally, source.now_ns()),
+                *listener_families(watch.ledger, watch.tally.waits),
+            ]
+            if watch.reading is not None:
+                families += reconciliation_families(watch.reconciliation, watch.reading)
+        yield from families
+        yield from health_families(source.head, losses, programs)
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where metrics and words go.
+
+    Attributes:
+        server: bound, not yet started; closed at the end.
+        web_config: what SIGHUP has it read again.
+        textfile: a directory for a file of metrics, written every TEXTFILE_PERIOD_S.
+        notifier: hears when metrics are complete, and when they end.
+        notes: where notes go: stderr.
+    """
+
+    server: MetricsServer | None
+    web_config: Path | None
+    textfile: Path | None
+    notifier: Notifier
+    notes: TextIO
+
+
+def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> None:
+    """Serves until SIGTERM or SIGINT; SIGHUP reads the web configuration again.
+
+    Args:
+        watch: its source is closed at the end.
+        exporter: what the server renders with.
+        outlets: where to.
+        opening: said once metrics can be read.
+
+    Raises:
+        OutputFailed: the textfile can't be written for the first time.
+        BadRecording: the source is a damaged recording; what it gave before was served.
+    """
+    stop = Stop(Limits())
+    exporter.watch = watch
+    service = _Service(exporter, outlets, opening)
+    try:
+        with stop.on_signals(), _on_hangup(lambda: _reload(outlets)):
+            watch.run(stop, service.tick)
+    finally:
+        outlets.notifier.say("STOPPING=1")
+        if outlets.server is not None:
+            outlets.server.close()
+        watch.source.close()
+    if watch.fault is not None:
+        raise watch.fault
+
+
+class _Service:
+    """What happens between two steps of the watch."""
+
+    def __init__(self, exporter: Exporter, outlets: Outlets, opening: str) -> None:
+        self._exporter = exporter
+        self._outlets = outlets
+        self._opening = opening
+        self._next_file_s = 0.0
+        self._has_begun = False
+
+    def tick(self) -> None:
+        """Begins to serve once there is something to serve; writes the file when it is due."""
+        outlets = self._outlets
+        if not self._has_begun:
+            self._has_begun = True
+            self._write_file()
+            if outlets.server is not None:
+                outlets.server.start()
+            note(outlets.notes, self._opening)
+            outlets.notifier.say("READY=1", f"STATUS={self._opening}")
+        elif outlets.textfile is not None and time.monotonic() >= self._next_file_s:
+            try:
+                self._write_file()
+            except TcptraceError as error:
+                note(outlets.notes, safe_text(f"tcptrace: {error}"))
+
+    def _write_file(self) -> None:
+        directory = self._outlets.textfile
+        if directory is not None:
+            self._next_file_s = time.monotonic() + TEXTFILE_PERIOD_S
+            write_textfile(directory, self._exporter.render("")[0])
+
+
+def _reload(outlets: Outlets) -> None:
+    if outlets.server is None or outlets.web_config is None:
+        return
+    try:
+        outlets.server.reload(read_config(outlets.web_config))
+        note(outlets.notes, "tcptrace: the web configuration was read again")
+    except TcptraceError as error:
+        note(outlets.notes, safe_text(f"tcptrace: {error}; the former configuration stays"))
+
+
+@contextmanager
+def _on_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """Within it, SIGHUP calls a function."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        call()
+
+    before = signal.signal(signal.SIGHUP, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,43 @@
+"""Names cgroups: the id that the kernel gives is the inode number of its directory (cgroup v2)."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+_ROOT: Final = "/sys/fs/cgroup"
+_PAUSE_S: Final = 10.0
+"""Between two walks in search of ids that were not found."""
+_MOST: Final = 100_000
+
+
+class CgroupNames:
+    """Finds cgroups' paths by their ids, walking over the hierarchy when one is new."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, str] = {}
+        self._walked_s = float("-inf")
+
+    def path(self, cgroup: int) -> str:
+        """The path below the hierarchy's root, `/` for the root; "" if it isn't found."""
+        found = self._paths.get(cgroup)
+        if found is None and cgroup and time.monotonic() - self._walked_s > _PAUSE_S:
+            self._walk()
+            self._walked_s = time.monotonic()
+            found = self._paths.get(cgroup)
+        return found or ""
+
+    def _walk(self) -> None:
+        self._paths = {}
+        waiting = [_ROOT]
+        while waiting and len(self._paths) < _MOST:
+            directory = waiting.pop()
+            try:
+                self._paths[os.stat(directory).st_ino] = directory[len(_ROOT) :] or "/"  # noqa: PTH116
+                with os.scandir(directory) as entries:
+                    waiting += [
+                        entry.path for entry in entries if entry.is_dir(follow_symlinks=False)
+                    ]
+            except OSError:
+                continue  # gone in between, or not ours to see

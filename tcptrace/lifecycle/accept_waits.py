@@ -1,0 +1,50 @@
+"""How long a listener's connections wait for accept(): totals, and quantiles of the last minute."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tcptrace.lifecycle.histogram import Histogram
+
+WINDOW_NS: Final = 30_000_000_000
+
+
+class AcceptWaits:
+    """The waits of one listener.
+
+    Attributes:
+        count: connections that accept() took.
+        sum_ns: their waits.
+    """
+
+    __slots__ = ("_before", "_begin_ns", "_now", "count", "sum_ns")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum_ns = 0
+        self._begin_ns = 0
+        self._now = Histogram()
+        self._before = Histogram()
+
+    def add(self, wait_ns: int, at_ns: int) -> None:
+        """Counts a wait that ended then."""
+        self._turn(at_ns)
+        self.count += 1
+        self.sum_ns += wait_ns
+        self._now.add(wait_ns)
+
+    def quantile(self, share: float, at_ns: int) -> int | None:
+        """The quantile of the last 30 to 60 s, ns; None if nobody was accepted."""
+        self._turn(at_ns)
+        both = Histogram()
+        both.absorb(self._now)
+        both.absorb(self._before)
+        return both.quantile(share)
+
+    def _turn(self, at_ns: int) -> None:
+        passed_ns = at_ns - self._begin_ns
+        if passed_ns < WINDOW_NS:
+            return
+        self._before = self._now if passed_ns < 2 * WINDOW_NS else Histogram()
+        self._now = Histogram()
+        self._begin_ns = at_ns

@@ -1,0 +1,151 @@
+"""Shows a watched host's listeners, once or again and again."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
+
+from tcptrace.lifecycle.overview import Overview
+from tcptrace.session import note, output_errors
+from tcptrace.sinks.listeners import as_json, render, selected
+from tcptrace.sinks.terminal import Paint, width_of
+from tcptrace.sinks.units import WallClock, plural
+from tcptrace.stopping import Stop
+
+if TYPE_CHECKING:
+    from tcptrace.lifecycle.overview import Row
+    from tcptrace.stopping import Limits
+    from tcptrace.watching import Watch
+
+_HOME: Final = "\x1b[H"
+_CLEAR_LINE: Final = "\x1b[K\n"
+_CLEAR_BELOW: Final = "\x1b[J"
+_BEGIN: Final = "\x1b[?1049h\x1b[?25l"
+_END: Final = "\x1b[?25h\x1b[?1049l"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What to show, and how."""
+
+    stream: TextIO
+    what: str | None
+    """A port, an address or part of a process's name; None for all."""
+    sort: str
+    interval_s: float
+    once: bool
+    as_json: bool
+
+
+def show(watch: Watch, listing: Listing, limits: Limits, notes: TextIO, opening: str) -> None:
+    """Shows listeners until a limit or a signal.
+
+    Args:
+        watch: of a source with a ledger; its source is closed at the end.
+        listing: what to show.
+        limits: when to end by itself.
+        notes: where the opening line goes: stderr.
+        opening: said once tracing has begun.
+
+    Raises:
+        OutputFailed: the stream takes no more.
+    """
+    stop = Stop(limits)
+    screen = _Screen(watch, listing, stop)
+    try:
+        with stop.on_signals():
+            note(notes, opening)
+            with output_errors():
+                screen.begin()
+            watch.run(stop, screen.tick)
+    finally:
+        with output_errors():
+            screen.end()
+        watch.source.close()
+
+
+class _Screen:
+    """Draws the rows whenever they are due."""
+
+    def __init__(self, watch: Watch, listing: Listing, stop: Stop) -> None:
+        self._watch = watch
+        self._listing = listing
+        self._stop = stop
+        self._overview = Overview()
+        self._clock = WallClock(watch.source.head)
+        self._paint = Paint.of(listing.stream)
+        is_terminal = listing.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._refreshes = is_terminal and not (listing.once or listing.as_json)
+        self._next_s = time.monotonic() + listing.interval_s
+        self._has_looked = False
+
+    def begin(self) -> None:
+        if self._refreshes:
+            self._write(_BEGIN)
+
+    def end(self) -> None:
+        if self._refreshes:
+            self._write(_END)
+
+    def tick(self) -> None:
+        if self._watch.reading is None:
+            return
+        if not self._has_looked:
+            self._look()
+            self._has_looked = True
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s += self._listing.interval_s
+        self._watch.read_ledger()
+        rows = selected(self._look(), self._listing.what, self._listing.sort)
+        with output_errors():
+            self._show(rows)
+        self._stop.asked |= self._listing.once
+
+    def _look(self) -> list[Row]:
+        watch = self._watch
+        with watch.lock:
+            return self._overview.look(watch.ledger, watch.tally.waits, watch.source.now_ns())
+
+    def _show(self, rows: list[Row]) -> None:
+        now_ns = self._watch.source.now_ns()
+        if self._listing.as_json:
+            at = self._clock.utc(now_ns)
+            self._write("".join(f"{as_json(row, at)}\n" for row in rows))
+            return
+        note_line = f"{plural(len(rows), 'listener')} · {self._clock.time_of_day(now_ns)[:8]}"
+        note_line += f" · {self._differences()}"
+        width = width_of(self._listing.stream)
+        table = render(rows, self._paint, self._names(), note=note_line, width=width)
+        if not self._refreshes:
+            self._write(f"{table}\n" if self._listing.once else f"{table}\n\n")
+            return
+        lines = table.splitlines()[
+            : max(1, os.get_terminal_size(self._listing.stream.fileno())[1] - 1)
+        ]
+        self._write(_HOME + "".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
+
+    def _differences(self) -> str:
+        """Whether the ledger agrees with the kernel's counters."""
+        by_namespace = self._watch.reconciliation.differences.values()
+        wrong = [
+            f"{name} {difference:+}"
+            for differences in by_namespace
+            for name, difference in differences.items()
+            if difference
+        ]
+        return f"differs from the kernel: {', '.join(wrong)}" if wrong else "agrees with the kernel"
+
+    def _names(self) -> dict[int, str]:
+        """Namespaces worth telling: all but this process's own."""
+        own = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
+        reading = self._watch.reading
+        named = {one.netns: one.name for one in reading.namespaces} if reading else {}
+        found = {one.address.netns for one in self._watch.ledger.listeners}
+        return {netns: named.get(netns) or str(netns) for netns in found if netns != own}
+
+    def _write(self, text: str) -> None:
+        self._listing.stream.write(text)
+        self._listing.stream.flush()

@@ -1,0 +1,36 @@
+"""The metrics of the tracer itself: what it is, what it missed, what its programs cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcptrace import __version__
+from tcptrace.sinks.metrics.families import counter, gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
+
+
+def health_families(
+    head: TraceHead, losses: Losses, programs: Iterable[ProgramRuns]
+) -> Iterator[Metric]:
+    """Every family about the trace as such."""
+    lost = counter("tcptrace_events_lost_total")
+    lost.add_metric([], losses.lost_records)
+    misses = counter("tcptrace_hook_misses_total")
+    for hook in dict.fromkeys(hook.name for hook in head.hooks):
+        misses.add_metric([hook], losses.missed_by_hook.get(hook, 0))
+    build = gauge("tcptrace_build_info")
+    build.add_metric([__version__, head.kernel, head.carrier], 1)
+    runs = counter("tcptrace_program_runs_total")
+    seconds = counter("tcptrace_program_run_seconds_total")
+    for program in programs:
+        if program.runs:
+            labels = [program.hook, program.carrier]
+            runs.add_metric(labels, program.runs)
+            seconds.add_metric(labels, program.run_time_ns / 1e9)
+    yield from (lost, misses, build, runs, seconds)

@@ -1,0 +1,37 @@
+"""Writes the metrics for node_exporter's textfile collector: whole files, or none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.errors import OutputFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME: Final = "tcptrace.prom"
+_MODE: Final = 0o644
+
+
+def write_textfile(directory: Path, text: bytes) -> None:
+    """Replaces the file in the directory.
+
+    Raises:
+        OutputFailed: the directory is not there or not writable for this user, or the disk is full.
+    """
+    path = directory / NAME
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is a descriptor
+            os.fchmod(descriptor, _MODE)
+            file.write(text)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):  # noqa: PTH110
+            os.unlink(temporary)  # noqa: PTH108
+        raise OutputFailed(
+            f"--textfile {path}: {error.strerror}; it must be writable for --user"
+        ) from error

@@ -1,0 +1,128 @@
+"""Keeps a whole host in view: a source, its tracker and its ledger, brought up to date together.
+
+What `listeners` and `serve` share. One thread runs it; others may look at what it holds while they
+hold its lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.errors import BadRecording
+from tcptrace.lifecycle.connection import Process
+from tcptrace.lifecycle.ledger import Ledger
+from tcptrace.lifecycle.reconciliation import Reconciliation
+from tcptrace.lifecycle.tracker import Tracker
+from tcptrace.session import batches
+from tcptrace.stopping import TICK_S
+from tcptrace.wire.decode import decode_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.lifecycle.tally import Tally
+    from tcptrace.session import Source
+    from tcptrace.stopping import Stop
+    from tcptrace.wire.ledger import LedgerReading
+
+READING_PERIOD_NS: Final = 1_000_000_000
+SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
+
+
+class Watch:
+    """Everything that is known of a host, as of now.
+
+    Args:
+        source: where records, ledger and snapshots come from; keeps a ledger.
+        tally: hears what the records tell.
+        most_listeners: how many listeners are kept apart.
+
+    Attributes:
+        lock: held while any of this changes.
+        tracker: every connection that is open.
+        ledger: what each listener holds, refuses and loses.
+        reconciliation: how far that is from the kernel's own counters.
+        reading: the ledger's last reading; None before the first.
+        fault: what ended a recording before its end, if anything.
+    """
+
+    def __init__(self, source: Source, tally: Tally, most_listeners: int) -> None:
+        self.source = source
+        self.lock = threading.Lock()
+        self.tally = tally
+        self.tracker = Tracker(_ignore, _ignore, tally)
+        self.ledger = Ledger(most_listeners)
+        self.reconciliation = Reconciliation()
+        self.reading: LedgerReading | None = None
+        self.fault: BadRecording | None = None
+        self._lost = 0
+        self._next_reading_ns = 0
+        self._next_snapshot_ns = 0
+
+    def run(self, stop: Stop, tick: Callable[[], None]) -> None:
+        """Keeps up with the source until it is time to stop; a recording's end is kept in view.
+
+        Args:
+            stop: when to end.
+            tick: called after each step, without the lock, at least every TICK_S.
+        """
+        try:
+            for now_ns, batch in batches(self.source, stop):
+                self._step(now_ns, batch)
+                tick()
+        except BadRecording as fault:
+            self.fault = fault
+        while not stop.due:
+            time.sleep(min(TICK_S, stop.wait_s))
+            tick()
+
+    def _step(self, now_ns: int, batch: bytes) -> None:
+        with self.lock:
+            self._feed(batch)
+            self.tracker.advance(now_ns)
+        if now_ns >= self._next_snapshot_ns:
+            self._next_snapshot_ns = now_ns + SNAPSHOT_PERIOD_NS
+            self._take_snapshot()
+        if now_ns >= self._next_reading_ns:
+            self._next_reading_ns = now_ns + READING_PERIOD_NS
+            self.read_ledger()
+
+    def _feed(self, batch: bytes) -> None:
+        if (lost := self.source.lost_records()) > self._lost:
+            self._lost = lost
+            self.tracker.lose()
+        if batch:
+            self.tracker.feed(decode_batch(batch))
+
+    def _drain(self) -> None:
+        while batch := self.source.read(0):
+            with self.lock:
+                self._feed(batch)
+
+    def _take_snapshot(self) -> None:
+        reading = self.source.ledger_reading()
+        owners = reading.owners if reading else {}
+        begin_ns = self.source.now_ns()
+        with self.lock:
+            processes = {inode: Process(*owner) for inode, owner in owners.items()}
+            self.tracker.begin_snapshot(begin_ns, processes)
+        covered = self.source.snapshot(self._drain)
+        self._drain()
+        with self.lock:
+            self.tracker.end_snapshot(covered)
+
+    def read_ledger(self) -> None:
+        """Reads the ledger once, out of turn."""
+        reading = self.source.ledger_reading()
+        if reading is None or reading is self.reading:
+            return
+        with self.lock:
+            self.ledger.absorb(reading)
+            self.reconciliation.compare(reading, self.ledger)
+            self.reading = reading
+
+
+def _ignore(_connection: object) -> None:
+    """Lives are counted as they go; nobody keeps them."""
