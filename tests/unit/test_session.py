@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.connection import Connection, Listener
     from tcptrace.wire.decode import Stacked
     from tcptrace.wire.events import Record
-    from tcptrace.wire.head import Losses, TraceHead
+    from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
+    from tcptrace.wire.ledger import LedgerReading
 
 BATCH = samples.batch(samples.record(), samples.record())
 
@@ -92,6 +93,15 @@ class FakeSource:
 
     def symbol(self, offset: int) -> str | None:
         raise AssertionError(offset)
+
+    def snapshot(self, between: Callable[[], None]) -> set[int]:
+        raise AssertionError(between)
+
+    def ledger_reading(self) -> LedgerReading | None:
+        return None
+
+    def programs(self) -> tuple[ProgramRuns, ...]:
+        return ()
 
     def close(self) -> None:
         self.closed = True
