@@ -16,13 +16,15 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.web.connection import Connection
 from tcptrace.sinks.web.text import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tcptrace.sinks.web.limits import Limits
 
 _AT_ONCE: Final = 64
 """Connections accepted before anything else gets its turn."""
@@ -32,35 +34,26 @@ _FAREWELL_S: Final = 1.0
 """How long responses under way may take once the server closes."""
 
 
-class Limits(NamedTuple):
-    """How much of this process clients can have."""
-
-    workers: int = 32
-    """Requests served at once; more of them queue."""
-    waiting: int = 256
-    """Connections parked or queued; the longest parked one has to go for the next."""
-    timeout_s: float = 10.0
-    """For a request to come, handshake included; and again for its response to be read."""
-    idle_timeout_s: float = 120.0
-    """Between two requests of one connection: longer than scrapers usually pause."""
-    patience_s: float = 1.0
-    """How long a client may let a worker wait while others queue."""
-
-
 class Reception:
     """Accepts connections and has them served.
 
     Args:
         listener: a listening socket, non-blocking; closed at the end.
         serve: serves one request, in a thread of its own; returns whether the connection stays.
+        may_stay: whether a connection may wait for another request; asked again on `forget`.
         limits: how many, how long.
     """
 
     def __init__(
-        self, listener: socket.socket, serve: Callable[[Connection], bool], limits: Limits
+        self,
+        listener: socket.socket,
+        serve: Callable[[Connection], bool],
+        may_stay: Callable[[Connection], bool],
+        limits: Limits,
     ) -> None:
         self._listener = listener
         self._serve = serve
+        self._may_stay = may_stay
         self._limits = limits
         self._parked: dict[Connection, float] = {}
         """To deadlines, on CLOCK_MONOTONIC; the longest parked first."""
@@ -81,7 +74,7 @@ class Reception:
         self._wake()
 
     def forget(self) -> None:
-        """From any thread: closes the parked connections that have been served."""
+        """From any thread: closes the parked connections that may not stay any more."""
         self._forgetting = True
         self._wake()
 
@@ -155,10 +148,12 @@ class Reception:
                 if not self._drop_longest_parked():
                     time.sleep(_TICK_S)
                 return
+            is_full = len(self._parked) + len(self._queued) >= self._limits.waiting
+            if is_full and not self._drop_longest_parked():
+                client.close()
+                continue
             with contextlib.suppress(OSError):
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self._parked) + len(self._queued) >= self._limits.waiting:
-                self._drop_longest_parked()
             timeout_s = self._limits.timeout_s
             self._park(Connection(client, timeout_s), timeout_s)
 
@@ -192,6 +187,9 @@ class Reception:
             connection.left_s = self._limits.timeout_s
             if not stays or self._closing_at_s is not None:
                 connection.close()
+            elif not self._may_stay(connection):
+                connection.part()
+                connection.close()
             elif connection.has_more:
                 self._queued.append(connection)
             else:
@@ -201,7 +199,7 @@ class Reception:
         now_s = time.monotonic()
         forgetting, self._forgetting = self._forgetting, False
         for connection, deadline_s in tuple(self._parked.items()):
-            if now_s >= deadline_s or (forgetting and connection.site is not None):
+            if now_s >= deadline_s or (forgetting and not self._may_stay(connection)):
                 self._dismiss(connection)
 
     def _dispatch(self) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.web.address import address_text, listen
 from tcptrace.sinks.web.config import WebConfig
-from tcptrace.sinks.web.reception import Limits, Reception
+from tcptrace.sinks.web.limits import Limits
+from tcptrace.sinks.web.reception import Reception
 from tcptrace.sinks.web.request import BadRequest, parse_head
 from tcptrace.sinks.web.site import Render, Response, Site, refusal
 
 if TYPE_CHECKING:
     from tcptrace.sinks.web.connection import Connection
-
-__all__ = ["Limits", "MetricsServer", "Render"]
 
 _END_S: Final = 5.0
 """How long `close` waits for the thread; it needs a second."""
@@ -55,7 +54,7 @@ class MetricsServer:
         listener = listen(*address)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         """Host and port; the real one if 0 was asked for."""
-        self._reception = Reception(listener, self._serve, self._limits)
+        self._reception = Reception(listener, self._serve, self._may_stay, self._limits)
         self._thread = threading.Thread(
             target=self._reception.run, name="tcptrace-reception", daemon=True
         )
@@ -94,6 +93,9 @@ class MetricsServer:
         with self._rendering:
             return self._render(accept)
 
+    def _may_stay(self, connection: Connection) -> bool:
+        return connection.site is None or connection.site is self._site
+
     def _serve(self, connection: Connection) -> bool:
         """Serves one request, after the handshake if it is the first; returns whether to stay."""
         site = self._site
@@ -102,7 +104,7 @@ class MetricsServer:
                 if not self._set_up(connection, site):
                     connection.linger()
                     return False
-            elif connection.site is not site:
+            elif not self._may_stay(connection):
                 connection.part()
                 return False
             return self._exchange(connection, site)

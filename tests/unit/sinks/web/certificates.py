@@ -28,6 +28,10 @@ class Certificates(NamedTuple):
     client: Pair
     nameless: Pair
     stranger: Pair
+    intermediate: Pair
+    """Signed by the authority."""
+    deputed: Pair
+    """A client, signed by the intermediate."""
 
 
 def run(*arguments: str | Path) -> None:
@@ -51,6 +55,7 @@ def signed(directory: Path, name: str, by: Pair | None, *extensions: str) -> Pai
 def make(directory: Path) -> Certificates:
     authority = signed(directory, "authority", None)
     other = signed(directory, "other-authority", None)
+    intermediate = signed(directory, "intermediate", authority)
     end = "basicConstraints=critical,CA:FALSE"
     return Certificates(
         directory,
@@ -59,4 +64,6 @@ def make(directory: Path) -> Certificates:
         signed(directory, "client", authority, end, f"subjectAltName={CLIENT_NAMES}"),
         signed(directory, "nameless", authority, end),
         signed(directory, "stranger", other, end, f"subjectAltName={CLIENT_NAMES}"),
+        intermediate,
+        signed(directory, "deputed", intermediate, end, f"subjectAltName={CLIENT_NAMES}"),
     )

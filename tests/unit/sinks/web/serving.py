@@ -7,10 +7,11 @@ import http.client
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from tcptrace.sinks.web.config import WebConfig, read_config
-from tcptrace.sinks.web.server import Limits, MetricsServer
+from tcptrace.sinks.web.limits import Limits
+from tcptrace.sinks.web.server import MetricsServer
 
 if TYPE_CHECKING:
     import ssl
@@ -36,6 +37,25 @@ def render(accept: str) -> tuple[bytes, str]:
     return BODY, f"text/plain; accepted={accept or 'anything'}"
 
 
+class Gated:
+    """Renders once its gate is open; leaving it opens the gate."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.gate = threading.Event()
+
+    def __call__(self, accept: str) -> tuple[bytes, str]:
+        self.began.set()
+        self.gate.wait(DEADLINE_S)
+        return render(accept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.set()
+
+
 @contextlib.contextmanager
 def serving(
     render: Render = render,
@@ -50,10 +70,10 @@ def serving(
         yield server
     finally:
         server.close()
-        alive = [thread for thread in threading.enumerate() if "tcptrace" in thread.name]
-        for thread in alive:
+        workers = [thread for thread in threading.enumerate() if thread.name == "tcptrace-http"]
+        for thread in workers:
             thread.join(DEADLINE_S)
-        assert not any(thread.is_alive() for thread in alive)
+        assert not any(thread.is_alive() for thread in (*workers, server._thread))
 
 
 def configured(directory: Path, text: str) -> WebConfig:
@@ -110,7 +130,7 @@ def until_end(client: socket.socket) -> bytes:
 def talk(server: MetricsServer, data: bytes, context: ssl.SSLContext | None = None) -> bytes:
     """Sends bytes, says that there are no more, reads to the end."""
     with connect(server, context) as client:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # it may have ended already
             client.sendall(data)
             if context is None:
                 client.shutdown(socket.SHUT_WR)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import gzip
 import http.client
 import socket
@@ -13,11 +14,13 @@ import pytest
 
 from tcptrace.errors import OutputFailed
 from tcptrace.sinks.web.config import WebConfig
-from tcptrace.sinks.web.server import Limits, MetricsServer
+from tcptrace.sinks.web.limits import Limits
+from tcptrace.sinks.web.server import MetricsServer
 from unit.sinks.web.serving import (
     BODY,
     DEADLINE_S,
     SCRAPE,
+    Gated,
     answer_of,
     ask,
     connect,
@@ -242,20 +245,16 @@ def test_renders_come_one_at_a_time_and_fifty_scrapes_at_once_succeed() -> None:
 
 
 def test_no_more_are_served_at_once_than_there_are_workers() -> None:
-    gate = threading.Event()
-    with serving(
-        lambda a: (gate.wait(DEADLINE_S), render(a))[1], limits=Limits(workers=2)
-    ) as server:
-        clients = [connect(server) for _ in range(6)]
+    gated = Gated()
+    with serving(gated, limits=Limits(workers=2)) as server, gated, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(6)]
         for client in clients:
             client.sendall(SCRAPE)
-        reception = server._reception
-        wait_until(lambda: len(reception._queued) == 4, "the rest doesn't queue")
-        assert len(reception._busy) == 2
-        gate.set()
+        loads = server._reception
+        wait_until(lambda: (len(loads._busy), len(loads._queued)) == (2, 4), "the rest don't queue")
+        gated.gate.set()
         for client in clients:
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
-            client.close()
 
 
 def test_reload_swaps_users_and_ends_old_connections(server: MetricsServer) -> None:
@@ -271,56 +270,38 @@ def test_reload_swaps_users_and_ends_old_connections(server: MetricsServer) -> N
 
 
 def test_a_scrape_under_way_survives_a_reload() -> None:
-    began, gate = threading.Event(), threading.Event()
-
-    def slow(accept: str) -> tuple[bytes, str]:
-        began.set()
-        gate.wait(DEADLINE_S)
-        return render(accept)
-
-    with serving(slow) as server, connect(server) as client:
+    gated = Gated()
+    with serving(gated) as server, gated, connect(server) as client:
         client.sendall(SCRAPE)
-        assert began.wait(DEADLINE_S)
+        assert gated.began.wait(DEADLINE_S)
         server.reload(WebConfig(users=USERS))
-        gate.set()
+        gated.gate.set()
         answer = until_end(client)
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert b"Connection: close" in answer
 
 
 def test_a_scrape_under_way_survives_the_close() -> None:
-    began, gate = threading.Event(), threading.Event()
-
-    def slow(accept: str) -> tuple[bytes, str]:
-        began.set()
-        gate.wait(DEADLINE_S)
-        return render(accept)
-
-    with serving(slow) as server, connect(server) as client:
+    gated = Gated()
+    with serving(gated) as server, gated, connect(server) as client:
         client.sendall(SCRAPE)
-        assert began.wait(DEADLINE_S)
+        assert gated.began.wait(DEADLINE_S)
         closing = threading.Thread(target=server.close)
         closing.start()
         wait_until(lambda: server._reception._listener.fileno() < 0, "still listening")
-        gate.set()
+        gated.gate.set()
         assert until_end(client).startswith(b"HTTP/1.1 200 OK")
         closing.join()
 
 
 def test_close_does_not_wait_for_a_hanging_render() -> None:
-    began, gate = threading.Event(), threading.Event()
-
-    def hang(_accept: str) -> tuple[bytes, str]:
-        began.set()
-        gate.wait(DEADLINE_S)
-        return render("")
-
-    with serving(hang) as server, connect(server) as client:
+    gated = Gated()
+    with serving(gated) as server, gated, connect(server) as client:
         client.sendall(SCRAPE)
-        assert began.wait(DEADLINE_S)
+        assert gated.began.wait(DEADLINE_S)
         server.close()
         assert not server._thread.is_alive()
-        gate.set()
+        gated.gate.set()
 
 
 def test_close_gives_the_port_back() -> None:

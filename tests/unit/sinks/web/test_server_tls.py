@@ -125,6 +125,12 @@ def test_a_certificate_may_be_optional(
     assert admitted(certificates, text, pair, "TLSv1_3") is expected
 
 
+def test_an_intermediate_may_be_whom_to_trust(certificates: Certificates) -> None:
+    text = MUTUAL.replace("authority.crt", "intermediate.crt") % ""
+    assert admitted(certificates, text, certificates.deputed, "TLSv1_3")
+    assert not admitted(certificates, text, certificates.client, "TLSv1_3")
+
+
 def test_who_speaks_plain_http_is_told(certificates: Certificates) -> None:
     with serving(config=configured(certificates.directory, TLS)) as server:
         answer = talk(server, SCRAPE)
