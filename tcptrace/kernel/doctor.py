@@ -24,6 +24,13 @@ _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _FIRST_KERNEL: Final = (5, 10)
 _SELFTEST_S: Final = 12.0
 _IPV6_HOOKS: Final = ("tcp_v6_syn_recv_sock", "tcp_v6_send_reset")
+_RARE_HOOKS: Final = (
+    "cookie_v4_check",
+    "cookie_v6_check",
+    "__cookie_v4_check",
+    "__cookie_v6_check",
+)
+"""Only SYN cookies make them fire, which the self-test does not provoke: that takes a sysctl."""
 
 
 class Check(NamedTuple):
@@ -161,10 +168,18 @@ def _try_hooks(way: str, firings: _Firings) -> None:
     attached = attach(options, count_hits=True)
     source = LiveSource(attached, head_of(options, attached), options)
     try:
-        selftest.exercise(lambda: all(source.hits()), _SELFTEST_S)
+        source.snapshot(lambda: None)
+        selftest.exercise(lambda: _have_fired(source, attached), _SELFTEST_S)
         _judge(source, attached, firings)
     finally:
         source.close()
+
+
+def _have_fired(source: LiveSource, attached: Attached) -> bool:
+    hooks = attached.manifest["attached"]
+    return all(
+        hits or hook["name"] in _RARE_HOOKS for hook, hits in zip(hooks, source.hits(), strict=True)
+    )
 
 
 def _judge(source: LiveSource, attached: Attached, firings: _Firings) -> None:
@@ -173,7 +188,7 @@ def _judge(source: LiveSource, attached: Attached, firings: _Firings) -> None:
         name, carrier = hook["name"], hook["carrier"]
         carriers = firings.fired.setdefault(name, {})
         carriers[carrier] = carriers.get(carrier, 0) + hits
-        if not hits and (has_ipv6 or name not in _IPV6_HOOKS):
+        if not hits and name not in _RARE_HOOKS and (has_ipv6 or name not in _IPV6_HOOKS):
             firings.failed[name] = f"{carrier} attached, but never fired"
     for hook in attached.manifest["lacking"]:
         firings.fired[hook["name"]] = {f"not in this kernel: no news of {hook['tells']}": 0}
@@ -189,4 +204,6 @@ def _rows(firings: _Firings) -> Iterable[Check]:
             fired = firings.fired[name].items()
             found = [f"{carrier} {hits}×" if hits else carrier for carrier, hits in fired]
             heading = "fired: " if any(hits for _, hits in fired) else ""
+            if name in _RARE_HOOKS and not heading:
+                heading = "attached (SYN cookies make it fire): "
             yield Check(name, ok=True, found=heading + ", ".join(found))
