@@ -92,7 +92,7 @@ class Partial(StrEnum):
     GAP = "gap"
     """A record is missing in between: a transition starts where the last one did not end."""
     END_LOST = "end_lost"
-    """Its object's address began another life first."""
+    """Its object's address began another life first, or a snapshot did not find it any more."""
 
 
 class Process(NamedTuple):
@@ -235,6 +235,8 @@ class Listener:
     syn_queue_peak: int = 0
     drops: dict[Stage, int] = field(default_factory=dict)
     cookies_sent: int = 0
+    folded: int = 0
+    """How many closed listeners it stands for, if it is not one but the sum of the oldest."""
 
 
 def _between(start_ns: int | None, end_ns: int | None) -> int | None:

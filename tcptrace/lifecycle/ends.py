@@ -35,14 +35,24 @@ class Ends:
     def add(self, life: Life, at_ns: int) -> None:
         """Makes a life known by its ends, and links it to its other end if that one is here."""
         connection = life.connection
-        self.remove(life)
-        life.keys = _keys(connection.netns, connection.local, connection.remote)
-        for key in life.keys:
-            self._lives[key] = life
+        self._put(life)
         peer = self._peer(life)
         if peer is not None and _is_free(peer, at_ns):
             connection.peer_id = peer.connection.id
             peer.connection.peer_id = connection.id
+
+    def add_if_free(self, life: Life, at_ns: int) -> None:
+        """The same, unless another life has these ends: that one was told of by more.
+
+        What is in TIME_WAIT already is linked to nothing: its other end may be in its next use.
+        """
+        connection = life.connection
+        if (connection.netns, connection.local, connection.remote) in self._lives:
+            return
+        if connection.state is State.TIME_WAIT:
+            self._put(life)
+        else:
+            self.add(life, at_ns)
 
     def find(self, netns: int, local: Endpoint, remote: Endpoint) -> Life | None:
         """The life with these very ends in this namespace."""
@@ -54,6 +64,20 @@ class Ends:
             if self._lives.get(key) is life:
                 del self._lives[key]
         life.keys = ()
+
+    def _put(self, life: Life) -> None:
+        connection = life.connection
+        self.remove(life)
+        life.keys = _keys(connection.netns, connection.local, connection.remote)
+        for key in life.keys:
+            self._lives[key] = life
+
+    def unlink(self, life: Life) -> None:
+        """Forgets a life as if it had never been added: its other end has none now."""
+        peer = self._peer(life)
+        if peer is not None and peer.connection.peer_id == life.connection.id:
+            peer.connection.peer_id = None
+        self.remove(life)
 
     def _peer(self, life: Life) -> Life | None:
         connection = life.connection

@@ -23,6 +23,7 @@ from tcptrace.tcp import Endpoint, State
 from tcptrace.wire.events import Kind, Record, Stage
 
 if TYPE_CHECKING:
+    from tcptrace.lifecycle.counts import Place
     from tcptrace.lifecycle.ends import Key
 
 MOST_MOMENTS: Final = 32
@@ -78,6 +79,8 @@ class Life:
     other: int = 0
     """A second object that is its own for a while: the full socket that its TIME_WAIT socket took
     over from, until that one's CLOSE; or a second child of its request, until one is dropped."""
+    other_ns: int = 0
+    """Since when."""
     ends: tuple[Any, ...] = ()
     """As ends_in() gives them of its records."""
     request: int = 0
@@ -90,12 +93,24 @@ class Life:
     is_released: bool = False
     """Its TIME_WAIT socket was ended before its timer."""
     is_reported: bool = False
+    was_established: bool = False
+    """And the observer has heard of it."""
     syn_was_sent: bool = False
     reset_received: bool = False
     reset_sent: bool = False
     last_syn_ns: int = 0
     last_gap_ns: int = 0
     """While its SYNs are dropped: when the last came, and how long after the one before."""
+    born_ns: int = 0
+    """The time of its first record."""
+    is_sighted: bool = False
+    """That record was a snapshot's."""
+    seen_in: int = 0
+    """The number of the last snapshot that found it."""
+    counted: State | None = None
+    """In which state it is counted."""
+    place: Place | None = None
+    """Where it is counted: its namespace and family."""
 
 
 def has_ends_of(life: Life, record: Record) -> bool:
@@ -271,13 +286,13 @@ def lose_half_closed(life: Life) -> None:
 
 
 def lose_end(life: Life) -> None:
-    """Its object's address began another life first: how it ended was not seen.
+    """Its object began another life first, or a snapshot misses it: how it ended was not seen.
 
     What TIME_WAIT told already stays true.
     """
     connection = life.connection
     connection.partial.add(Partial.END_LOST)
-    if not life.is_reported:
+    if not life.is_reported and connection.state is not _TIME_WAIT:
         connection.closed_how, connection.outcome = None, Outcome.UNKNOWN
 
 
@@ -289,6 +304,30 @@ def close_listener(connection: Connection) -> None:
 def give_up(life: Life) -> None:
     """A peer whose SYNs, or whose final ACKs after a cookie, were all dropped comes no more."""
     _end_by(life.connection, How.DROPPED, None)
+
+
+def is_only_sighted(life: Life) -> bool:
+    """Whether nothing but snapshots has told of a life until now."""
+    connection = life.connection
+    return (
+        life.is_sighted
+        and not life.other
+        and len(connection.spans) == 1
+        and not connection.moments
+        and connection.accepted_at_ns is None
+        and not (life.syn_was_sent or life.is_released)
+    )
+
+
+def last_told_ns(life: Life) -> int:
+    """The time of the last record that left a trace in a life."""
+    connection = life.connection
+    times = [life.born_ns, connection.syn_at_ns or 0, connection.accepted_at_ns or 0]
+    if connection.spans:
+        times.append(connection.spans[-1].at_ns or 0)
+    if connection.moments:
+        times.append(connection.moments[-1].at_ns)
+    return max(times)
 
 
 def local_of(record: Record) -> Endpoint:

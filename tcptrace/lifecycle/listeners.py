@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
 from tcptrace.lifecycle.connection import Listener, Process
 from tcptrace.lifecycle.life import STAGES, local_of
-from tcptrace.tcp import MAPPED_PREFIX, Endpoint
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, family_name
 from tcptrace.wire.events import Record, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from tcptrace.lifecycle.counts import StateCounts
+
+MOST_CLOSED: Final = 1_000
+"""How many closed listeners are kept one by one; the oldest beyond it are added up."""
 
 
 class Listeners:
-    """Every listener seen, open or closed. Bounded by what the records name."""
+    """Every listener seen, open or closed.
 
-    def __init__(self) -> None:
+    Args:
+        counts: counts the open ones, if given.
+    """
+
+    def __init__(self, counts: StateCounts | None = None) -> None:
+        self._counts = counts
         self._open: dict[int, Listener] = {}
-        self._closed: list[Listener] = []
+        self._since_ns: dict[int, int] = {}
+        self._seen: set[int] = set()
+        self._closed: deque[tuple[int, Listener]] = deque()
         self._last_closed: dict[int, Listener] = {}
+        self._folded = Listener(0, Endpoint(bytes(16), 0))
 
     def open(self, record: Record) -> None:
         """listen() was called: a new listener, whatever its address was before."""
-        self.close(record)
+        self._bury(record.sock, record.at_ns)
         process = Process(record.pid, record.comm.rstrip(b"\0"))
         listener = Listener(record.netns, local_of(record), process, record.at_ns)
         listener.accept_queue_limit = record.accept_queue_limit
-        self._open[record.sock] = listener
+        self._add(record, record.sock, listener)
 
-    def close(self, record: Record) -> None:
-        """The listener is gone, or listens no more."""
-        listener = self._open.pop(record.sock, None)
-        if listener is not None:
-            listener.closed_at_ns = record.at_ns
-            self._bury(record.sock, listener)
+    def close(self, record: Record) -> Listener | None:
+        """The listener is gone, or listens no more: what waits in its accept queue is reset."""
+        sock, lost = record.sock, record.accept_queue_len
+        if lost and sock not in self._open:
+            self._add(record, sock, Listener(record.netns, local_of(record)))
+        listener = self._bury(sock, record.at_ns)
+        if listener is not None and lost:
+            _count_drops(listener, Stage.LISTENER_CLOSED, lost)
+        return listener
 
     def is_open(self, sock: int) -> bool:
         """Whether this object still listens, as far as is known."""
         return sock in self._open
+
+    def find(self, sock: int) -> Listener | None:
+        """The listener in an object."""
+        return self._open.get(sock)
 
     def see(self, record: Record, sock: int) -> Listener:
         """Takes a listener's queues from a record that carries them.
@@ -43,7 +69,8 @@ class Listeners:
         """
         listener = self._open.get(sock)
         if listener is None:
-            self._open[sock] = listener = _unseen(record)
+            listener = _unseen(record)
+            self._add(record, sock, listener)
         listener.accept_queue_limit = record.accept_queue_limit
         listener.accept_queue_peak = max(listener.accept_queue_peak, record.accept_queue_len)
         listener.syn_queue_peak = max(listener.syn_queue_peak, record.syn_queue_len)
@@ -59,19 +86,111 @@ class Listeners:
             listener = self._last_closed.get(sock)
             if listener is None:
                 listener = _unseen(record)
-                self._bury(sock, listener)
+                self._keep_closed(sock, listener)
         else:
             listener = self.see(record, sock)
-        listener.drops[stage] = listener.drops.get(stage, 0) + 1
+        _count_drops(listener, stage, 1)
+
+    # Snapshots.
+
+    def sight(self, record: Record, process: Process | None) -> None:
+        """A snapshot found a listener: its true address, its queues, perhaps who holds it."""
+        sock, local = record.sock, local_of(record)
+        listener = self._open.get(sock)
+        if listener is not None and (listener.netns, listener.local.port) != (
+            record.netns,
+            local.port,
+        ):
+            self.lose(sock)
+            listener = None
+        if listener is None:
+            listener = Listener(record.netns, local)
+            self._add(record, sock, listener)
+        elif listener.local != local:
+            self._count(listener, -1)
+            listener.local = local
+            self._count(listener, 1)
+        listener.process = listener.process or process
+        self._seen.add(sock)
+        self.see(record, sock)
+
+    def lose(self, sock: int) -> None:
+        """A listener is gone, and nobody knows since when."""
+        self._bury(sock, None)
+
+    def lose_unseen(self, namespaces: AbstractSet[int], before_ns: int) -> None:
+        """Ends a snapshot: listeners that it did not find are gone.
+
+        Args:
+            namespaces: those that the snapshot covered.
+            before_ns: what was first told of since then may have come too late for the snapshot.
+        """
+        for sock, listener in list(self._open.items()):
+            is_old = self._since_ns[sock] < before_ns
+            if is_old and listener.netns in namespaces and sock not in self._seen:
+                self.lose(sock)
+        self._seen.clear()
+
+    def known_since_ns(self, sock: int) -> int | None:
+        """When an open listener was first told of; None if there is none in this object."""
+        return self._since_ns.get(sock)
+
+    def closed_at_ns(self, sock: int) -> int | None:
+        """When the last listener in this object closed, if that is known."""
+        listener = self._last_closed.get(sock)
+        return listener.closed_at_ns if listener is not None else None
 
     @property
     def all(self) -> list[Listener]:
-        """Closed ones first, each in the order of being seen."""
-        return [*self._closed, *self._open.values()]
+        """Closed ones first, each in the order of being seen; before them the sum of the oldest."""
+        oldest = [self._folded] if self._folded.folded else []
+        return [*oldest, *(one for _, one in self._closed), *self._open.values()]
 
-    def _bury(self, sock: int, listener: Listener) -> None:
-        self._closed.append(listener)
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._open) + len(self._closed)
+
+    def _add(self, record: Record, sock: int, listener: Listener) -> None:
+        self._open[sock] = listener
+        self._since_ns[sock] = record.at_ns
+        self._count(listener, 1)
+
+    def _bury(self, sock: int, at_ns: int | None) -> Listener | None:
+        listener = self._open.pop(sock, None)
+        if listener is not None:
+            del self._since_ns[sock]
+            self._seen.discard(sock)
+            self._count(listener, -1)
+            listener.closed_at_ns = at_ns
+            self._keep_closed(sock, listener)
+        return listener
+
+    def _keep_closed(self, sock: int, listener: Listener) -> None:
+        self._closed.append((sock, listener))
         self._last_closed[sock] = listener
+        if len(self._closed) > MOST_CLOSED:
+            sock, listener = self._closed.popleft()
+            if self._last_closed.get(sock) is listener:
+                del self._last_closed[sock]
+            _fold(self._folded, listener)
+
+    def _count(self, listener: Listener, change: int) -> None:
+        if self._counts is not None:
+            family = family_name(listener.local.address)
+            self._counts.count_listener(listener.netns, family, change)
+
+
+def _fold(sum_of: Listener, listener: Listener) -> None:
+    sum_of.folded += 1
+    for stage, count in listener.drops.items():
+        _count_drops(sum_of, stage, count)
+    sum_of.cookies_sent += listener.cookies_sent
+    sum_of.accept_queue_peak = max(sum_of.accept_queue_peak, listener.accept_queue_peak)
+    sum_of.syn_queue_peak = max(sum_of.syn_queue_peak, listener.syn_queue_peak)
+
+
+def _count_drops(listener: Listener, stage: Stage, count: int) -> None:
+    listener.drops[stage] = listener.drops.get(stage, 0) + count
 
 
 def _unseen(record: Record) -> Listener:

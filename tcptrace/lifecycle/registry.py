@@ -11,24 +11,38 @@ that is judged by its time, so that the lives are the same however the records a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Partial, Process, Role
+from tcptrace.lifecycle.counts import StateCounts
 from tcptrace.lifecycle.ends import Ends, is_known
 from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
 from tcptrace.lifecycle.listeners import Listeners
 from tcptrace.lifecycle.waiting import Waiting, is_silent
+from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tcptrace.tcp import State
+    from tcptrace.lifecycle.observer import Observer
     from tcptrace.wire.events import Record
 
 HOLD_NS: Final = 50_000_000
 """How long a life that seems over is held: its RST or its successor comes within microseconds, but
 perhaps on a CPU that a hypervisor has taken away for a while."""
+
+MOST_LEFT: Final = 65_536
+"""How many objects that were left while a snapshot is taken are remembered: the last ones."""
+
+ObjectUse = tuple[int, tuple[Any, ...]]
+"""An object, and the ends that it had."""
+
+_CLOSE: Final = State.CLOSE
+_ESTABLISHED: Final = State.ESTABLISHED
+_BORN_IN: Final = {State.NEW_SYN_RECV: State.LISTEN, State.SYN_RECV: State.LISTEN}
+"""A request is made in the name of its listener; the child is its clone. All else begins closed."""
 
 
 class Registry:
@@ -37,21 +51,28 @@ class Registry:
     Args:
         on_closed: called once a life's full socket is gone: with TIME_WAIT entered, or at its end.
         on_ended: called once its last object is gone, always after on_closed.
+        observer: hears of what happens; without one sockets are not counted either.
     """
 
     def __init__(
         self,
         on_closed: Callable[[Connection], None],
         on_ended: Callable[[Connection], None],
+        observer: Observer | None = None,
     ) -> None:
         self._on_closed = on_closed
         self._on_ended = on_ended
+        self.observer = observer
+        self.counts = StateCounts()
         self._lives: dict[int, Life] = {}
         self._held: dict[int, tuple[int, Life]] = {}
         self._ends = Ends()
         self._born = 0
+        self._with_two_objects = 0
         self.waiting = Waiting()
-        self.listeners = Listeners()
+        self.listeners = Listeners(None if observer is None else self.counts)
+        self.left: dict[ObjectUse, Life] | None = None
+        """While a snapshot is taken: who has left which object lately."""
         self.stack: tuple[int, ...] = ()
         """The kernel stack behind the record that is being handled."""
         self.unexpected = 0
@@ -65,8 +86,8 @@ class Registry:
     @property
     def open_count(self) -> int:
         """How many lives are not over, held and waiting ones included."""
-        kept = [*self._lives.values(), *(life for _, life in self._held.values())]
-        return len({id(life) for life in kept}) + len(self.waiting)
+        kept = len(self._lives) - self._with_two_objects
+        return kept + len(self._held) + len(self.waiting)
 
     # Who is where.
 
@@ -119,11 +140,24 @@ class Registry:
         life = self.at(record)
         if life is None:
             life = self.bear(record, Role.UNKNOWN)
-            self.move(life, record.sock)
             rules.begin_unseen(life.connection, state)
+            self.move(life, record.sock, record.at_ns)
         return life
 
     # Births and moves.
+
+    def make_way(self, record: Record) -> None:
+        """A birth: if a snapshot alone told of its object, it only saw the same a moment early."""
+        life = self._lives.get(record.sock)
+        if life is None or not rules.is_only_sighted(life) or life.ends != ends_in(record):
+            return
+        self._leave_objects(life, record.at_ns)
+        self._ends.unlink(life)
+
+    def sight(self, life: Life, at_ns: int) -> None:
+        """Makes a life that a snapshot found known by its ends, unless another is."""
+        if is_known(life.connection):
+            self._ends.add_if_free(life, at_ns)
 
     def bear(self, record: Record, role: Role) -> Life:
         """Begins a life, in no object yet, and makes it known by its ends."""
@@ -142,7 +176,7 @@ class Registry:
             local_of(record),
             remote_of(record),
         )
-        return Life(connection, ends=ends_in(record))
+        return Life(connection, ends=ends_in(record), born_ns=record.at_ns)
 
     def meet(self, life: Life, at_ns: int) -> None:
         """Makes a life known by its ends, once they are whole."""
@@ -170,21 +204,24 @@ class Registry:
         life.ends = ends_in(record)
         self.meet(life, record.at_ns)
 
-    def move(self, life: Life, sock: int) -> None:
+    def move(self, life: Life, sock: int, at_ns: int) -> None:
         """A life goes on in an object, and leaves the one that it was in."""
-        self._leave_objects(life)
+        self._vacate(life)
         self.evict(sock)
         life.sock = sock
         self._lives[sock] = life
+        if self.observer is not None and life.connection.spans:
+            self.counts.count(life, life.connection.spans[-1].state, at_ns)
 
-    def keep_also(self, life: Life, sock: int) -> None:
+    def keep_also(self, life: Life, sock: int, at_ns: int) -> None:
         """A second object is the life's own for a while."""
         if not sock or self._lives.get(sock) is life:
             return
         self.evict(sock)
         self.forget_other(life)
-        life.other = sock
+        life.other, life.other_ns = sock, at_ns
         self._lives[sock] = life
+        self._with_two_objects += 1
 
     def keep_one(self, life: Life, *, without: int) -> None:
         """Of a life's two objects one was given up."""
@@ -194,14 +231,40 @@ class Registry:
 
     def forget_other(self, life: Life) -> None:
         """The second object is its own no more."""
-        if life.other and self._lives.get(life.other) is life:
-            del self._lives[life.other]
+        if life.other:
+            self._leave(life, life.other)
+            self._with_two_objects -= 1
         life.other = 0
 
     def enter(self, life: Life, state: State, at_ns: int) -> None:
         """Moves a life to its next state; one that the tables don't have is counted."""
-        if not rules.enter(life.connection, state, at_ns, self.stack):
+        connection = life.connection
+        if not rules.enter(connection, state, at_ns, self.stack):
             self.unexpected += 1
+        observer = self.observer
+        if observer is None:
+            return
+        spans = connection.spans
+        if len(spans) > 1:
+            last = spans[-2]
+            observer.changed(last.state, last.duration_ns, state)
+        else:
+            observer.changed(_BORN_IN.get(state, _CLOSE), None, state)
+        self.counts.count(life, state, at_ns)
+        if state is _ESTABLISHED and not life.was_established:
+            life.was_established = True
+            observer.established(connection)
+
+    def correct(self, life: Life, state: State, at_ns: int) -> None:
+        """A snapshot found a life in another state than the one that it was known to be in."""
+        rules.leave(life.connection, state)
+        if self.observer is not None:
+            self.counts.count(life, state, at_ns)
+
+    def take_role(self, life: Life, role: Role) -> None:
+        """A life's role becomes known."""
+        if life.connection.role is not role:
+            self.counts.take_role(life, role)
 
     # Ends.
 
@@ -221,7 +284,7 @@ class Registry:
 
     def hold(self, life: Life, at_ns: int) -> None:
         """A life seems over, but something may still come."""
-        self._leave_objects(life)
+        self._leave_objects(life, at_ns)
         self._held[life.sock] = (at_ns, life)
 
     def let_go(self, life: Life) -> None:
@@ -237,15 +300,17 @@ class Registry:
 
     def end(self, life: Life) -> None:
         """A life is over."""
-        self._leave_objects(life)
-        self._ends.remove(life)
         connection = life.connection
+        self._leave_objects(life, 0)
+        self._ends.remove(life)
         is_listener_closed = not self.listeners.is_open(life.listener)
         rules.settle_unaccepted(connection, is_listener_closed=is_listener_closed)
         if Partial.END_LOST not in connection.partial:
             spans = connection.spans
             connection.ended_at_ns = spans[-1].at_ns if spans else life.last_syn_ns
         self.report(life)
+        if self.observer is not None:
+            self.observer.over(connection)
         self._on_ended(connection)
 
     def end_unborn(self, life: Life) -> None:
@@ -271,17 +336,42 @@ class Registry:
             self.let_go(life)
         for life in self.waiting.take_all():
             self.end_unborn(life)
-        for life in {id(life): life for life in self._lives.values()}.values():
+        for life in self.in_objects:
+            self._leave_objects(life, now_ns)
             self.report(life)
             self._ends.remove(life)
             self._on_ended(life.connection)
-        self._lives.clear()
 
-    def _leave_objects(self, life: Life) -> None:
+    @property
+    def in_objects(self) -> list[Life]:
+        """Every life that is in an object, once."""
+        return [life for sock, life in self._lives.items() if life.sock == sock]
+
+    def _leave_objects(self, life: Life, at_ns: int) -> None:
+        """A life is in no object any more."""
+        self._vacate(life)
+        if life.counted is not None:
+            self.counts.count(life, None, at_ns)
+
+    def _vacate(self, life: Life) -> None:
         if self._lives.get(life.sock) is life:
-            del self._lives[life.sock]
+            self._leave(life, life.sock)
         if life.other:
             self.forget_other(life)
+
+    @contextmanager
+    def left_unnoted(self) -> Iterator[None]:
+        """What is left here, no record told of: it may well be found again."""
+        left, self.left = self.left, None
+        yield
+        self.left = left
+
+    def _leave(self, life: Life, sock: int) -> None:
+        del self._lives[sock]
+        if self.left is not None:
+            self.left[sock, life.ends] = life
+            if len(self.left) > MOST_LEFT:
+                del self.left[next(iter(self.left))]
 
 
 def process_of(record: Record) -> Process:

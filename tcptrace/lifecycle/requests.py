@@ -8,7 +8,7 @@ from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.life import STATES, Life, has_ends_of
 from tcptrace.lifecycle.registry import Registry, process_of
-from tcptrace.tcp import State
+from tcptrace.tcp import State, family_name
 from tcptrace.wire.events import Flag, Kind, Record, Stage
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ class RequestEvents:
 
     def _syn_queued(self, record: Record) -> None:
         registry = self._registry
+        registry.make_way(record)
         listener = registry.listeners.see(record, record.origin)
         life = self._take_waiting(record)
         if life is None:
             life = registry.bear(record, Role.SERVER)
-        registry.move(life, record.sock)
+        registry.move(life, record.sock, record.at_ns)
         life.request, life.listener = record.sock, record.origin
         connection = life.connection
         connection.listening_process = listener.process
@@ -135,6 +136,8 @@ class RequestEvents:
             life = self._request(record)
         life.connection.synack_retransmits += 1
         rules.remember(life.connection, record)
+        if self._registry.observer is not None:
+            self._registry.observer.synack_retransmitted(record.netns, family_name(record.remote))
 
     def _request(self, record: Record) -> Life:
         life = self._registry.at(record)
@@ -144,7 +147,7 @@ class RequestEvents:
         if life is None:
             life = self._registry.find(record, State.NEW_SYN_RECV)
             life.request = record.sock
-        life.connection.role = Role.SERVER
+        self._registry.take_role(life, Role.SERVER)
         life.listener = record.origin
         return life
 
@@ -152,19 +155,22 @@ class RequestEvents:
 
     def _child_created(self, record: Record) -> None:
         registry = self._registry
+        registry.make_way(record)
         life = self._request_of(record)
         twin = None if life else self._twin_of(record)
         if twin is not None:
-            registry.keep_also(twin, record.sock)
+            registry.keep_also(twin, record.sock, record.at_ns)
             return
         if life is None:
             life = self._child_without_request(record)
-        registry.move(life, record.sock)
+        registry.move(life, record.sock, record.at_ns)
+        registry.take_role(life, Role.SERVER)
         connection = life.connection
-        connection.role = Role.SERVER
         connection.family = record.family
         if connection.queued_at_ns is None:
             connection.queued_at_ns = record.at_ns
+            if registry.observer is not None:
+                registry.observer.queued(connection)
         if connection.state is not State.SYN_RECV:
             registry.enter(life, State.SYN_RECV, record.at_ns)
         rules.remember(connection, record)
@@ -222,7 +228,7 @@ class RequestEvents:
         if life.other:
             registry.keep_one(life, without=record.sock)
         elif life.request and life.request != record.sock:
-            registry.move(life, life.request)
+            registry.move(life, life.request, record.at_ns)
         else:
             registry.enter(life, State.CLOSE, record.at_ns)
             rules.close_listener(life.connection)
@@ -232,12 +238,13 @@ class RequestEvents:
         state = STATES.get(record.new_state)
         if state is None or state is State.CLOSE:
             return  # accept() still hands out a child that was reset while it waited
-        life = self._registry.at(record)
-        if life is None:
-            life = self._registry.find(record, state)
+        registry = self._registry
+        life = registry.at(record) or registry.find(record, state)
+        registry.take_role(life, Role.SERVER)
         connection = life.connection
-        connection.role = Role.SERVER
         if connection.accepted_at_ns is None:
             connection.accepted_at_ns = record.at_ns
             connection.process = process_of(record)
             rules.remember(connection, record)
+            if registry.observer is not None:
+                registry.observer.accepted(connection, registry.listeners.find(life.listener))

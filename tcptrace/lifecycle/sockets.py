@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.life import STATES, Life
+from tcptrace.lifecycle.observer import Direction
 from tcptrace.lifecycle.registry import Registry, process_of
-from tcptrace.tcp import State
+from tcptrace.tcp import State, family_name
 from tcptrace.wire.events import Kind, Record
 
 if TYPE_CHECKING:
@@ -40,20 +41,31 @@ class SocketEvents:
         old, new = STATES.get(record.old_state), STATES.get(record.new_state)
         if old is None or new is None:
             self._registry.unexpected += 1
-        elif new is _LISTEN:
-            self._registry.evict(record.sock)
-            self._registry.listeners.open(record)
-        elif old is _LISTEN:
-            self._registry.listeners.close(record)
+        elif new is _LISTEN or old is _LISTEN:
+            self._listened(record, old, new)
         elif new is _SYN_SENT:
             self._connecting(record)
         else:
             self._moved(record, old, new)
 
+    def _listened(self, record: Record, old: State, new: State) -> None:
+        registry = self._registry
+        duration_ns = None
+        if new is _LISTEN:
+            registry.evict(record.sock)
+            registry.listeners.open(record)
+        else:
+            listener = registry.listeners.close(record)
+            if listener is not None and listener.opened_at_ns is not None:
+                duration_ns = max(0, record.at_ns - listener.opened_at_ns)
+        if registry.observer is not None:
+            registry.observer.changed(old, duration_ns, new)
+
     def _connecting(self, record: Record) -> Life:
         """Its ends count only once the SYN leaves: until then they may be a TIME_WAIT socket's."""
+        self._registry.make_way(record)
         life = self._registry.conceive(record, Role.CLIENT)
-        self._registry.move(life, record.sock)
+        self._registry.move(life, record.sock, record.at_ns)
         life.connection.process = process_of(record)
         life.connection.syn_at_ns = record.at_ns
         self._registry.enter(life, _SYN_SENT, record.at_ns)
@@ -94,6 +106,7 @@ class SocketEvents:
         return False
 
     def _connect_sent(self, record: Record) -> None:
+        self._registry.make_way(record)
         life = self._registry.at(record)
         if life is None or life.connection.state is not _SYN_SENT:
             # The filter could not know its port before.
@@ -103,6 +116,7 @@ class SocketEvents:
         life.syn_was_sent = True
 
     def _syn_retransmitted(self, record: Record) -> None:
+        self._tell_retransmit(record)
         life = self._registry.at(record)
         if life is None:
             return
@@ -112,13 +126,30 @@ class SocketEvents:
             life.connection.synack_retransmits += 1
         rules.remember(life.connection, record)
 
+    def _tell_retransmit(self, record: Record) -> None:
+        observer = self._registry.observer
+        if observer is None:
+            return
+        family = family_name(record.remote)
+        if record.new_state == _SYN_SENT:
+            observer.syn_retransmitted(record.netns, family)
+        else:
+            observer.synack_retransmitted(record.netns, family)
+
+    def _tell_reset(self, record: Record, direction: Direction) -> None:
+        observer, state = self._registry.observer, STATES.get(record.old_state)
+        if observer is not None and state is not None:
+            observer.reset(record.netns, direction, state)
+
     def _reset_received(self, record: Record) -> None:
+        self._tell_reset(record, Direction.RECEIVED)
         life = self._registry.at(record)
         if life is not None:
             life.reset_received = True
             rules.remember(life.connection, record)
 
     def _reset_sent(self, record: Record) -> None:
+        self._tell_reset(record, Direction.SENT)
         held = self._registry.held_at(record)
         life = held or self._registry.at(record)
         if life is None:

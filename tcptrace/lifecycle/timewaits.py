@@ -34,11 +34,12 @@ class TimewaitEvents:
         if old is None or new not in (State.FIN_WAIT2, State.TIME_WAIT):
             registry.unexpected += 1
             return
+        registry.make_way(record)
         life = self._full_socket_of(record)
         rules.leave(life.connection, old)
-        registry.move(life, record.sock)
+        registry.move(life, record.sock, record.at_ns)
         life.is_timewait = True
-        registry.keep_also(life, record.origin)
+        registry.keep_also(life, record.origin, record.at_ns)
         if new is not old:
             registry.enter(life, new, record.at_ns)
         self._finish_fins(life)

@@ -2,24 +2,33 @@
 
 A life is found by the kernel object that a record is about; it moves from object to object
 (request socket → child, socket → TIME_WAIT socket) by the records that name both. The registry
-knows which life is where; what each kind of record means is told by requests, sockets, timewaits.
+knows which life is where; what each kind of record means is told by requests, sockets, timewaits,
+snapshots.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.registry import Registry
 from tcptrace.lifecycle.requests import RequestEvents
+from tcptrace.lifecycle.snapshots import Snapshots
 from tcptrace.lifecycle.sockets import SocketEvents
 from tcptrace.lifecycle.timewaits import TimewaitEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
-    from tcptrace.lifecycle.connection import Connection, Listener
+    from tcptrace.lifecycle.connection import Connection, Listener, Process
+    from tcptrace.lifecycle.counts import StateCounts
+    from tcptrace.lifecycle.observer import Observer
     from tcptrace.wire.decode import Stacked
     from tcptrace.wire.events import Record
+
+_CHUNK_RECORDS: Final = 256
+"""How many an observer gets at a time: enough to count at once, and few for the CPU's cache."""
 
 
 class Tracker:
@@ -28,24 +37,49 @@ class Tracker:
     Args:
         on_closed: called once a life's full socket is gone: with TIME_WAIT entered, or at its end.
         on_ended: called once its last object is gone, always after on_closed.
+        observer: hears of what happens; without one sockets are not counted either.
     """
 
     def __init__(
         self,
         on_closed: Callable[[Connection], None],
         on_ended: Callable[[Connection], None],
+        observer: Observer | None = None,
     ) -> None:
-        self._registry = Registry(on_closed, on_ended)
+        self._observer = observer
+        self._registry = Registry(on_closed, on_ended, observer)
+        self._snapshots = Snapshots(self._registry)
         self._handlers: dict[int, Callable[[Record], None]] = {
             **SocketEvents(self._registry).handlers,
             **RequestEvents(self._registry).handlers,
             **TimewaitEvents(self._registry).handlers,
+            **self._snapshots.handlers,
         }
 
     @property
     def listeners(self) -> list[Listener]:
         """Every listener that the records told of."""
         return self._registry.listeners.all
+
+    @property
+    def listener_count(self) -> int:
+        """How many of them are kept one by one."""
+        return len(self._registry.listeners)
+
+    @property
+    def counts(self) -> StateCounts:
+        """How many sockets are in each state now; empty without an observer."""
+        return self._registry.counts
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots were brought to an end."""
+        return self._snapshots.taken
+
+    @property
+    def healed(self) -> int:
+        """Lives that were ended since a snapshot did not find them: their end had been lost."""
+        return self._snapshots.healed
 
     @property
     def open_count(self) -> int:
@@ -59,6 +93,15 @@ class Tracker:
 
     def feed(self, records: Iterable[Record]) -> None:
         """Takes records in the order of the ring."""
+        if self._observer is None:
+            self._take(records)
+            return
+        left = iter(records)
+        while chunk := list(islice(left, _CHUNK_RECORDS)):
+            self._observer.fed(chunk)
+            self._take(chunk)
+
+    def _take(self, records: Iterable[Record]) -> None:
         handlers = self._handlers
         for record in records:
             handler = handlers.get(record.kind)
@@ -74,9 +117,28 @@ class Tracker:
             self.feed((record,))
         self._registry.stack = ()
 
+    def begin_snapshot(self, now_ns: int, owners: Mapping[int, Process]) -> None:
+        """A snapshot is about to be asked for; its SEEN records come among the others.
+
+        Args:
+            now_ns: the time before that.
+            owners: who holds a socket, by its inode number; may be empty.
+        """
+        self._snapshots.begin(now_ns, owners)
+
+    def end_snapshot(self, netns: AbstractSet[int]) -> None:
+        """The snapshot is complete, and every record until its end has been fed.
+
+        Args:
+            netns: the namespaces that it covered completely, or that are gone with all their
+                sockets: what it did not find there is over.
+        """
+        self._snapshots.end(netns)
+
     def lose(self) -> None:
         """Takes note that records were lost: any life that is not over may lack one of them."""
         self._registry.mark_gaps()
+        self._snapshots.lose()
 
     def advance(self, now_ns: int) -> None:
         """Lets go what was held long enough.

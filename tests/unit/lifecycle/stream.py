@@ -14,9 +14,10 @@ from tcptrace.wire.events import Flag, Kind, Record, Stage
 from unit import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.observer import Observer
 
 CURL = Process(4321, b"curl")
 NGINX = Process(1234, b"nginx")
@@ -72,6 +73,7 @@ class Stream:
 
     now_ns: int = samples.START
     records: list[Record] = field(default_factory=list)
+    before_telling: Callable[[], None] = lambda: None
 
     def wait(self, duration_ns: int) -> None:
         self.now_ns += duration_ns
@@ -85,6 +87,7 @@ class Stream:
         **fields: Unpack[Fields],
     ) -> int:
         """Adds a record; returns its time."""
+        self.before_telling()
         self.now_ns += samples.US
         pid, comm = process or (0, b"")
         blank = Record(
@@ -132,8 +135,8 @@ class Stream:
 class Lives:
     """What a tracker told: every life once when closed and once when ended, in that order."""
 
-    def __init__(self) -> None:
-        self.tracker = Tracker(self._closed, self._ended)
+    def __init__(self, observer: Observer | None = None) -> None:
+        self.tracker = Tracker(self._closed, self._ended, observer)
         self.closed: list[Connection] = []
         self.ended: list[Connection] = []
 
@@ -169,6 +172,12 @@ class Lives:
         assert not registry._held
         assert not registry._ends._lives
         assert not len(registry.waiting)
+        for place in registry.counts._places.values():
+            place.by_state[State.LISTEN] = 0
+            assert not any(place.by_state)
+            assert not any(place.roles.values())
+            assert not place.close_waits
+            assert not place.time_waits
 
 
 def story(connection: Connection) -> str:

@@ -13,13 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle.connection import Connection, Outcome, Partial
+from tcptrace.lifecycle.connection import Connection, Outcome, Partial, Process
 from tcptrace.tcp import State
 from tcptrace.wire.events import Flag, Kind, Record, Stage
 from unit import samples
 from unit.lifecycle.model.plan import Acceptance, Chain, Closing, Opening, TimeWaitEnd, Use
 from unit.lifecycle.model.world import World
-from unit.lifecycle.stream import Ends, Lives
+from unit.lifecycle.seen import check_counts
+from unit.lifecycle.stream import HERE, Ends, Lives
+from unit.lifecycle.tallies import new_tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +169,7 @@ class Evidence:
             entered = record.new_state if changes else ENTERED.get(kind)
             self.entered[record.at_ns, entered].append(record)
             self.found_in[FOUND_IN.get(kind, record.old_state)].append(record)
-            if kind in (Kind.ACCEPTED, Kind.TIMEWAIT_KILLED):
+            if kind in (Kind.ACCEPTED, Kind.TIMEWAIT_KILLED, Kind.SEEN):
                 self.found_in[record.new_state].append(record)
 
     def convict(self, life: Connection) -> None:
@@ -191,17 +193,23 @@ def _is_about(record: Record, life: Connection) -> bool:
 
 def check_whatever(records: Sequence[Record], advance_every: int) -> list[Connection]:
     """Feeds anything; nothing may break, stay behind, grow without bounds or be invented."""
-    lives = Lives()
+    lives = Lives(new_tally())
     registry = lives.tracker._registry
     objects: set[int] = set()
     for number, record in enumerate(records):
         lives.tracker.feed([record])
         if number % advance_every == 0:
             lives.tracker.advance(record.at_ns)
+        if number % (2 * advance_every) == 0:
+            lives.tracker.begin_snapshot(record.at_ns, {record.origin: Process(1, b"x")})
+        if number % (3 * advance_every) == 0:
+            lives.tracker.end_snapshot({0, 1, HERE})
+        check_counts(lives.tracker)
         objects |= {record.sock, record.origin}
         assert len(registry._lives) <= len(objects)
         assert len(registry._held) <= len(objects)
         assert not registry._lives.keys() & registry._held.keys()
+        assert len(registry.left or ()) <= 4 * (number + 1)
         assert len(registry._ends) <= 2 * lives.tracker.open_count
     lives.finish(max((record.at_ns for record in records), default=0))
     evidence = Evidence(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 from tcptrace.lifecycle.connection import Connection, How, Moment, Outcome, Role, Side, StateSpan
 from tcptrace.tcp import State
@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.connection import Listener
 
 S = State
+
+
+class Object(NamedTuple):
+    """A socket of some kind in the kernel's hash tables, as a snapshot finds it."""
+
+    ends: Ends
+    state: State
+    is_timewait: bool = False
+    origin: int = 0
+    is_hashed: bool = True
+    """connect() enters SYN_SENT before it hashes its socket."""
+
+
+class Tables(NamedTuple):
+    """All of them at one moment."""
+
+    objects: dict[int, Object]
+    is_settled: bool
+    """Whether the records tell of all of it."""
 
 
 class Host:
@@ -29,12 +48,24 @@ class Host:
         self.births = count(1)
         self._addresses = count(0x1000)
         self._free: list[int] = []
+        self.kernel: dict[int, Object] = {}
+        """What the kernel has in its hash tables now."""
+        self.unsettled = 0
+        """How many connections are at a step whose objects the records do not tell."""
+        self.history: list[Tables] = []
+        """What the kernel had before each record."""
+        self.stream.before_telling = self.remember
+
+    def remember(self) -> None:
+        """Keeps what the kernel has now."""
+        self.history.append(Tables(dict(self.kernel), not self.unsettled))
 
     def allocate(self) -> int:
         return self._free.pop() if self._free else next(self._addresses)
 
     def free(self, sock: int) -> None:
         self._free.append(sock)
+        self.kernel.pop(sock, None)
 
 
 _UNTOLD: Final = (Kind.STATE_CHANGED, Kind.CONNECT_SENT, Kind.CHILD_DROPPED)
@@ -81,6 +112,8 @@ class End:
         self.host.stream.tell(
             kind, self.sock if sock is None else sock, ends or self.ends, named, **fields
         )
+        if kind is Kind.CONNECT_SENT:
+            self.be_in(S.SYN_SENT)
         if kind not in _UNTOLD and not kind.name.startswith("TIMEWAIT"):
             self.life.moments.append(
                 Moment(
@@ -97,11 +130,22 @@ class End:
     def enter(self, state: State) -> None:
         """Writes down that the last record told of this state."""
         self.state = state
+        self.be_in(state, is_hashed=state is not S.SYN_SENT)
         if self.life.spans:
             last = self.life.spans[-1]
             assert last.at_ns is not None
             last.duration_ns = self.now_ns - last.at_ns
         self.life.spans.append(StateSpan(state, self.now_ns))
+
+    def be_in(
+        self, state: State, *, is_timewait: bool = False, origin: int = 0, is_hashed: bool = True
+    ) -> None:
+        """What the kernel's tables have of this end."""
+        kernel = self.host.kernel
+        kernel.pop(self.sock, None)
+        if self.is_seen and state is not S.CLOSE:
+            is_timewait |= state is S.TIME_WAIT
+            kernel[self.sock] = Object(self.ends, state, is_timewait, origin, is_hashed)
 
     def go(self, *states: State, error: int = 0, retransmits: int = 0) -> None:
         """A full socket changes its state."""
@@ -161,6 +205,8 @@ class End:
         full, old = self.sock, self.state
         self.sock = self.host.allocate()
         self.tell(Kind.TIMEWAIT_ENTERED, origin=full, old_state=old, new_state=state)
+        self.host.kernel.pop(full, None)
+        self.be_in(state, is_timewait=True)
         if state is S.TIME_WAIT:
             self._begin_timewait()
         self.tell(Kind.STATE_CHANGED, full, old_state=old, new_state=S.CLOSE)

@@ -44,6 +44,7 @@ class Handshakes(Scene):
         server.sock = self.request = self.host.allocate()
         self.tell_at_listener(Kind.SYN_QUEUED)
         server.enter(S.NEW_SYN_RECV)
+        server.be_in(S.NEW_SYN_RECV, origin=self.listener_sock)
         server.life.request_at_ns = server.now_ns
 
     def begin_request(self) -> Steps:
@@ -127,15 +128,20 @@ class Handshakes(Scene):
             yield self.pause_ns
         elif opening in (Opening.LOSER_FIRST, Opening.LOSER_DROPPED_FIRST):
             # The life is the request's: it is the loser's record that tells of the child.
+            self.host.unsettled += 1
             self.make_child(sock=loser)
             yield self.pause_ns
         if opening is Opening.LOSER_DROPPED_FIRST:
             self.server.tell(Kind.CHILD_DROPPED, loser)
             yield self.pause_ns
             self.make_child(again=True)
+            self.host.unsettled -= 1
         elif opening is Opening.LOSER_FIRST:
             self.server.sock = self.host.allocate()
             self.tell_twin(self.server.sock)
+            self.host.kernel.pop(loser, None)
+            self.server.be_in(S.SYN_RECV)
+            self.host.unsettled -= 1
         else:
             self.make_child()
         if opening is Opening.WINNER_FIRST:
@@ -162,6 +168,8 @@ class Handshakes(Scene):
         )
         if server.is_seen and flags is not Flag.FASTOPEN:
             self.listener.accept_queue_peak = max(self.listener.accept_queue_peak, 1)
+        self.host.kernel.pop(self.request, None)
+        server.be_in(S.SYN_RECV)
         if not again:
             server.enter(S.SYN_RECV)
             server.life.queued_at_ns = server.now_ns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from tcptrace.lifecycle.connection import Listener, Role
 from tcptrace.tcp import State
 from tcptrace.wire.events import Flag, Kind, Stage
-from unit.lifecycle.model.end import End, Host
+from unit.lifecycle.model.end import End, Host, Object
 from unit.lifecycle.stream import LISTENING, NGINX
 
 if TYPE_CHECKING:
@@ -59,10 +59,23 @@ class Scene:
         )
         self.listener = Listener(ends.netns, ends.local, NGINX, stream.now_ns, None, 9)
         self.host.listeners.append(self.listener)
+        self.host.kernel[self.listener_sock] = Object(ends, S.LISTEN)
 
     def close_listener(self) -> None:
+        """While one connection waits in its accept queue."""
+        queued = int(self.server.is_seen)
+        if queued:
+            self.listener.drops[Stage.LISTENER_CLOSED] = 1
         ends = LISTENING._replace(netns=self.chain.server.netns)
-        self.host.stream.goes(self.listener_sock, ends, S.LISTEN, S.CLOSE, accept_queue_limit=9)
+        self.host.stream.goes(
+            self.listener_sock,
+            ends,
+            S.LISTEN,
+            S.CLOSE,
+            accept_queue_limit=9,
+            accept_queue_len=queued,
+        )
+        self.host.kernel.pop(self.listener_sock)
         self.listener.closed_at_ns = self.host.stream.now_ns
 
     def tell_at_listener(

@@ -40,6 +40,7 @@ class World(Host):
             pause_ns = next(steps, None)
             if pause_ns is not None:
                 heapq.heappush(due, (self.stream.now_ns + pause_ns, next(turns), steps))
+        self.remember()
         self.stream.wait(samples.S)
 
     def __repr__(self) -> str:

@@ -1,0 +1,138 @@
+"""How many sockets are in each state now, kept with every transition; asked without a walk.
+
+A life counts once while it is in a kernel object, whichever of its objects that is, in the state
+that it is in: what the kernel's hash tables have of it. A life that is in CLOSE, held, over or in
+no object yet counts nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.connection import Role
+from tcptrace.tcp import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tcptrace.lifecycle.life import Life
+
+# What every transition needs: an enum's attribute takes 120 ns before Python 3.12.
+_CLOSE: Final = State.CLOSE
+_CLOSE_WAIT: Final = State.CLOSE_WAIT
+_TIME_WAIT: Final = State.TIME_WAIT
+
+AGED: Final = (_CLOSE_WAIT, _TIME_WAIT)
+"""The states whose sockets' ages are kept."""
+
+
+class Place:
+    """The sockets of one namespace and family.
+
+    Attributes:
+        by_state: how many are in a state, at its number.
+        close_waits: when those in CLOSE_WAIT entered it, by life.
+        time_waits: the same for TIME_WAIT.
+        roles: how many of those in TIME_WAIT have a life of this role.
+    """
+
+    __slots__ = ("by_state", "close_waits", "roles", "time_waits")
+
+    def __init__(self) -> None:
+        self.by_state = [0] * (max(State) + 1)
+        self.close_waits: dict[int, int] = {}
+        self.time_waits: dict[int, int] = {}
+        self.roles = dict.fromkeys(Role, 0)
+
+
+class StateCounts:
+    """Counts sockets by namespace, family and state; listeners as LISTEN."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, str], Place] = {}
+
+    def count(self, life: Life, state: State | None, at_ns: int) -> None:
+        """A life is in this state now.
+
+        Args:
+            life: counted until now in the state that it was in last, if in any.
+            state: None if it is in no object.
+            at_ns: when it entered the state, or was found in it.
+        """
+        if state is _CLOSE:
+            state = None
+        former = life.counted
+        if former is state:
+            return
+        connection = life.connection
+        place = life.place
+        if place is None:
+            life.place = place = self._place(connection.netns, connection.family_name)
+        if former is not None:
+            place.by_state[former] -= 1
+            if former is _TIME_WAIT:
+                del place.time_waits[connection.id]
+                place.roles[connection.role] -= 1
+            elif former is _CLOSE_WAIT:
+                del place.close_waits[connection.id]
+        if state is not None:
+            place.by_state[state] += 1
+            if state is _TIME_WAIT:
+                place.time_waits[connection.id] = at_ns
+                place.roles[connection.role] += 1
+            elif state is _CLOSE_WAIT:
+                place.close_waits[connection.id] = at_ns
+        life.counted = state
+
+    def take_role(self, life: Life, role: Role) -> None:
+        """A life's role becomes known."""
+        if life.counted is _TIME_WAIT and life.place is not None:
+            life.place.roles[life.connection.role] -= 1
+            life.place.roles[role] += 1
+        life.connection.role = role
+
+    def count_listener(self, netns: int, family: str, change: int) -> None:
+        """A listener came (1) or went (-1)."""
+        self._place(netns, family).by_state[State.LISTEN] += change
+
+    @property
+    def sockets(self) -> Mapping[tuple[int, str], Sequence[int]]:
+        """By namespace and family's name, the count of each state at its number."""
+        return {key: place.by_state for key, place in self._places.items()}
+
+    @property
+    def namespaces(self) -> list[int]:
+        """Every network namespace known."""
+        return sorted({netns for netns, _ in self._places})
+
+    def entered_ns(self, netns: int, state: State) -> list[int]:
+        """When the sockets that are in a state of AGED now entered it, the oldest first.
+
+        Of sockets that were there before the trace it is the time at which a snapshot found them.
+        """
+        times: list[int] = []
+        for place in self._of(netns):
+            entered = place.time_waits if state is _TIME_WAIT else place.close_waits
+            times.extend(entered.values())
+        times.sort()
+        return times
+
+    def time_waits(self, netns: int) -> dict[Role, int]:
+        """How many sockets are in TIME_WAIT, by the role of their life."""
+        places = self._of(netns)
+        return {role: sum(place.roles[role] for place in places) for role in Role}
+
+    def forget(self, netns: int) -> None:
+        """Drops a namespace that is gone, unless something is still counted in it."""
+        if not any(any(place.by_state) for place in self._of(netns)):
+            for key in [key for key in self._places if key[0] == netns]:
+                del self._places[key]
+
+    def _place(self, netns: int, family: str) -> Place:
+        place = self._places.get((netns, family))
+        if place is None:
+            self._places[netns, family] = place = Place()
+        return place
+
+    def _of(self, netns: int) -> list[Place]:
+        return [place for key, place in self._places.items() if key[0] == netns]

@@ -1,0 +1,184 @@
+"""Counts what an observer hears: totals and histograms in fixed buckets, since the trace began."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.accept_waits import AcceptWaits
+from tcptrace.lifecycle.connection import Connection, Listener, Outcome, Partial, Role
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.lifecycle.observer import Direction, Observer
+from tcptrace.tcp import State, address_text
+from tcptrace.wire.events import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ESTABLISHED: Final = "established"
+CONNECT_OUTCOMES: Final = (
+    ESTABLISHED,
+    Outcome.REFUSED.value,
+    Outcome.TIMEOUT.value,
+    Outcome.RESET.value,
+    Outcome.UNREACHABLE.value,
+    Outcome.FAILED.value,
+    Outcome.GAVE_UP.value,
+    Outcome.ABORTED.value,
+)
+"""How a connect() may end; one whose end was lost is in none of them."""
+
+_NUMBERS: Final = max(State) + 1
+_kind_of: Final = itemgetter(Record._fields.index("kind"))
+_BEFORE_ESTABLISHED: Final = frozenset({State.SYN_SENT, State.SYN_RECV, State.CLOSE})
+
+
+class Bounds(NamedTuple):
+    """The buckets' upper bounds, ascending, ns; infinity goes without saying."""
+
+    state_duration: Sequence[int]
+    handshake: Sequence[int]
+    syn_queue_wait: Sequence[int]
+    accept_wait: Sequence[int]
+
+
+class Buckets:
+    """A histogram of durations: how many exceed the bound before, but not the one of their own."""
+
+    __slots__ = ("bounds_ns", "counts", "sum_ns")
+
+    def __init__(self, bounds_ns: Sequence[int]) -> None:
+        self.bounds_ns = bounds_ns
+        self.counts = [0] * (len(bounds_ns) + 1)
+        self.sum_ns = 0
+
+    def add(self, value_ns: int) -> None:
+        """Counts a duration in the first bucket whose bound it does not exceed."""
+        self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
+        self.sum_ns += value_ns
+
+    @property
+    def cumulative(self) -> list[int]:
+        """How many were at most each bound; the last: how many there were."""
+        return list(accumulate(self.counts))
+
+
+class Tally(Observer):
+    """The counts.
+
+    Args:
+        bounds: of the histograms' buckets.
+
+    Attributes:
+        events: records by kind.
+        state_durations: how long sockets had been in a state, when they left it, by its number.
+        handshakes: first SYN to ESTABLISHED, by role.
+        syn_queue_wait: the SYN that made a request to the final ACK that was taken.
+        accept_wait: the final ACK to accept().
+        waits: the same by listener; the caller may remove listeners that it tells of no more.
+        connects: connect() calls by namespace and one of CONNECT_OUTCOMES.
+        syn_retransmits: SYNs sent again by namespace and family.
+        synack_retransmits: SYN-ACKs sent again by namespace and family.
+        resets: RSTs by namespace, direction and the state of their socket.
+        partial: lives that are over and not whole, by reason; one life can have several.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.events: Counter[int] = Counter()
+        self._transitions = [[0] * _NUMBERS for _ in range(_NUMBERS)]
+        self.state_durations = [Buckets(bounds.state_duration) for _ in range(_NUMBERS)]
+        self.handshakes = {role: Buckets(bounds.handshake) for role in Role}
+        self.syn_queue_wait = Buckets(bounds.syn_queue_wait)
+        self.accept_wait = Buckets(bounds.accept_wait)
+        self.waits: dict[Address, AcceptWaits] = {}
+        self.connects: Counter[tuple[int, str]] = Counter()
+        self.syn_retransmits: Counter[tuple[int, str]] = Counter()
+        self.synack_retransmits: Counter[tuple[int, str]] = Counter()
+        self.resets: Counter[tuple[int, Direction, State]] = Counter()
+        self.partial: Counter[Partial] = Counter()
+
+    def fed(self, records: Sequence[Record]) -> None:
+        """Counts records by kind."""
+        self.events.update(map(_kind_of, records))
+
+    def changed(self, old: State, duration_ns: int | None, new: State) -> None:
+        """Counts a transition."""
+        self._transitions[old][new] += 1
+        if duration_ns is not None:
+            durations = self.state_durations[old]
+            durations.counts[bisect_left(durations.bounds_ns, duration_ns)] += 1
+            durations.sum_ns += duration_ns
+
+    @property
+    def transitions(self) -> dict[tuple[State, State], int]:
+        """How often sockets went from a state to another, where they did at all."""
+        return {
+            (old, new): self._transitions[old][new]
+            for old in State
+            for new in State
+            if self._transitions[old][new]
+        }
+
+    def established(self, connection: Connection) -> None:
+        """Counts a handshake, and a client's connect()."""
+        handshake_ns = connection.handshake_ns
+        if handshake_ns is not None:
+            self.handshakes[connection.role].add(handshake_ns)
+        if connection.role is Role.CLIENT:
+            self.connects[connection.netns, ESTABLISHED] += 1
+
+    def queued(self, connection: Connection) -> None:
+        """Counts a wait in a SYN queue."""
+        wait_ns = connection.syn_queue_wait_ns
+        if wait_ns is not None:
+            self.syn_queue_wait.add(wait_ns)
+
+    def accepted(self, connection: Connection, listener: Listener | None) -> None:
+        """Counts a wait in an accept queue."""
+        wait_ns = connection.accept_wait_ns
+        if wait_ns is None:
+            return
+        self.accept_wait.add(wait_ns)
+        if listener is not None and connection.accepted_at_ns is not None:
+            local = listener.local
+            address = Address(listener.netns, address_text(local.address), local.port)
+            waits = self.waits.get(address)
+            if waits is None:
+                waits = self.waits[address] = AcceptWaits()
+            waits.add(wait_ns, connection.accepted_at_ns)
+
+    def syn_retransmitted(self, netns: int, family: str) -> None:
+        """Counts a SYN."""
+        self.syn_retransmits[netns, family] += 1
+
+    def synack_retransmitted(self, netns: int, family: str) -> None:
+        """Counts a SYN-ACK."""
+        self.synack_retransmits[netns, family] += 1
+
+    def reset(self, netns: int, direction: Direction, state: State) -> None:
+        """Counts a RST."""
+        self.resets[netns, direction, state] += 1
+
+    def over(self, connection: Connection) -> None:
+        """Counts what a life lacks; and a connect() that failed, or whose success was not seen."""
+        if connection.partial:
+            self.partial.update(connection.partial)
+        if connection.role is not Role.CLIENT or connection.established_at_ns is not None:
+            return
+        if any(span.state not in _BEFORE_ESTABLISHED for span in connection.spans):
+            self.connects[connection.netns, ESTABLISHED] += 1
+        elif connection.outcome in CONNECT_OUTCOMES:
+            self.connects[connection.netns, connection.outcome.value] += 1
+
+    def forget(self, netns: int) -> None:
+        """Drops what is counted of a namespace that is gone."""
+        for counts in (self.connects, self.syn_retransmits, self.synack_retransmits):
+            for key in [key for key in counts if key[0] == netns]:
+                del counts[key]
+        for reset in [key for key in self.resets if key[0] == netns]:
+            del self.resets[reset]
+        for listener in [key for key in self.waits if key.netns == netns]:
+            del self.waits[listener]
