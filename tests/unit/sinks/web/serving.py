@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from tcptrace.sinks.web.config import WebConfig, read_config
-from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.server import MetricsServer
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tcptrace.sinks.web.limits import Limits
     from tcptrace.sinks.web.site import Render
 
 DEADLINE_S = 20

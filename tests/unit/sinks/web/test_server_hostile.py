@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcptrace.sinks.web.limits import Limits
-from tcptrace.sinks.web.server import MetricsServer
 from unit.sinks.web.serving import (
     DEADLINE_S,
     SCRAPE,
@@ -32,6 +31,7 @@ from unit.sinks.web.serving import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tcptrace.sinks.web.server import MetricsServer
     from unit.sinks.web.certificates import Certificates
 
 SOON = Limits(timeout_s=0.3, idle_timeout_s=0.3)
