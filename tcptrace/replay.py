@@ -26,7 +26,7 @@ _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 class ReplaySource:
     """Hands a recording's records out when they are due; its clock is the recording's.
 
-    It begins at the first record, so that nobody waits for a quiet beginning.
+    It begins at the first record or reading, so that nobody waits for a quiet beginning.
 
     Args:
         reader: at the recording's begin.
@@ -49,6 +49,8 @@ class ReplaySource:
         self._sleep = sleep
         self._stride = stride_of(reader.head)
         self._waiting = b""
+        self._next_reading: LedgerReading | None = None
+        self._reading: LedgerReading | None = None
         self._position_ns = reader.head.began_monotonic_ns
         self._start_ns: tuple[int, int] | None = None
         self.finished = False
@@ -68,25 +70,23 @@ class ReplaySource:
         Raises:
             BadRecording: damage; all that came before is intact.
         """
-        if not self._waiting and not self._next_block():
+        if not self._waiting and self._next_reading is None and not self._next_block():
             return None
         if self._speed == AT_ONCE:
-            due, self._waiting = self._waiting, b""
-            self._position_ns = max(self._position_ns, self._time_at(due, len(due) - self._stride))
-            return due
-        wait_s = (self._time_at(self._waiting, 0) - self._now_ns()) / 1e9 / self._speed
+            return self._take_all()
+        wait_s = (self._due_ns() - self._now_ns()) / 1e9 / self._speed
         if wait_s > 0:
             self._sleep(min(wait_s, timeout_s))
         return self._take_due(self._now_ns())
 
     def lost_records(self) -> int:
-        """None before the end: a recording tells its losses there."""
-        return 0
+        """Returns how many records the recorded trace had lost until now."""
+        return self.losses().lost_records
 
     def losses(self) -> Losses:
-        """Returns what the recorded trace missed; nothing, if the recording doesn't say."""
+        """Returns what the recorded trace missed; skipped runs of probes only at its end."""
         ending = self._reader.ending
-        return ending.losses if ending else Losses(0, {}, ())
+        return ending.losses if ending else Losses(self._reader.lost_records, {}, ())
 
     def now_ns(self) -> int:
         """Returns the recording's time, CLOCK_MONOTONIC of its host."""
@@ -105,7 +105,7 @@ class ReplaySource:
 
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the last recorded reading of the ledger."""
-        return self._reader.reading
+        return self._reading
 
     def programs(self) -> tuple[ProgramRuns, ...]:
         """Returns nothing: a recording doesn't say what it cost."""
@@ -115,13 +115,30 @@ class ReplaySource:
         """Does nothing: whoever opened the file closes it."""
 
     def _next_block(self) -> bool:
-        self._waiting = next((block for block in self._blocks if block), b"")
-        if not self._waiting:
+        """Has the next records, or the next reading of the ledger, wait for their time."""
+        block = next(self._blocks, None)
+        if block is None:
             self.finished = True
             return False
+        self._waiting = block
+        self._next_reading = None if block else self._reader.reading
         if self._start_ns is None:
-            self._start_ns = (self._time_at(self._waiting, 0), self._clock())
+            self._start_ns = (self._due_ns(), self._clock())
         return True
+
+    def _due_ns(self) -> int:
+        reading = self._next_reading
+        return reading.at_ns if reading is not None else self._time_at(self._waiting, 0)
+
+    def _take_all(self) -> bytes:
+        due, self._waiting = self._waiting, b""
+        last_ns = self._due_ns() if not due else self._time_at(due, len(due) - self._stride)
+        self._position_ns = max(self._position_ns, last_ns)
+        self._take_reading()
+        return due
+
+    def _take_reading(self) -> None:
+        self._reading, self._next_reading = self._next_reading or self._reading, None
 
     def _now_ns(self) -> int:
         """Where the replay should be by now."""
@@ -134,6 +151,8 @@ class ReplaySource:
             end += self._stride
         due, self._waiting = self._waiting[:end], self._waiting[end:]
         self._position_ns = max(self._position_ns, now_ns)
+        if self._next_reading is not None and self._next_reading.at_ns <= now_ns:
+            self._take_reading()
         return due
 
     def _time_at(self, records: bytes, start: int) -> int:

@@ -226,14 +226,7 @@ def record(
     try:
         with stop.on_signals():
             note(notes, opening)
-            next_reading_ns = 0
-            for now_ns, batch in batches(source, stop):
-                if batch:
-                    writer.write(batch)
-                if now_ns >= next_reading_ns:
-                    next_reading_ns = now_ns + _READING_PERIOD_NS
-                    _write_ledger(source, writer)
-            _write_ledger(source, writer)
+            _record_all(source, writer, stop)
             losses, now_ns = source.losses(), source.now_ns()
             writer.finish(losses, now_ns)
     finally:
@@ -241,6 +234,39 @@ def record(
     elapsed = duration(now_ns - source.head.began_monotonic_ns)
     told = f"{plural(writer.records, 'record')}, {size(writer.size)} in {elapsed}"
     note(notes, f"recorded {told}; {losses.lost_records:,} lost")
+
+
+def _record_all(source: Source, writer: RecordingWriter, stop: Stop) -> None:
+    records = _Records(source, writer)
+    _write_ledger(source, writer)
+    source.snapshot(records.drain)
+    next_reading_ns = 0
+    for now_ns, batch in batches(source, stop):
+        records.write(batch)
+        if now_ns >= next_reading_ns:
+            next_reading_ns = now_ns + _READING_PERIOD_NS
+            _write_ledger(source, writer)
+    _write_ledger(source, writer)
+
+
+class _Records:
+    """Passes records on to a recording, and says before them that some were lost."""
+
+    def __init__(self, source: Source, writer: RecordingWriter) -> None:
+        self._source = source
+        self._writer = writer
+        self._lost = 0
+
+    def write(self, batch: bytes) -> None:
+        if (lost := self._source.lost_records()) > self._lost:
+            self._lost = lost
+            self._writer.write_lost(lost)
+        if batch:
+            self._writer.write(batch)
+
+    def drain(self) -> None:
+        while batch := self._source.read(0):
+            self.write(batch)
 
 
 def _write_ledger(source: Source, writer: RecordingWriter) -> None:

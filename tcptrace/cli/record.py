@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_FILTERS: Final = ("pid", "cidr", "family")
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -39,7 +40,11 @@ _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CL
 def command(
     output: Path, port: int | None, stacks: bool, duration: float | None, **filters: Any
 ) -> None:
-    """Record what the hooks tell, for `tcptrace replay`."""
+    """Record what the hooks tell, for `tcptrace replay`.
+
+    Without a filter (but --netns), and without --stacks, also the sockets that are there already,
+    and every second the queues and drops of each listener, for `tcptrace serve --replay`.
+    """
     from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
     from tcptrace.session import record, tracing_line  # noqa: PLC0415
@@ -47,7 +52,10 @@ def command(
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
     with open_output(output) as file:
-        source = open_live(TraceOptions(port=port, stacks=stacks, **filters))
+        # The ledger is not filtered.
+        filtered = port is not None or any(filters[name] is not None for name in _FILTERS)
+        ledger = not (filtered or stacks)
+        source = open_live(TraceOptions(port=port, stacks=stacks, ledger=ledger, **filters))
         try:
             os.ftruncate(file.fileno(), 0)
             writer = RecordingWriter(file, str(output), source.head, source.symbol)

@@ -9,6 +9,7 @@ from tcptrace.replay import AT_ONCE, ReplaySource, cut_line, replaying_line
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.head import Losses
+from tcptrace.wire.ledger import LedgerReading
 from unit import samples
 
 TIMES = (
@@ -80,6 +81,28 @@ def test_the_clock_moves_while_nothing_is_due() -> None:
     source.read(0.05)
     assert source.read(0.05) == b""
     assert source.now_ns() == pytest.approx(TIMES[0] + 50 * samples.MS, abs=1000)
+
+
+@pytest.mark.parametrize("speed", [1, AT_ONCE])
+def test_readings_and_losses_come_when_they_are_due(speed: float) -> None:
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head())
+    readings = [LedgerReading(at, number, [], ()) for number, at in enumerate(TIMES)]
+    writer.write_ledger(readings[0])
+    writer.write_ledger(readings[1])
+    writer.write_lost(7)
+    writer.write(samples.batch(samples.record(TIMES[2])))
+    clock = Clock()
+    source = source_of(file.getvalue(), speed, clock)
+    told = []
+    while (batch := source.read(0.05)) is not None:
+        told.append((source.now_ns(), source.ledger_reading(), source.lost_records(), batch))
+    assert {reading.at_ns for _, reading, _, _ in told if reading} == {*TIMES[:2]}
+    assert all(reading.at_ns <= now_ns for now_ns, reading, _, _ in told if reading)
+    assert [lost for _, _, lost, batch in told if batch] == [7]
+    assert told[0][2] == 0
+    waited = (TIMES[2] - TIMES[0]) / 1e9 if speed == 1 else 0
+    assert sum(clock.slept) == pytest.approx(waited, abs=0.06)
 
 
 def test_a_cut_recording_ends_where_it_was_cut() -> None:

@@ -10,6 +10,8 @@ from tcptrace import session
 from tcptrace.errors import BadRecording, OutputFailed
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits
+from tcptrace.wire.events import Kind
+from tcptrace.wire.ledger import LedgerReading
 from unit import samples
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from tcptrace.wire.decode import Stacked
     from tcptrace.wire.events import Record
     from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
-    from tcptrace.wire.ledger import LedgerReading
 
 BATCH = samples.batch(samples.record(), samples.record())
 
@@ -66,6 +67,12 @@ class FakeSource:
         self._endless = endless
         self.closed = False
         self.reads = 0
+        self.found: list[bytes] = []
+        """What a snapshot has sent, part by part."""
+        self.readings: list[LedgerReading] = []
+        """The next ones of the ledger; none any more when they are used up."""
+        self.lost: list[int] = []
+        """How many records are lost at each question."""
 
     @property
     def head(self) -> TraceHead:
@@ -82,7 +89,7 @@ class FakeSource:
         return batch
 
     def lost_records(self) -> int:
-        return 0
+        return self.lost.pop(0) if self.lost else 0
 
     def losses(self) -> Losses:
         assert not self.closed
@@ -95,10 +102,13 @@ class FakeSource:
         raise AssertionError(offset)
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:
-        raise AssertionError(between)
+        for part in self.found:
+            self._batches[:0] = [part, b""]
+            between()
+        return set()
 
     def ledger_reading(self) -> LedgerReading | None:
-        return None
+        return self.readings.pop(0) if self.readings else None
 
     def programs(self) -> tuple[ProgramRuns, ...]:
         return ()
@@ -218,6 +228,36 @@ def test_record_writes_all_and_says_how_much() -> None:
     reader = RecordingReader(file, "t.rec")
     assert b"".join(reader.blocks()) == BATCH * 2
     assert not reader.cut
+
+
+def test_record_begins_with_the_ledger_and_a_snapshot() -> None:
+    found = [samples.batch(samples.record(samples.START + at, Kind.SEEN)) for at in (1, 2)]
+    readings = [LedgerReading(samples.START + at * samples.S, at, [], ()) for at in range(3)]
+    source = FakeSource(BATCH)
+    source.found, source.readings = list(found), list(readings)
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head())
+    session.record(source, writer, Limits(), io.StringIO(), "tracing …")
+    file.seek(0)
+    reader = RecordingReader(file, "t.rec")
+    told = [block or reader.reading for block in reader.blocks()]
+    assert told == [readings[0], *found, BATCH, readings[1], readings[2]]
+
+
+def test_record_says_before_a_batch_that_records_were_lost() -> None:
+    source = FakeSource(BATCH, BATCH, BATCH)
+    source.lost = [0, 3, 3]
+    file = io.BytesIO()
+    session.record(
+        source, RecordingWriter(file, "t.rec", samples.head()), Limits(), io.StringIO(), "tracing …"
+    )
+    file.seek(0)
+    reader = RecordingReader(file, "t.rec")
+    assert [(block, reader.lost_records) for block in reader.blocks()] == [
+        (BATCH, 0),
+        (BATCH, 3),
+        (BATCH, 3),
+    ]
 
 
 def test_the_tracing_line_is_one_safe_line() -> None:

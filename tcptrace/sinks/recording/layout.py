@@ -5,6 +5,7 @@
     block RECS    records end to end, with their stacks if the head says so     } any number,
     block SYMS    [[offset from _stext, name], …] as JSON, before its first use } in any order
     block LDGR    a reading of the ledger: see ledger.py                         }
+    block LOST    how many records the ring has lost until here (u64)            }
     block DONE    how it ended as JSON; not there if the writer was killed
 
 A block is its tag (4 bytes), its payload's length and CRC-32 (u32 each), the CRC-32 of these 12
@@ -30,10 +31,12 @@ MAX_PAYLOAD: Final = 1 << 20
 START: Final = struct.Struct(f"<{len(MAGIC)}sH")
 FRONT: Final = struct.Struct("<4sII")
 CRC: Final = struct.Struct("<I")
+COUNT: Final = struct.Struct("<Q")
 HEAD: Final = b"HEAD"
 RECS: Final = b"RECS"
 SYMS: Final = b"SYMS"
 LDGR: Final = b"LDGR"
+LOST: Final = b"LOST"
 DONE: Final = b"DONE"
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from tcptrace.errors import BadRecording
 from tcptrace.sinks.recording.head import BadHead, Ending, ending_from, head_from
 from tcptrace.sinks.recording.layout import (
+    COUNT,
     CRC,
     DONE,
     FORMAT_VERSION,
     FRONT,
     HEAD,
     LDGR,
+    LOST,
     MAGIC,
     MAX_PAYLOAD,
     RECS,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from tcptrace.wire.head import TraceHead
     from tcptrace.wire.ledger import LedgerReading
 
-_TAGS: Final = (HEAD, RECS, SYMS, LDGR, DONE)
+_TAGS: Final = (HEAD, RECS, SYMS, LDGR, LOST, DONE)
 _OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _STATES: Final = frozenset({0, *State})
 _ALLOWED: Final = {
@@ -73,6 +75,8 @@ class RecordingReader:
         """Whether the file stopped before its last block: its writer was killed."""
         self.symbols: dict[int, str] = {}
         """Names of kernel addresses, by offset from _stext, as far as they were read."""
+        self.lost_records = 0
+        """How many records the ring had lost by then, as far as that was read."""
         self._ledger = LedgerDecoder()
         self.head = self._read_head()
         self._stride = stride_of(self.head)
@@ -85,6 +89,9 @@ class RecordingReader:
     def blocks(self) -> Iterator[bytes]:
         """Yields the records of each block, checked, until the end or the cut.
 
+        Yields:
+            Whole records end to end; b"" where there is a new reading.
+
         Raises:
             BadRecording: damage; all that was yielded before is intact.
         """
@@ -96,7 +103,12 @@ class RecordingReader:
             elif block.tag == SYMS:
                 self._take_symbols(block.payload)
             elif block.tag == LDGR:
+                before = self.reading
                 self._take_ledger(block.payload)
+                if self.reading is not before:
+                    yield b""
+            elif block.tag == LOST:
+                self._take_lost(block.payload)
             elif block.tag == DONE:
                 self._take_ending(block.payload)
                 return
@@ -169,6 +181,11 @@ class RecordingReader:
             self._ledger.take(payload)
         except BadLedger as error:
             raise self._damage(str(error)) from error
+
+    def _take_lost(self, payload: bytes) -> None:
+        if len(payload) != COUNT.size:
+            raise self._damage("a block of broken losses")
+        (self.lost_records,) = COUNT.unpack(payload)
 
     def _take_ending(self, payload: bytes) -> None:
         try:

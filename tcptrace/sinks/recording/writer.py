@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from tcptrace.errors import OutputFailed
 from tcptrace.sinks.recording.head import Ending, ending_json, head_json
 from tcptrace.sinks.recording.layout import (
+    COUNT,
     CRC,
     DONE,
     FORMAT_VERSION,
     FRONT,
     HEAD,
     LDGR,
+    LOST,
     MAGIC,
     MAX_PAYLOAD,
     RECS,
@@ -82,6 +84,10 @@ class RecordingWriter:
         """Appends a reading of the ledger."""
         for payload in self._ledger.blocks(reading):
             self._block(LDGR, payload)
+
+    def write_lost(self, lost_records: int) -> None:
+        """Appends how many records the ring has lost until now."""
+        self._block(LOST, COUNT.pack(lost_records))
 
     def finish(self, losses: Losses, ended_monotonic_ns: int) -> None:
         """Appends the last block; nothing may be written after it."""

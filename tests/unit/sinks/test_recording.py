@@ -121,7 +121,10 @@ def test_random_bytes_behind_good_blocks(data: bytes) -> None:
 
 
 @settings(max_examples=FUZZED, deadline=None)
-@given(st.sampled_from([b"HEAD", b"RECS", b"SYMS", b"DONE", b"????"]), st.binary(max_size=300))
+@given(
+    st.sampled_from([b"HEAD", b"RECS", b"SYMS", b"LDGR", b"LOST", b"DONE", b"????"]),
+    st.binary(max_size=300),
+)
 def test_well_formed_blocks_of_anything(tag: bytes, payload: bytes) -> None:
     got, _, _ = read(written(ended=False) + block(tag, payload))
     assert got[: len(RECORDS)] == RECORDS
