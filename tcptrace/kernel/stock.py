@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tcptrace.errors import CannotTrace
 from tcptrace.kernel.cgroups import CgroupNames
 from tcptrace.kernel.ledger import Census, LedgerMap
 from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
-from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump
+from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump, listening_inodes
 from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Stock:
     def __init__(self, ledger: tuple[int, ...], netns: int | None) -> None:
         self._map = LedgerMap(*ledger)
         self._namespaces = watch_all(netns)
+        _check_dumps(self._namespaces)
         self._owners = owners(self._namespaces)
         self._cgroups = CgroupNames()
 
@@ -78,6 +80,16 @@ class Stock:
         self._map.close()
         for namespace in self._namespaces:
             namespace.close()
+
+
+def _check_dumps(namespaces: list[WatchedNamespace]) -> None:
+    """Without sock_diag the listeners from before would silently be missing."""
+    try:
+        listening_inodes(namespaces[0].diag)
+    except OSError as error:
+        raise CannotTrace(f"no sock_diag ({error.strerror}): modprobe tcp_diag") from error
+    except IndexError as error:
+        raise CannotTrace("the network namespace is gone: name another one") from error
 
 
 def _is_walked(namespace: WatchedNamespace, states: int, between: Callable[[], object]) -> bool:

@@ -102,6 +102,10 @@ class Trace:
         """What it has said to people so far."""
         return "\n".join(self._stderr.so_far())
 
+    def stdout_so_far(self) -> list[str]:
+        """The lines that it has printed."""
+        return self._stdout.so_far()
+
     def wait_until_tracing(self) -> Self:
         """Waits for the line that says that tracing has begun."""
         until(
