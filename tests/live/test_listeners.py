@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BEFORE: Final = "127.2.0.1"
 _GROUP: Final = "127.2.0.2"
 _WITHIN: Final = "127.2.0.3"
+_AGAIN: Final = "127.2.0.4"
 _LIMIT: Final = 5
 _BURST: Final = 4
 _GROUP_LIMITS: Final = (3, 4, 6)
@@ -30,6 +31,7 @@ class Listing(Trace):
     """A running `tcptrace listeners --json`."""
 
     def __init__(self, attach: str, port: int) -> None:
+        self.port = port
         super().__init__(
             "listeners", "--json", "--interval", "500ms", "--attach", attach, str(port)
         )
@@ -48,9 +50,10 @@ class Listing(Trace):
         return told
 
 
-@pytest.fixture
-def listing(attach: str, port: int) -> Iterator[Listing]:
+@pytest.fixture(scope="session")
+def listing(attach: str, new_port: Callable[[], int]) -> Iterator[Listing]:
     """Begins with two listeners there already: one, and a reuseport group."""
+    port = new_port()
     with ExitStack() as stack:
         stack.enter_context(listen((_BEFORE, port), backlog=_LIMIT))
         for limit in _GROUP_LIMITS:
@@ -61,9 +64,9 @@ def listing(attach: str, port: int) -> Iterator[Listing]:
         yield stack.enter_context(Listing(attach, port).wait_until_tracing())
 
 
-def test_what_was_there_before(listing: Listing, port: int) -> None:
+def test_what_was_there_before(listing: Listing) -> None:
     told = listing.wait_for_listener(_BEFORE, lambda _told: True)
-    assert told["port"] == port
+    assert told["port"] == listing.port
     assert told["owner"] == this_process()._asdict()
     (only,) = told["sockets"]
     assert only["accept_queue"] == {"length": 0, "limit": _LIMIT, "peak": 0}
@@ -76,9 +79,9 @@ def test_a_reuseport_group_and_each_of_its_sockets(listing: Listing) -> None:
     assert tuple(limits) == _GROUP_LIMITS
 
 
-def test_a_burst_between_two_looks_is_a_peak(listing: Listing, port: int) -> None:
-    with listen((_WITHIN, port), backlog=_LIMIT) as listener:
-        clients = [connect((_WITHIN, port)) for _ in range(_BURST)]
+def test_a_burst_between_two_looks_is_a_peak(listing: Listing) -> None:
+    with listen((_WITHIN, listing.port), backlog=_LIMIT) as listener:
+        clients = [connect((_WITHIN, listing.port)) for _ in range(_BURST)]
         for client in clients:
             accept(listener).close()
             client.close()
@@ -95,12 +98,12 @@ def test_a_burst_between_two_looks_is_a_peak(listing: Listing, port: int) -> Non
     listing.wait_for_listener(_WITHIN, lambda told: not told["is_open"])
 
 
-def test_a_second_listen_changes_the_limit(listing: Listing, port: int) -> None:
-    with listen((_WITHIN, port), backlog=_LIMIT) as listener:
-        listing.wait_for_listener(_WITHIN, lambda told: told["is_open"])
+def test_a_second_listen_changes_the_limit(listing: Listing) -> None:
+    with listen((_AGAIN, listing.port), backlog=_LIMIT) as listener:
+        listing.wait_for_listener(_AGAIN, lambda told: told["is_open"])
         listener.listen(_LIMIT + 3)
         listing.wait_for_listener(
-            _WITHIN,
+            _AGAIN,
             lambda told: (
                 told["sockets"] and told["sockets"][0]["accept_queue"]["limit"] == _LIMIT + 3
             ),
