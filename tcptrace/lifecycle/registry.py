@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.lifecycle import life as rules
-from tcptrace.lifecycle.connection import Connection, Partial, Process, Role
+from tcptrace.lifecycle.connection import Connection, Outcome, Partial, Process, Role
 from tcptrace.lifecycle.counts import StateCounts
 from tcptrace.lifecycle.ends import Ends, is_known
 from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
@@ -193,7 +193,7 @@ class Registry:
         since_ns, held = self._held.get(former.sock, (at_ns, None))
         if held is not former:
             rules.lose_end(former)
-        if former.is_reported and at_ns - since_ns < HOLD_NS:
+        if former.connection.outcome is Outcome.CLOSED and at_ns - since_ns < HOLD_NS:
             former.connection.timewait_end = "reused"
         self.let_go(former)
 

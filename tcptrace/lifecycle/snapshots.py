@@ -7,16 +7,17 @@ before or after those of what the socket does at that moment:
   record finds a life known by the snapshot alone, which makes way (Registry.make_way).
 - A socket that was found may close, or pass its life on to another object, before its finding is
   written: what has left its object during the snapshot is remembered, and not found again.
-- A state is stored after its record: a finding that tells of the state before the last transition
-  is late. So states are compared when the snapshot ends, when every record is there.
+- A state is stored after its record: a finding may tell of the state before the last transition.
+  So states are compared when the snapshot ends, when every record is there.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle import life as rules
-from tcptrace.lifecycle.connection import Process, Role
+from tcptrace.lifecycle.connection import Connection, Process, Role
 from tcptrace.lifecycle.life import STATES, Life, ends_in, has_ends_of
 from tcptrace.lifecycle.registry import HOLD_NS, Registry
 from tcptrace.tcp import State
@@ -216,17 +217,22 @@ class Snapshots:
         """Settles what state a life is in: its records', if the finding may have come late."""
         life, sock, state, at_ns = finding
         connection = life.connection
-        spans = connection.spans
-        if self._registry.in_object(sock) is not life or life.sock != sock:
+        is_there = self._registry.in_object(sock) is life and life.sock == sock
+        if not is_there or connection.state is state or _was_in(connection, state, at_ns):
             return
-        if connection.state is state:
-            return
-        last_ns = spans[-1].at_ns if spans else None
-        if last_ns is not None:
-            is_former = len(spans) > 1 and spans[-2].state is state
-            if last_ns > at_ns or (is_former and last_ns > at_ns - HOLD_NS):
-                return
         self._registry.correct(life, state, at_ns)
         if life.is_timewait and state is State.TIME_WAIT:
             rules.finish_fins(life)
             self._registry.report(life)
+
+
+def _was_in(connection: Connection, state: State, at_ns: int) -> bool:
+    """Whether records tell of a transition after a finding, or out of `state` just before it."""
+    spans = connection.spans
+    entered_ns = spans[-1].at_ns if spans else None
+    if entered_ns is not None and entered_ns > at_ns:
+        return True
+    for former, span in pairwise(spans):
+        if former.state is state and span.at_ns is not None and span.at_ns > at_ns - HOLD_NS:
+            return True
+    return False

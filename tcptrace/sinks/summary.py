@@ -126,6 +126,17 @@ def _trouble_of(listener: Listener) -> tuple[int, int, int]:
 
 
 def _listener(listener: Listener, paint: Paint) -> Iterator[str]:
+    if listener.folded:
+        yield f"  {plural(listener.folded, 'listener')} closed before those"
+    else:
+        yield from _queues(listener, paint)
+    for stage, count in sorted(listener.drops.items(), key=lambda drop: -drop[1]):
+        yield paint(f"    ✗ {count:,} × {STAGE_WORDS[stage]}", "bad")
+    if listener.cookies_sent:
+        yield paint(f"    ! {listener.cookies_sent:>7,}  SYN cookies sent: SYN queue full", "warn")
+
+
+def _queues(listener: Listener, paint: Paint) -> Iterator[str]:
     process = f" {process_text(listener.process)}" if listener.process else ""
     yield f"  listener {paint(str(listener.local), 'strong')}{process}"
     limit = listener.accept_queue_limit
@@ -139,10 +150,6 @@ def _listener(listener: Listener, paint: Paint) -> Iterator[str]:
         text = f"{name} peak {peak:,}/{limit:,}"
         cells.append(paint(f"{text} FULL", "bad") if full else text)
     yield f"    {', '.join(cells)}"
-    for stage, count in sorted(listener.drops.items(), key=lambda drop: -drop[1]):
-        yield paint(f"    ✗ {count:,} × {STAGE_WORDS[stage]}", "bad")
-    if listener.cookies_sent:
-        yield paint(f"    ! {listener.cookies_sent:>7,}  SYN cookies sent: SYN queue full", "warn")
 
 
 def _retransmits(summary: Summary, paint: Paint) -> Iterator[str]:

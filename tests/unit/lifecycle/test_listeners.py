@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcptrace.lifecycle.listeners import Listeners
+from tcptrace.lifecycle.listeners import MOST_CLOSED, Listeners
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire.events import Kind, Record, Stage
 from unit import samples
@@ -78,6 +78,47 @@ def test_drops_by_stage() -> None:
     listeners.drop(refusal()._replace(stage=77), LISTENER)
     (listener,) = listeners.all
     assert listener.drops == {Stage.OTHER: 3, Stage.ACK_ACCEPT_QUEUE_FULL: 1}
+
+
+class TestConnectionsThatWaitWhenItCloses:
+    def test_are_lost_with_it(self) -> None:
+        listeners = Listeners()
+        listeners.open(listening())
+        closed = listeners.close(samples.record(9, sock=LISTENER)._replace(accept_queue_len=3))
+        (listener,) = listeners.all
+        assert closed is listener
+        assert listener.drops == {Stage.LISTENER_CLOSED: 3}
+
+    def test_of_one_never_seen_are_told_with_its_address(self) -> None:
+        listeners = Listeners()
+        record = samples.record(9, sock=LISTENER)._replace(accept_queue_len=2)
+        listeners.close(record)
+        (listener,) = listeners.all
+        assert listener.local.address == record.local
+        assert (listener.opened_at_ns, listener.closed_at_ns) == (None, 9)
+        assert listener.drops == {Stage.LISTENER_CLOSED: 2}
+
+
+class TestManyClosed:
+    def test_the_oldest_are_added_up(self) -> None:
+        listeners = Listeners()
+        for number in range(MOST_CLOSED + 5):
+            listeners.open(listening(number, sock=number))
+            listeners.drop(refusal(Stage.OTHER), number)
+            listeners.close(samples.record(number, sock=number))
+        assert len(listeners) == MOST_CLOSED
+        oldest, *others = listeners.all
+        assert (oldest.folded, oldest.drops) == (5, {Stage.OTHER: 5})
+        assert [listener.opened_at_ns for listener in others] == [*range(5, MOST_CLOSED + 5)]
+        assert sum(listener.drops[Stage.OTHER] for listener in listeners.all) == MOST_CLOSED + 5
+
+    def test_one_object_again_and_again(self) -> None:
+        listeners = Listeners()
+        for at_ns in range(MOST_CLOSED + 5):
+            listeners.open(listening(at_ns))
+            listeners.close(samples.record(at_ns, sock=LISTENER))
+        listeners.drop(refusal(Stage.LISTENER_CLOSED), LISTENER)
+        assert listeners.all[-1].drops == {Stage.LISTENER_CLOSED: 1}
 
 
 class TestRequestsThatOutliveTheirListener:

@@ -4,6 +4,7 @@ from tcptrace.lifecycle.connection import Connection, Listener, Process
 from tcptrace.lifecycle.summary import Summary
 from tcptrace.sinks.summary import TraceFacts, render_summary
 from tcptrace.sinks.terminal import Paint
+from tcptrace.wire.events import Stage
 from tcptrace.wire.head import Losses
 from unit import samples
 
@@ -58,6 +59,15 @@ def test_many_listeners_show_the_troubled_ones() -> None:
     text = screen([], [*quiet, samples.listener()])
     assert "listener 0.0.0.0:8080" in text
     assert "and 21 listeners more, with no more trouble" in text
+
+
+def test_listeners_closed_long_ago_are_one() -> None:
+    oldest = Listener(0, samples.endpoint("::", 0), folded=12, drops={Stage.OTHER: 3})
+    lines = screen([], [oldest, samples.listener()]).splitlines()
+    assert lines[-2:] == [
+        "  12 listeners closed before those",
+        "    ✗ 3 × dropped: no memory, no route or not allowed",
+    ]
 
 
 def test_hostile_names_are_escaped() -> None:
