@@ -118,6 +118,7 @@ class Connection:
 
     def linger(self) -> None:
         """Lets the client read the answer: closing on unread input would reset the connection."""
+        self.part()
         with contextlib.suppress(OSError, ValueError), self._until(_LINGER_S) as deadline_s:
             # The methods of the plain socket: whether it is TLS doesn't matter any more.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)

@@ -119,14 +119,11 @@ class MetricsServer:
             self._send(connection, site, _TLS_ONLY)
             return False
         try:
-            admitted = connection.secure(site.tls)
+            return connection.secure(site.tls)
         except TimeoutError:
             raise
         except OSError:  # its alert is on the way
             return False
-        if not admitted:
-            connection.part()
-        return admitted
 
     def _exchange(self, connection: Connection, site: Site) -> bool:
         try:
@@ -142,10 +139,10 @@ class MetricsServer:
         response = site.answer(request)
         stays = request.keep_alive and site is self._site and not self._closed
         self._send(connection, site, response, has_body=request.method != "HEAD", stays=stays)
-        if not stays:
-            connection.part()
         if request.has_body:
             connection.linger()
+        elif not stays:
+            connection.part()
         return stays
 
     def _send(

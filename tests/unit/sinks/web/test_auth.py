@@ -116,6 +116,13 @@ def test_simultaneous_first_scrapes_hash_once(verified: list[bytes]) -> None:
     assert len(verified) == 1
 
 
+def test_who_was_right_before_does_not_wait_for_others() -> None:
+    gate = BasicAuth(USERS)
+    assert gate.admits(header("alice", PASSWORD))
+    del gate._lock
+    assert gate.admits(header("alice", PASSWORD))
+
+
 def test_what_is_remembered_is_bounded_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_REMEMBERED", 4)
     long = "p" * 72  # bcrypt reads no further, so all these are right

@@ -97,6 +97,27 @@ def test_who_never_reads_is_dropped() -> None:
         assert ask(server).status == 200
 
 
+def test_who_reads_too_slowly_is_dropped() -> None:
+    with serving(huge, limits=SOON) as server, connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        client.sendall(SCRAPE)
+        received, pace = 0, threading.Event()
+        with contextlib.suppress(ConnectionError):
+            while data := client.recv(1 << 14):
+                received += len(data)
+                pace.wait(0.01)
+        assert received < len(BODY)
+
+
+def test_every_request_of_a_connection_has_the_same_time_to_come() -> None:
+    with serving(limits=PATIENT) as server, connect(server) as client:
+        reception = server._reception
+        client.sendall(SCRAPE)
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+        wait_until(lambda: bool(reception._parked), "it doesn't stay")
+        assert next(iter(reception._parked)).left_s == PATIENT.timeout_s
+
+
 def test_two_hundred_idle_connections_harm_nobody() -> None:
     with serving(limits=PATIENT) as server, connections(server, 200) as idle:
         wait_until(lambda: len(server._reception._parked) == 200, "not all are accepted")
@@ -163,9 +184,17 @@ def test_stalled_handshakes_on_every_worker_harm_nobody(certificates: Certificat
         (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200_000, 431),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 1_000_000 + b"\r\n\r\n", 431),
     ],
-    ids=["line without end", "long line", "headers without end", "many headers", "long header"],
+    ids=[
+        "line without end",
+        "long line",
+        "headers without end",
+        "many headers",
+        "long header",
+        "longer header",
+    ],
 )
 def test_floods_are_answered(
     certificates: Certificates, data: bytes, status: int, over_tls: bool

@@ -33,6 +33,7 @@ MUTUAL = (
 def trusting(certificates: Certificates, as_: Pair | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(certificates.authority.certificate))
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if as_:
         context.load_cert_chain(as_.certificate, as_.key)
     return context
