@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
+from math import ceil, log2
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -45,20 +46,34 @@ class Bounds(NamedTuple):
     accept_wait: Sequence[int]
 
 
-class Buckets:
-    """A histogram of durations: how many exceed the bound before, but not the one of their own."""
+NATIVE_SCHEMA: Final = 3
+"""Native buckets grow by 2 ** (1/8): 9 %."""
+_NATIVE_STEPS: Final = 1 << NATIVE_SCHEMA
 
-    __slots__ = ("bounds_ns", "counts", "sum_ns")
+
+class Buckets:
+    """A histogram of durations: how many exceed the bound before, but not the one of their own.
+
+    Attributes:
+        sum_ns: of all that were added.
+        native: counts by the index of a Prometheus native histogram's bucket, whose upper bound is
+            2 ** (index / 8) seconds; None for 0.
+    """
+
+    __slots__ = ("bounds_ns", "counts", "native", "sum_ns")
 
     def __init__(self, bounds_ns: Sequence[int]) -> None:
         self.bounds_ns = bounds_ns
         self.counts = [0] * (len(bounds_ns) + 1)
+        self.native: dict[int | None, int] = {}
         self.sum_ns = 0
 
     def add(self, value_ns: int) -> None:
         """Counts a duration in the first bucket whose bound it does not exceed."""
         self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
         self.sum_ns += value_ns
+        index = ceil(log2(value_ns / 1e9) * _NATIVE_STEPS) if value_ns > 0 else None
+        self.native[index] = self.native.get(index, 0) + 1
 
     @property
     def cumulative(self) -> list[int]:

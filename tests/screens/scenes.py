@@ -6,7 +6,9 @@ that a terminal got, behind a prompt with the command.
 
 from __future__ import annotations
 
+import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,22 @@ def play_stacks() -> Typescripts:
     return {"stacks": lives}
 
 
+def play_listeners() -> Typescripts:
+    """The overflow again, beside a listener that is well and a reuseport group."""
+    with ExitStack() as others:
+        for port, backlog, members in ((443, 511, 1), (9000, 128, 3)):
+            for _ in range(members):
+                other = others.enter_context(socket.socket())
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                other.bind(("", port))
+                other.listen(backlog)
+        with Terminal(["listeners", "--once", "--interval", "6s"], WIDTH) as terminal:
+            terminal.wait_for(TRACING)
+            with server(2, 3.0):
+                call(8)
+                return {"listeners": terminal.rest()}
+
+
 def play_doctor() -> Typescripts:
     with Terminal(["doctor"], WIDTH) as terminal:
         return {"doctor": terminal.rest()}
@@ -66,6 +84,7 @@ PICTURES: dict[str, Callable[[], Typescripts]] = {
     "port": play_overflow,
     "summary": play_overflow,
     "timeline": play_timeline,
+    "listeners": play_listeners,
     "doctor": play_doctor,
     "stacks": play_stacks,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tcptrace import __version__
-from tcptrace.sinks.metrics.families import counter, gauge
+from tcptrace.sinks.metrics.families import counter, gauge, label_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 def health_families(
     head: TraceHead, losses: Losses, programs: Iterable[ProgramRuns]
 ) -> Iterator[Metric]:
-    """Every family about the trace as such."""
+    """Every family about the trace as such; a recording's head may be anybody's."""
     lost = counter("tcptrace_events_lost_total")
     lost.add_metric([], losses.lost_records)
     misses = counter("tcptrace_hook_misses_total")
+    missed: Counter[str] = Counter()
     for hook in dict.fromkeys(hook.name for hook in head.hooks):
-        misses.add_metric([hook], losses.missed_by_hook.get(hook, 0))
+        missed[label_text(hook)] += losses.missed_by_hook.get(hook, 0)
+    for name, count in missed.items():
+        misses.add_metric([name], count)
     build = gauge("tcptrace_build_info")
-    build.add_metric([__version__, head.kernel, head.carrier], 1)
+    build.add_metric([__version__, label_text(head.kernel), label_text(head.carrier)], 1)
     runs = counter("tcptrace_program_runs_total")
     seconds = counter("tcptrace_program_run_seconds_total")
     for program in programs:

@@ -16,6 +16,7 @@ from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.tally import CONNECT_OUTCOMES, Bounds, Buckets, Tally
 from tcptrace.sinks.metrics.catalogue import BY_NAME
 from tcptrace.sinks.metrics.families import counter, gauge
+from tcptrace.sinks.metrics.native import native_histogram
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
 
@@ -188,8 +189,13 @@ def _histogram(name: str) -> HistogramMetricFamily:
 
 def _add_buckets(family: HistogramMetricFamily, labels: Sequence[str], waits: Buckets) -> None:
     names = _bound_names(family.name)
-    buckets = list(zip(names, waits.cumulative, strict=True))
-    family.add_metric(labels, buckets, waits.sum_ns / _SECOND_NS)
+    cumulative = waits.cumulative
+    buckets = list(zip(names, cumulative, strict=True))
+    sum_seconds = waits.sum_ns / _SECOND_NS
+    family.add_metric(labels, buckets, sum_seconds)
+    told = dict(zip(BY_NAME[family.name].labels, labels, strict=True))
+    native = native_histogram(waits.native, cumulative[-1], sum_seconds)
+    family.add_sample(family.name, told, 0, native_histogram=native)
 
 
 def _bounds_ns(name: str) -> list[int]:
