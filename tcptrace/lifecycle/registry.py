@@ -39,8 +39,10 @@ MOST_LEFT: Final = 65_536
 ObjectUse = tuple[int, tuple[Any, ...]]
 """An object, and the ends that it had."""
 
+# What every record needs: an enum's attribute takes 120 ns before Python 3.12.
 _CLOSE: Final = State.CLOSE
 _ESTABLISHED: Final = State.ESTABLISHED
+_END_LOST: Final = Partial.END_LOST
 _BORN_IN: Final = {State.NEW_SYN_RECV: State.LISTEN, State.SYN_RECV: State.LISTEN}
 """A request is made in the name of its listener; the child is its clone. All else begins closed."""
 
@@ -71,6 +73,8 @@ class Registry:
         self._with_two_objects = 0
         self.waiting = Waiting()
         self.listeners = Listeners(None if observer is None else self.counts)
+        self.has_sighted = False
+        """Whether a snapshot has found lives that no record told of before."""
         self.left: dict[ObjectUse, Life] | None = None
         """While a snapshot is taken: who has left which object lately."""
         self.stack: tuple[int, ...] = ()
@@ -151,11 +155,12 @@ class Registry:
         life = self._lives.get(record.sock)
         if life is None or not rules.is_only_sighted(life) or life.ends != ends_in(record):
             return
-        self._leave_objects(life, record.at_ns)
+        self._leave_objects(life)
         self._ends.unlink(life)
 
     def sight(self, life: Life, at_ns: int) -> None:
         """Makes a life that a snapshot found known by its ends, unless another is."""
+        self.has_sighted = True
         if is_known(life.connection):
             self._ends.add_if_free(life, at_ns)
 
@@ -206,7 +211,10 @@ class Registry:
 
     def move(self, life: Life, sock: int, at_ns: int) -> None:
         """A life goes on in an object, and leaves the one that it was in."""
-        self._vacate(life)
+        if self._lives.get(life.sock) is life:
+            self._leave(life, life.sock)
+        if life.other:
+            self.forget_other(life)
         self.evict(sock)
         life.sock = sock
         self._lives[sock] = life
@@ -263,8 +271,7 @@ class Registry:
 
     def take_role(self, life: Life, role: Role) -> None:
         """A life's role becomes known."""
-        if life.connection.role is not role:
-            self.counts.take_role(life, role)
+        self.counts.take_role(life, role)
 
     # Ends.
 
@@ -284,7 +291,7 @@ class Registry:
 
     def hold(self, life: Life, at_ns: int) -> None:
         """A life seems over, but something may still come."""
-        self._leave_objects(life, at_ns)
+        self._leave_objects(life)
         self._held[life.sock] = (at_ns, life)
 
     def let_go(self, life: Life) -> None:
@@ -301,11 +308,11 @@ class Registry:
     def end(self, life: Life) -> None:
         """A life is over."""
         connection = life.connection
-        self._leave_objects(life, 0)
+        self._leave_objects(life)
         self._ends.remove(life)
         is_listener_closed = not self.listeners.is_open(life.listener)
         rules.settle_unaccepted(connection, is_listener_closed=is_listener_closed)
-        if Partial.END_LOST not in connection.partial:
+        if _END_LOST not in connection.partial:
             spans = connection.spans
             connection.ended_at_ns = spans[-1].at_ns if spans else life.last_syn_ns
         self.report(life)
@@ -337,7 +344,7 @@ class Registry:
         for life in self.waiting.take_all():
             self.end_unborn(life)
         for life in self.in_objects:
-            self._leave_objects(life, now_ns)
+            self._leave_objects(life)
             self.report(life)
             self._ends.remove(life)
             self._on_ended(life.connection)
@@ -347,17 +354,14 @@ class Registry:
         """Every life that is in an object, once."""
         return [life for sock, life in self._lives.items() if life.sock == sock]
 
-    def _leave_objects(self, life: Life, at_ns: int) -> None:
+    def _leave_objects(self, life: Life) -> None:
         """A life is in no object any more."""
-        self._vacate(life)
-        if life.counted is not None:
-            self.counts.count(life, None, at_ns)
-
-    def _vacate(self, life: Life) -> None:
         if self._lives.get(life.sock) is life:
             self._leave(life, life.sock)
         if life.other:
             self.forget_other(life)
+        if life.counted is not None:
+            self.counts.count(life, None, 0)
 
     @contextmanager
     def left_unnoted(self) -> Iterator[None]:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 # What every record needs: an enum's attribute takes 120 ns before Python 3.12.
 _CLOSE: Final = State.CLOSE
+_SYN_RECV: Final = State.SYN_RECV
 _LISTEN: Final = State.LISTEN
 _SYN_SENT: Final = State.SYN_SENT
+_CLIENT: Final = Role.CLIENT
 
 # After these, CLOSE is the end: hardly ever can a RST follow.
 _FINAL_BEFORE_CLOSE: Final = frozenset({State.LAST_ACK, State.SYN_SENT, State.CLOSING})
@@ -63,8 +65,9 @@ class SocketEvents:
 
     def _connecting(self, record: Record) -> Life:
         """Its ends count only once the SYN leaves: until then they may be a TIME_WAIT socket's."""
-        self._registry.make_way(record)
-        life = self._registry.conceive(record, Role.CLIENT)
+        if self._registry.has_sighted:
+            self._registry.make_way(record)
+        life = self._registry.conceive(record, _CLIENT)
         self._registry.move(life, record.sock, record.at_ns)
         life.connection.process = process_of(record)
         life.connection.syn_at_ns = record.at_ns
@@ -99,14 +102,15 @@ class SocketEvents:
         """
         life = self._registry.in_object(record.sock)
         if life is None:
-            return old is State.SYN_RECV
+            return old is _SYN_RECV
         if life.is_timewait and life.other == record.sock:
             self._registry.forget_other(life)
             return True
         return False
 
     def _connect_sent(self, record: Record) -> None:
-        self._registry.make_way(record)
+        if self._registry.has_sighted:
+            self._registry.make_way(record)
         life = self._registry.at(record)
         if life is None or life.connection.state is not _SYN_SENT:
             # The filter could not know its port before.
