@@ -84,6 +84,10 @@ clean: ## remove what was built and cached, .venv and the guests' kernels includ
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
 	$(BIN)/python -m tests.screens
 
+.PHONY: recordings
+recordings: setup ## make tests/data/faults anew: every alert's fault, recorded in a guest; FAULTS=NAME… for some
+	tests/vm/run --progress --timeout 1800 --rwdir tests/data/faults 6.12 python -m tests.faults $(FAULTS)
+
 .PHONY: bench
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
 	@tests/bench/headers
