@@ -15,13 +15,15 @@ class AcceptWaits:
     Attributes:
         count: connections that accept() took.
         sum_ns: their waits.
+        last_at_ns: when the last one ended.
     """
 
-    __slots__ = ("_before", "_begin_ns", "_now", "count", "sum_ns")
+    __slots__ = ("_before", "_begin_ns", "_now", "count", "last_at_ns", "sum_ns")
 
     def __init__(self) -> None:
         self.count = 0
         self.sum_ns = 0
+        self.last_at_ns = 0
         self._begin_ns = 0
         self._now = Histogram()
         self._before = Histogram()
@@ -31,6 +33,7 @@ class AcceptWaits:
         self._turn(at_ns)
         self.count += 1
         self.sum_ns += wait_ns
+        self.last_at_ns = max(self.last_at_ns, at_ns)
         self._now.add(wait_ns)
 
     def quantile(self, share: float, at_ns: int) -> int | None:
@@ -47,4 +50,4 @@ class AcceptWaits:
             return
         self._before = self._now if passed_ns < 2 * WINDOW_NS else Histogram()
         self._now = Histogram()
-        self._begin_ns = at_ns
+        self._begin_ns += passed_ns // WINDOW_NS * WINDOW_NS

@@ -174,17 +174,36 @@ class Listening:
             self.closed_at_ns = 0
         else:
             self.members.pop(number, None)
-            self._ended[number] = member.slot.counts
+            self.count(number, member.slot.counts)
             if not self.members:
-                self.closed_at_ns = member.slot.closed_at_ns
-        self.owner = member.owner or self.owner
-        self.cgroup = cgroup or self.cgroup
+                self.closed_at_ns = max(self.closed_at_ns, member.slot.closed_at_ns)
+        if member.is_open or self.owner is None:
+            self.owner = member.owner or self.owner
+            self.cgroup = cgroup or self.cgroup
 
-    def fold(self, number: int) -> None:
-        """The slot serves another socket: what it counted here is final."""
+    def count(self, number: int, counts: tuple[int, ...]) -> None:
+        """Takes what a slot has counted that has no open socket."""
+        self._ended[number] = counts
+
+    def fold(self, number: int, at_ns: int) -> None:
+        """The slot serves another socket: what it counted here is final.
+
+        Args:
+            number: of the slot.
+            at_ns: now; its socket's end, if that was not read.
+        """
+        self._folded = _add(self._folded, self._release(number))
+        if not self.members and not self.closed_at_ns:
+            self.closed_at_ns = at_ns
+
+    def leave(self, number: int) -> bool:
+        """The slot's socket goes to another listener with all its counts; whether nothing stays."""
+        self._release(number)
+        return not (self.members or self._ended or any(self._folded))
+
+    def _release(self, number: int) -> tuple[int, ...]:
         member = self.members.pop(number, None)
-        counts = member.slot.counts if member else self._ended.pop(number, _NOTHING)
-        self._folded = _add(self._folded, counts)
+        return member.slot.counts if member else self._ended.pop(number, _NOTHING)
 
     def take_over(self, forgotten: Listening) -> Iterable[int]:
         """Adds what a closed listener counted, and counts on for its slots, which it returns."""
@@ -205,8 +224,12 @@ class Ledger:
         self._by_address: dict[Address, Listening] = {}
         self._forgotten: dict[int, Listening] = {}
         self._slots: dict[int, tuple[int, Listening, Member]] = {}
-        self.folded = 0
-        """Sockets, so far, whose figures went to OTHER."""
+
+    @property
+    def folded(self) -> int:
+        """Sockets that listen now, and whose figures go to OTHER."""
+        listeners = self._by_address.values()
+        return sum(len(one.members) for one in listeners if one.address.address == OTHER_ADDRESS)
 
     def absorb(self, reading: LedgerReading) -> None:
         """Takes the next reading."""
@@ -222,26 +245,32 @@ class Ledger:
 
     def _absorb_overflow(self, slot: Slot) -> None:
         if any(slot.counts):
-            listening = self._listening(other(0), "ipv4")
-            listening.update(OVERFLOW_SLOT, Member(slot, None), "")
+            # Its lengths and peaks are those of whoever was measured last: they say nothing.
+            self._listening(other(0), "ipv4").count(OVERFLOW_SLOT, slot.counts)
 
     def _absorb_slot(self, number: int, slot: Slot, reading: LedgerReading) -> None:
         sequence, listening, member = self._slots.get(number, (0, None, None))
         if member is None or listening is None or sequence != slot.sequence:
             if listening is not None:
-                listening.fold(number)
+                listening.fold(number, reading.at_ns)
             listening = self._home_of(slot)
-            member = Member(slot, _owner_of(slot, reading))
-            self._slots[number] = (slot.sequence, listening, member)
+            member = Member(slot, None)
         elif not member.is_open and member.slot.counts == slot.counts:
             return
+        elif member.slot.port != slot.port:
+            # A listener that never bound has its port only just after its LISTEN.
+            if listening.leave(number):
+                del self._by_address[listening.address]
+            listening = self._home_of(slot)
+        self._slots[number] = (slot.sequence, listening, member)
+        # Whose it is is written just after its LISTEN too.
+        member.owner = member.owner or _owner_of(slot, reading)
         member.update(slot, reading.at_ns, reading.epoch)
         listening.update(number, member, reading.cgroups.get(slot.cgroup, ""))
 
     def _home_of(self, slot: Slot) -> Listening:
         address = Address(slot.netns, address_text(slot.local), slot.port)
         if address not in self._by_address and len(self._by_address) >= self._most:
-            self.folded += 1
             address = other(slot.netns)
         return self._listening(address, family_name(slot.local))
 

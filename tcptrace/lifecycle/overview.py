@@ -76,31 +76,29 @@ class Overview:
             pasts.popleft()
         past = pasts[0]
         seconds = (at_ns - past.at_ns) / 1e9
-        return [
-            _row(one, drops[one.address], past, waits.get(one.address), seconds)
-            for one in listeners
-        ]
+        rows = []
+        for one in listeners:
+            wait = waits.get(one.address)
+            before = past.drops.get(one.address, {})
+            accepted = wait.count if wait else 0
+            rows.append(
+                Row(
+                    one,
+                    drops[one.address],
+                    {
+                        stage: _rate(count, before.get(stage, 0), seconds)
+                        for stage, count in drops[one.address].items()
+                    },
+                    accepted,
+                    _rate(accepted, past.accepts.get(one.address, 0), seconds),
+                    wait.quantile(0.99, at_ns) if wait else None,
+                )
+            )
+        return rows
 
 
-def _row(
-    listening: Listening,
-    drops: Mapping[Stage, int],
-    past: _Past,
-    waits: AcceptWaits | None,
-    seconds: float,
-) -> Row:
-    before = past.drops.get(listening.address, {})
-    rates = {
-        stage: (count - before.get(stage, 0)) / seconds if seconds else 0.0
-        for stage, count in drops.items()
-    }
-    accepts = waits.count if waits else 0
-    accepted = accepts - past.accepts.get(listening.address, 0)
-    return Row(
-        listening,
-        drops,
-        rates,
-        accepts,
-        accepted / seconds if seconds else 0.0,
-        waits.quantile(0.99, past.at_ns + round(seconds * 1e9)) if waits else None,
-    )
+def _rate(now: int, before: int, seconds: float) -> float:
+    """What was counted a second; a listener that was forgotten in between counts from 0 again."""
+    if not seconds:
+        return 0.0
+    return (now - before if now >= before else now) / seconds

@@ -42,3 +42,19 @@ def test_values_out_of_range_count_as_the_nearest(value: int) -> None:
     histogram = Histogram()
     histogram.add(value)
     assert histogram.max == min(max(value, 0), 2**64 - 1)
+
+
+@given(st.lists(durations, max_size=100), st.lists(durations, max_size=100), st.floats(0, 1))
+def test_absorbing_is_as_adding_all(ours: list[int], theirs: list[int], share: float) -> None:
+    histogram, other, both = Histogram(), Histogram(), Histogram()
+    for value in ours:
+        histogram.add(value)
+        both.add(value)
+    for value in theirs:
+        other.add(value)
+        both.add(value)
+    histogram.absorb(other)
+    assert (histogram.count, histogram.max) == (both.count, both.max)
+    assert histogram.quantile(share) == both.quantile(share)
+    assert histogram.bucket_count == both.bucket_count
+    assert other.count == len(theirs)
