@@ -88,22 +88,21 @@ static __always_inline u64 cgroup_of(struct sock *sk)
 #endif
 }
 
-static __always_inline void identify(struct slot *slot, struct sock *listener)
+static __always_inline void identify(struct slot *slot, struct sock *listener,
+                                     const struct tuple *t)
 {
     struct socket_alloc *socket = READ(listener, sk_socket);
-    struct tuple t;
 
-    tuple_from_sock(&t, listener);
     name_object(&slot->sock, listener);
     slot->opened_at_ns = 0;
     slot->closed_at_ns = 0;
     slot->inode = socket ? READ(socket, i_ino) : 0;
     slot->cgroup = cgroup_of(listener);
-    __builtin_memcpy(slot->local, t.local, 16);
+    __builtin_memcpy(slot->local, t->local, 16);
     __builtin_memset(slot->comm, 0, 16);
-    slot->netns = t.netns;
+    slot->netns = t->netns;
     slot->pid = 0;
-    slot->family = t.family;
+    slot->family = t->family;
     __builtin_memset(slot->accept_queue_peaks, 0, 16);
     __builtin_memset(slot->syn_queue_peaks, 0, 16);
     __builtin_memset(slot->counts, 0, sizeof(slot->counts));
@@ -111,7 +110,7 @@ static __always_inline void identify(struct slot *slot, struct sock *listener)
 }
 
 /* The collector may be reading: an odd sequence tells it that this is half written. */
-static __always_inline struct slot *take_slot(struct sock *listener)
+static __always_inline struct slot *take_slot(struct sock *listener, const struct tuple *t)
 {
     u64 key = (u64)listener, former_key;
     u32 index = OVERFLOW_SLOT;
@@ -131,7 +130,7 @@ static __always_inline struct slot *take_slot(struct sock *listener)
         slot_by_listener.delete(&former_key);
     slot->sequence++;
     barrier();
-    identify(slot, listener);
+    identify(slot, listener, t);
     barrier();
     slot->sequence++;
     if (slot_by_listener.insert(&key, &index)) {
@@ -145,18 +144,23 @@ static __always_inline struct slot *take_slot(struct sock *listener)
     return slot;
 }
 
-/* A listener that is closed already gets no slot any more: nobody would give it back. */
+/* NULL: the filter leaves this listener out. One that is closed already gets no slot any more,
+ * since nobody would give it back. */
 static __always_inline struct slot *slot_of(struct sock *listener)
 {
     u64 key = (u64)listener;
     u32 *index = slot_by_listener.lookup(&key);
     u32 overflow = OVERFLOW_SLOT;
+    struct tuple t;
 
     if (index)
         return slots.lookup(index);
+    tuple_from_sock(&t, listener);
+    if (!is_wanted(&t))
+        return NULL;
     if (READ(listener, skc_state) != STATE_LISTEN)
         return slots.lookup(&overflow);
-    return take_slot(listener);
+    return take_slot(listener, &t);
 }
 
 static __always_inline void account_many(struct sock *listener, u32 what, u64 many)
@@ -215,10 +219,14 @@ static __always_inline void open_slot(struct sock *listener)
 {
     u64 key = (u64)listener;
     struct slot *slot;
+    struct tuple t;
 
     close_slot(listener);
     slot_by_listener.delete(&key);
-    slot = take_slot(listener);
+    tuple_from_sock(&t, listener);
+    if (!is_wanted(&t))
+        return;
+    slot = take_slot(listener, &t);
     if (!slot || slot->sock == 0)
         return;
     slot->opened_at_ns = bpf_ktime_get_ns();
