@@ -34,10 +34,16 @@ class CgroupNames:
         while waiting and len(self._paths) < _MOST:
             directory = waiting.pop()
             try:
-                self._paths[os.stat(directory).st_ino] = directory[len(_ROOT) :] or "/"  # noqa: PTH116
+                self._paths[os.stat(directory).st_ino] = _name(directory)  # noqa: PTH116
                 with os.scandir(directory) as entries:
                     waiting += [
                         entry.path for entry in entries if entry.is_dir(follow_symlinks=False)
                     ]
             except OSError:
                 continue  # gone in between, or not ours to see
+
+
+def _name(directory: str) -> str:
+    r"""The path below the root; bytes that are no UTF-8 as `\xff`: whoever made it chose them."""
+    below = directory[len(_ROOT) :] or "/"
+    return os.fsencode(below).decode("utf-8", "backslashreplace")

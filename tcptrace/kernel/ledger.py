@@ -1,7 +1,8 @@
 """Reads the ledger's table of slots through plain mappings: no bcc, no privilege.
 
 The probes write while this reads. A slot's identity is written between two steps of its sequence:
-an odd one, or one that changes in between, is read again. Each count is one aligned word.
+an odd one, or one that changes in between, is read again, and left out if that doesn't end: its
+probe's CPU has been taken away. Each count is one aligned word.
 """
 
 from __future__ import annotations
@@ -58,21 +59,22 @@ class LedgerMap:
 
         Returns:
             The epoch that has just ended, whose peaks are now complete; and the number and the
-            content of each slot, the overflow slot first.
+            content of each slot that is not being written, the overflow slot first.
         """
         epoch = self._control[_CONTROL_EPOCH]
         self._control[_CONTROL_EPOCH] = (epoch + 1) & 0xFFFFFFFF
         used = [number for number, sequence in enumerate(self._sequences) if sequence]
-        return epoch, [(number, self._read(number)) for number in (OVERFLOW_SLOT, *used)]
+        found = ((number, self._read(number)) for number in (OVERFLOW_SLOT, *used))
+        return epoch, [(number, slot) for number, slot in found if slot is not None]
 
-    def _read(self, number: int) -> Slot:
+    def _read(self, number: int) -> Slot | None:
         begin = number * SLOT_SIZE
         for _ in range(_TRIES):
             sequence = self._sequences[number]
             raw = bytes(self._slots[begin : begin + SLOT_SIZE])
             if not sequence & 1 and self._sequences[number] == sequence:
-                break
-        return decode_slot(raw)
+                return decode_slot(raw)
+        return None
 
     def close(self) -> None:
         """Unmaps both tables."""

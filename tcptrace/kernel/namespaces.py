@@ -149,7 +149,7 @@ def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, tuple[int, bytes
     wanted: set[int] = set()
     for namespace in namespaces:
         with suppress(OSError):
-            wanted |= listening_inodes(namespace.diag)
+            wanted |= listening_inodes(namespace.diag) - {0}  # 0: held by no process
     found: dict[int, tuple[int, bytes]] = {}
     for pid in _process_ids():
         if len(found) == len(wanted):

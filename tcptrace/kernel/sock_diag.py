@@ -10,8 +10,10 @@ Source: include/uapi/linux/inet_diag.h, netlink.h, sock_diag.h.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import CannotTrace
@@ -29,7 +31,10 @@ _HEADER: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBxI48x")
 _INODE_AT: Final = _HEADER.size + 68
 """Of idiag_inode (u32) within a message: struct inet_diag_msg ends with it."""
+_ERRNO: Final = struct.Struct("=i")
 _BUFFER: Final = 1 << 16
+_sequences: Final = count(1)
+"""What is left of a dump that was given up is not taken for the next one's."""
 _TIMEOUT: Final = struct.pack("ll", 10, 0)
 
 ALL_STATES: Final = sum(1 << state for state in State if state is not State.CLOSE)
@@ -84,10 +89,11 @@ def _messages(
     for family in (socket.AF_INET, socket.AF_INET6):
         request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states)
         size = _HEADER.size + len(request)
-        diag.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, family, 0) + request)
+        sequence = next(_sequences) & 0xFFFFFFFF
+        diag.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, sequence, 0) + request)
         is_done = False
         while not is_done:
-            is_done = yield from _one_part(memoryview(diag.recv(_BUFFER)), family)
+            is_done = yield from _one_part(memoryview(diag.recv(_BUFFER)), sequence)
             between()
 
 
@@ -95,14 +101,24 @@ def _one_part(part: memoryview, sequence: int) -> Generator[memoryview, None, bo
     """Yields a part's messages; returns whether it ends the dump."""
     while len(part) >= _HEADER.size:
         length, kind, _, of, _ = _HEADER.unpack_from(part)
-        if length < _HEADER.size:
+        if not _HEADER.size <= length <= len(part):
             break
-        if of == sequence and kind == _NLMSG_ERROR:
-            (negative,) = struct.unpack_from("=i", part, _HEADER.size)
-            raise OSError(-negative, "the kernel refuses a sock_diag dump")
-        if of == sequence and kind == _NLMSG_DONE:
-            return True
-        if of == sequence:
-            yield part[:length]
-        part = part[(length + 3) & ~3 :]
+        message, part = part[:length], part[(length + 3) & ~3 :]
+        if of != sequence:
+            continue
+        if kind not in (_NLMSG_ERROR, _NLMSG_DONE):
+            yield message
+            continue
+        # Also the end has an error: without tcp_diag a dump ends at once with ENOENT.
+        error = _errno_of(message)
+        if error or kind == _NLMSG_ERROR:
+            raise OSError(error, os.strerror(error))
+        return True
     return False
+
+
+def _errno_of(message: memoryview) -> int:
+    if len(message) < _HEADER.size + _ERRNO.size:
+        return 0
+    (negative,) = _ERRNO.unpack_from(message, _HEADER.size)
+    return max(0, -int(negative))

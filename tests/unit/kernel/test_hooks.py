@@ -55,6 +55,27 @@ class TestChoice:
         assert lacking == []
         assert {program.carrier for candidates in chosen for program in candidates} == set(KPROBES)
 
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    def test_what_only_the_ledger_needs_is_there_for_it_alone(self, attach: str) -> None:
+        def names(*, ledger: bool) -> list[str]:
+            chosen, _ = choose(attach, six, anything, ledger=ledger)
+            return [candidates[0].hook.name for candidates in chosen]
+
+        without, with_ledger = names(ledger=False), names(ledger=True)
+        more = [name for name in with_ledger if name not in without]
+        assert set(more) >= {
+            "__cookie_v4_check",
+            "__cookie_v6_check",
+            "cookie_v4_check",
+            "cookie_v6_check",
+            "inet_listen",
+            "sock_diag_save_cookie",
+        }
+        assert set(without) <= set(with_ledger)
+        # A cookie's check returns within its caller's entry: who attaches the return later misses
+        # none that it would have to blame on nobody.
+        assert with_ledger.index("__cookie_v4_check") < with_ledger.index("cookie_v4_check")
+
     def test_stacks_want_functions(self) -> None:
         chosen, _ = choose("fentry", six, anything, stacks=True)
         assert not carriers_of(chosen, "inet_sock_set_state")

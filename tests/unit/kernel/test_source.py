@@ -42,6 +42,12 @@ def test_filters_are_compiled_in(options: TraceOptions, expected: dict[str, str]
     assert defines(options).items() >= expected.items()
 
 
+def test_the_ledger_is_compiled_in_on_request() -> None:
+    found = defines(TraceOptions(ledger=True))
+    assert found["LEDGER"] == "1"
+    assert found["SLOTS"] == str(source.SLOTS)
+
+
 def test_hits_are_counted_on_request() -> None:
     assert defines(TraceOptions(), count_hits=True)["COUNT_HITS"] == "1"
 

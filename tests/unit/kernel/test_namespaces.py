@@ -1,0 +1,157 @@
+"""Network namespaces: this process's own, which needs no privilege, and all with it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcptrace.kernel import namespaces
+from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
+from tcptrace.wire.ledger import COUNTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN = Path("/proc/self/ns/net").stat().st_ino
+
+
+@pytest.fixture
+def own() -> Iterator[WatchedNamespace]:
+    namespace = WatchedNamespace(OWN, "")
+    yield namespace
+    namespace.close()
+
+
+@pytest.fixture(autouse=True)
+def _keep_limits() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def netstat(name: str) -> int:
+    lines = Path("/proc/self/net/netstat").read_text(encoding="ascii").splitlines()
+    names, values = (line.split() for line in lines if line.startswith("TcpExt:"))
+    return int(values[names.index(name)])
+
+
+def test_its_counters_are_those_of_netstat(own: WatchedNamespace) -> None:
+    before = [netstat(name) for name in COUNTERS]
+    told = own.counters()
+    after = [netstat(name) for name in COUNTERS]
+    assert all(a <= b <= c for a, b, c in zip(before, told, after, strict=True))
+
+
+def test_a_drop_is_counted(own: WatchedNamespace) -> None:
+    """The file that was opened first tells of now."""
+    before = dict(zip(COUNTERS, own.counters(), strict=True))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first = socket.create_connection(listener.getsockname())
+        second = socket.socket()
+        with first, second:
+            second.settimeout(0)
+            second.connect_ex(listener.getsockname())
+            after = dict(zip(COUNTERS, own.counters(), strict=True))
+    assert after["ListenOverflows"] > before["ListenOverflows"]
+    assert after["ListenDrops"] > before["ListenDrops"]
+
+
+def test_a_counter_that_the_kernel_lacks_is_0(
+    own: WatchedNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"TcpExt: ListenDrops Other\nTcpExt: 7 8\nIpExt: ListenOverflows\nIpExt: 9\n"
+    monkeypatch.setattr(os, "pread", lambda *_: text)
+    assert dict(zip(COUNTERS, own.counters(), strict=True)) == {
+        **dict.fromkeys(COUNTERS, 0),
+        "ListenDrops": 7,
+    }
+
+
+def test_its_ephemeral_ports(own: WatchedNamespace) -> None:
+    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    low, high = map(int, text.split())
+    assert own.ephemeral_ports() == high - low + 1
+
+
+def test_the_owner_of_a_listener_is_found(own: WatchedNamespace) -> None:
+    comm = Path("/proc/self/comm").read_bytes().rstrip(b"\n")
+    with socket.socket() as listener:
+        listener.listen()
+        inode = os.fstat(listener.fileno()).st_ino
+        assert owners([own])[inode] == (os.getpid(), comm)
+    assert inode not in owners([own])
+
+
+def test_the_oldest_of_several_holders_is_it(own: WatchedNamespace) -> None:
+    with socket.socket() as listener:
+        listener.listen()
+        listener.set_inheritable(True)
+        inode = os.fstat(listener.fileno()).st_ino
+        command = [sys.executable, "-c", "input()"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
+            assert child.pid > os.getpid()
+            assert owners([own])[inode][0] == os.getpid()
+            child.communicate(b"\n")
+
+
+def test_a_namespace_whose_dump_fails_has_no_owners(own: WatchedNamespace) -> None:
+    own.diag.close()
+    assert owners([own]) == {}
+
+
+def test_its_own_is_watched_first_where_that_is_allowed() -> None:
+    """Who may not enter namespaces, not even the own one, watches none."""
+    watched = watch_all()
+    try:
+        assert [one.inode for one in watched[:1]] == [OWN] * may_enter()
+        assert len({one.inode for one in watched}) == len(watched)
+        assert len(watched) <= namespaces.MOST_NAMESPACES
+    finally:
+        for one in watched:
+            one.close()
+
+
+def test_only_the_one_that_is_asked_for() -> None:
+    for wanted, expected in ((OWN, [OWN] * may_enter()), (1, [])):
+        watched = watch_all(wanted)
+        assert [one.inode for one in watched] == expected
+        for one in watched:
+            one.close()
+
+
+def may_enter() -> bool:
+    """Whether setns(2) takes us: CAP_SYS_ADMIN, bit 21."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> 21 & 1)
+
+
+def test_names_come_from_files_that_are_namespaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blue").symlink_to("/proc/self/ns/net")
+    (tmp_path / "a-file").touch()
+    (tmp_path / "dangling").symlink_to("/nowhere")
+    monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
+    found = namespaces._namespaces()
+    assert found[OWN] == (Path("/proc/self/ns/net"), "blue")
+    assert all(name in ("", "blue") for _, name in found.values())
+    monkeypatch.setattr(namespaces, "_NAMED", tmp_path / "none")
+    assert namespaces._namespaces()[OWN][1] == ""
+
+
+def test_everything_is_given_back() -> None:
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all
+    namespace = WatchedNamespace(OWN, "")
+    namespace.counters()
+    namespace.close()
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -1,0 +1,133 @@
+"""Stock of this process's own namespace, with memory files in the BPF maps' place."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tcptrace.errors import CannotTrace
+from tcptrace.kernel import stock as module
+from tcptrace.kernel.ledger import Census
+from tcptrace.kernel.namespaces import WatchedNamespace
+from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY
+from tcptrace.kernel.stock import Stock
+from unit import slots
+from unit.kernel.test_ledger import FakeMaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OWN = Path("/proc/self/ns/net").stat().st_ino
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMaps]:
+    monkeypatch.setattr(module, "watch_all", lambda _only: [WatchedNamespace(OWN, "blue")])
+    fake = FakeMaps()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def stock(fake: FakeMaps) -> Iterator[Stock]:
+    stock = Stock((fake.slots, fake.control), None)
+    yield stock
+    stock.close()
+
+
+class Dumps:
+    """Takes the dump's place: notes what the probes are told meanwhile."""
+
+    def __init__(self, fake: FakeMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[Census, int]] = []
+        self.error: OSError | None = None
+        self._fake = fake
+        monkeypatch.setattr(module, "dump", self)
+
+    def __call__(self, _diag: object, states: int, between: Callable[[], object]) -> None:
+        self.asked.append((Census(self._fake.census), states))
+        between()
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_reading_measures_the_listeners_first(
+    fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps = Dumps(fake, monkeypatch)
+    fake.put(1, slots.slot(netns=OWN))
+    reading = stock.reading()
+    assert dumps.asked == [(Census.LISTENERS, LISTEN_ONLY)]
+    assert fake.census == Census.OFF
+    assert [number for number, _ in reading.slots] == [0, 1]
+    assert (reading.epoch, fake.epoch) == (0, 1)
+    (figures,) = reading.namespaces
+    assert (figures.netns, figures.name) == (OWN, "blue")
+    assert all(a <= b for a, b in zip(figures.before, figures.after, strict=True))
+    assert stock.reading().at_ns > reading.at_ns
+
+
+def test_a_snapshot_asks_for_every_socket(
+    fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps = Dumps(fake, monkeypatch)
+    drained: list[int] = []
+    assert stock.snapshot(lambda: drained.append(1)) == {OWN}
+    assert dumps.asked == [(Census.ALL, ALL_STATES)]
+    assert drained == [1]
+    assert fake.census == Census.OFF
+
+
+def test_a_namespace_whose_dump_fails_is_not_covered(
+    fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failed walk did not find is not gone."""
+    dumps = Dumps(fake, monkeypatch)
+    dumps.error = OSError(errno.ENOENT, "no tcp_diag")
+    assert stock.snapshot(lambda: None) == set()
+    assert fake.census == Census.OFF
+    assert stock.reading().slots
+
+
+def test_this_machine_is_walked_for_real(stock: Stock) -> None:
+    assert stock.snapshot(lambda: None) == {OWN}
+    assert stock.reading().namespaces
+
+
+def test_cgroups_of_open_listeners_are_named(
+    fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def path(cgroup: int) -> str:
+        asked.append(cgroup)
+        return "/a" if cgroup == 7 else ""
+
+    monkeypatch.setattr(stock._cgroups, "path", path)
+    for number, cgroup in enumerate((7, 8, 9), 1):
+        closed_at_ns = 5 if cgroup == 9 else 0
+        fake.put(number, slots.slot(port=number, cgroup=cgroup, closed_at_ns=closed_at_ns))
+    assert stock.reading().cgroups == {7: "/a"}
+    assert set(asked) == {0, 7, 8}
+
+
+@pytest.mark.parametrize(
+    ("watched", "message"), [(False, "namespace is gone"), (True, "modprobe tcp_diag")]
+)
+def test_who_cannot_walk_does_not_begin(
+    fake: FakeMaps, monkeypatch: pytest.MonkeyPatch, watched: bool, message: str
+) -> None:
+    namespace = WatchedNamespace(OWN, "")
+    monkeypatch.setattr(module, "watch_all", lambda _only: [namespace] * watched)
+
+    def refuse(_diag: object) -> set[int]:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(module, "listening_inodes", refuse)
+    with pytest.raises(CannotTrace, match=message):
+        Stock((fake.slots, fake.control), None)
+    namespace.close()
