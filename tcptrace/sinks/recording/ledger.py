@@ -1,15 +1,15 @@
-"""A reading of the ledger as a recording's blocks, and back: only the slots that changed.
+"""A reading of the ledger as a recording's blocks, and back: only what changed since the last one.
 
 at_ns, epoch (u64 each), whether it is the reading's last block, how many slots (u32 each)
 so many times: number of the slot (u32), 4 bytes of 0, the slot
-in the last block: namespaces, owners and cgroups as JSON
+the rest, if there is any: a JSON object with owners or cgroups that are new, or with namespaces
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tcptrace.sinks.recording.layout import MAX_PAYLOAD
 from tcptrace.wire.ledger import (
@@ -23,13 +23,18 @@ from tcptrace.wire.ledger import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _FRONT: Final = struct.Struct("<QQII")
 _NUMBER: Final = struct.Struct("<I4x")
 _STEP: Final = _NUMBER.size + SLOT_SIZE
 _SLOTS_A_BLOCK: Final = MAX_PAYLOAD // 2 // _STEP
+_ITEMS_A_BLOCK: Final = 64
+"""Of JSON: a path takes 6 bytes a character at most, so that these fit in."""
+_MOST_PATH: Final = 1024
+_MOST_SLOTS: Final = 1 << 16
 _MOST_NUMBER: Final = (1 << 64) - 1
+_Told = TypeVar("_Told")
 
 
 class BadLedger(ValueError):  # noqa: N818
@@ -40,30 +45,42 @@ class LedgerEncoder:
     """Turns readings into blocks."""
 
     def __init__(self) -> None:
-        self._written: dict[int, Slot] = {}
+        self._slots: dict[int, Slot] = {}
+        self._owners: dict[int, tuple[int, bytes]] = {}
+        self._cgroups: dict[int, str] = {}
 
     def blocks(self, reading: LedgerReading) -> Iterator[bytes]:
         """Returns the payloads of a reading's blocks."""
-        changed = [pair for pair in reading.slots if self._written.get(pair[0]) != pair[1]]
-        self._written.update(changed)
-        starts = range(0, max(1, len(changed)), _SLOTS_A_BLOCK)
-        for start in starts:
-            part = changed[start : start + _SLOTS_A_BLOCK]
-            is_last = start == starts[-1]
-            front = _FRONT.pack(reading.at_ns, reading.epoch, is_last, len(part))
-            slots = b"".join(_NUMBER.pack(number) + encode_slot(slot) for number, slot in part)
-            yield front + slots + (_words_of(reading) if is_last else b"")
-
-
-def _words_of(reading: LedgerReading) -> bytes:
-    owners = [[inode, pid, comm.hex()] for inode, (pid, comm) in reading.owners.items()]
-    return json.dumps(
-        {
+        slots = _news(reading.slots, self._slots)
+        owners = _news(reading.owners.items(), self._owners)
+        cgroups = _news(reading.cgroups.items(), self._cgroups)
+        front = (reading.at_ns, reading.epoch)
+        for start in range(0, len(slots), _SLOTS_A_BLOCK):
+            part = slots[start : start + _SLOTS_A_BLOCK]
+            packed = (_NUMBER.pack(number) + encode_slot(slot) for number, slot in part)
+            yield _FRONT.pack(*front, 0, len(part)) + b"".join(packed)
+        told: dict[str, list[Any]] = {
+            "owners": [[inode, pid, comm.hex()] for inode, (pid, comm) in owners],
+            "cgroups": [[cgroup, path[:_MOST_PATH]] for cgroup, path in cgroups],
             "namespaces": [figures._asdict() for figures in reading.namespaces],
-            "owners": owners,
-            "cgroups": list(reading.cgroups.items()),
         }
-    ).encode()
+        parts = [(key, part) for key, items in told.items() for part in _parts(items)]
+        for place, (key, part) in enumerate(parts):
+            is_last = place == len(parts) - 1
+            yield _FRONT.pack(*front, is_last, 0) + json.dumps({key: part}).encode()
+
+
+def _news(pairs: Iterable[tuple[int, _Told]], known: dict[int, _Told]) -> list[tuple[int, _Told]]:
+    """What is new or has changed since it was known; it is known from now on."""
+    news = [(key, value) for key, value in pairs if known.get(key) != value]
+    known.update(news)
+    return news
+
+
+def _parts(items: list[Any]) -> Iterator[list[Any]]:
+    """At least one part; none is too large for a block."""
+    for start in range(0, max(1, len(items)), _ITEMS_A_BLOCK):
+        yield items[start : start + _ITEMS_A_BLOCK]
 
 
 class LedgerDecoder:
@@ -76,6 +93,9 @@ class LedgerDecoder:
     def __init__(self) -> None:
         self.reading: LedgerReading | None = None
         self._slots: dict[int, Slot] = {}
+        self._owners: dict[int, tuple[int, bytes]] = {}
+        self._cgroups: dict[int, str] = {}
+        self._namespaces: list[NamespaceFigures] = []
 
     def take(self, payload: bytes) -> None:
         """Takes the next block.
@@ -87,27 +107,36 @@ class LedgerDecoder:
             raise BadLedger("a block of a broken ledger")
         at_ns, epoch, is_last, count = _FRONT.unpack_from(payload)
         end = _FRONT.size + count * _STEP
-        if is_last > 1 or end > len(payload) or (not is_last and end != len(payload)):
+        if is_last > 1 or end > len(payload):
             raise BadLedger("a block of a broken ledger")
         for at in range(_FRONT.size, end, _STEP):
             (number,) = _NUMBER.unpack_from(payload, at)
+            if number >= _MOST_SLOTS:
+                raise BadLedger("a ledger with a slot that there can't be")
             self._slots[number] = decode_slot(payload[at + _NUMBER.size : at + _STEP])
+        if len(payload) > end or is_last:
+            self._take_words(payload[end:])
         if is_last:
-            self.reading = _reading(at_ns, epoch, self._slots, payload[end:])
+            self.reading = LedgerReading(
+                at_ns,
+                epoch,
+                sorted(self._slots.items()),
+                tuple(self._namespaces),
+                dict(self._owners),
+                dict(self._cgroups),
+            )
+            self._namespaces.clear()
 
-
-def _reading(at_ns: int, epoch: int, slots: dict[int, Slot], words: bytes) -> LedgerReading:
-    try:
-        told = json.loads(words)
-        namespaces = tuple(_figures(figures) for figures in told["namespaces"])
-        owners = {
-            _number(inode): (_number(pid), bytes.fromhex(comm))
-            for inode, pid, comm in told["owners"]
-        }
-        cgroups = {_number(cgroup): str(path) for cgroup, path in told["cgroups"]}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadLedger("a ledger of broken JSON") from error
-    return LedgerReading(at_ns, epoch, sorted(slots.items()), namespaces, owners, cgroups)
+    def _take_words(self, words: bytes) -> None:
+        try:
+            told = json.loads(words)
+            self._namespaces += [_figures(figures) for figures in told.get("namespaces", ())]
+            for inode, pid, comm in told.get("owners", ()):
+                self._owners[_number(inode)] = (_number(pid), bytes.fromhex(comm))
+            for cgroup, path in told.get("cgroups", ()):
+                self._cgroups[_number(cgroup)] = str(path)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise BadLedger("a ledger of broken JSON") from error
 
 
 def _figures(told: dict[str, Any]) -> NamespaceFigures:

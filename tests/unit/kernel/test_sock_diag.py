@@ -70,6 +70,10 @@ class TestMadeUp:
             lambda s: [found(s, 4) + done(s)],
         ) == {1, 2, 3, 4}
 
+    def test_messages_begin_at_multiples_of_four_bytes(self) -> None:
+        odd = bytes(68) + struct.pack("=I", 1) + b"x"
+        assert inodes(lambda s: [message(DATA, s, odd) + found(s, 2) + done(s)]) == {1, 2}
+
     def test_both_families_are_asked_with_what_was_asked_for(self) -> None:
         fake = FakeDiag()
         parts: list[int] = []

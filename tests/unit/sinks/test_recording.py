@@ -5,6 +5,7 @@ import json
 import struct
 import tracemalloc
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pytest
@@ -13,15 +14,18 @@ from hypothesis import strategies as st
 
 from tcptrace.errors import BadRecording, OutputFailed
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
+from tcptrace.sinks.recording.head import head_json
 from tcptrace.sinks.recording.layout import FRONT, MAGIC, MAX_PAYLOAD, START
+from tcptrace.sinks.recording.ledger import LedgerEncoder
 from tcptrace.wire.decode import decode_batch, decode_stacked
-from tcptrace.wire.events import STACK_DEPTH
+from tcptrace.wire.events import STACK_DEPTH, Stage
 from tcptrace.wire.head import Losses
 from tcptrace.wire.layout import RECORD_SIZE
-from unit import samples
+from tcptrace.wire.ledger import encode_slot
+from unit import samples, slots
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tcptrace.wire.ledger import LedgerReading
 
 LOSSES = Losses(3, {"tcp_set_state": 2}, ("tcp_fin",))
 END_NS = samples.START + 9 * samples.S
@@ -29,15 +33,34 @@ BATCHES = [
     samples.batch(*(samples.record(samples.START + at) for at in range(first, first + 5)))
     for first in (0, 5, 10)
 ]
+READINGS = [
+    slots.reading(
+        at_s,
+        {1: slots.slot(counts={Stage.OTHER: at_s}), 2: slots.slot("::1", 443, pid=0)},
+        namespaces=(slots.figures({"ListenDrops": at_s}, name="blue\x1b[2J"),),
+        owners={12345: (77, b"h\xffllo")},
+        cgroups={9: "/system.slice/ünder.service"},
+    )
+    for at_s in (1, 2)
+]
 FUZZED = 2000
 """Inputs of each kind of damage (a quarter for JSON); the exhaustive tests add about 5,000."""
+
+
+def write_first(writer: RecordingWriter) -> None:
+    """All but the last batch."""
+    writer.write_ledger(READINGS[0])
+    writer.write(BATCHES[0])
+    writer.write_lost(3)
+    writer.write(BATCHES[1])
+    writer.write_ledger(READINGS[1])
 
 
 def written(*, ended: bool = True) -> bytes:
     file = io.BytesIO()
     writer = RecordingWriter(file, "t.rec", samples.head())
-    for batch in BATCHES:
-        writer.write(batch)
+    write_first(writer)
+    writer.write(BATCHES[2])
     if ended:
         writer.finish(LOSSES, END_NS)
     assert writer.size == len(file.getvalue())
@@ -70,6 +93,8 @@ def test_what_was_written_is_read() -> None:
     assert reader.ending.losses == LOSSES
     assert reader.ending.ended_monotonic_ns == END_NS
     assert not reader.cut
+    assert reader.reading == READINGS[1]
+    assert reader.lost_records == 3
     assert [record.at_ns for record in decode_batch(got)] == [
         samples.START + at for at in range(15)
     ]
@@ -90,6 +115,7 @@ def test_every_truncation_replays_what_is_whole() -> None:
         if error is None:
             assert reader is not None
             assert reader.cut
+            assert reader.reading in (None, *READINGS)
         else:
             assert reader is None, "only a cut within the head is an error"
 
@@ -98,9 +124,10 @@ def test_every_flipped_bit_is_noticed_and_spoils_nothing_before_it() -> None:
     for place in range(len(WHOLE)):
         damaged = bytearray(WHOLE)
         damaged[place] ^= 1 << place % 8
-        got, _, error = read(bytes(damaged))
+        got, reader, error = read(bytes(damaged))
         assert isinstance(error, BadRecording)
         assert RECORDS.startswith(got)
+        assert reader is None or reader.reading in (None, *READINGS)
 
 
 @settings(max_examples=FUZZED, deadline=None)
@@ -138,9 +165,14 @@ JSON = st.recursive(
 
 
 @settings(max_examples=FUZZED // 4, deadline=None)
-@given(st.sampled_from([b"HEAD", b"SYMS", b"DONE"]), JSON, st.sampled_from(samples.head()._fields))
+@given(
+    st.sampled_from([b"HEAD", b"SYMS", b"DONE", b"LDGR"]),
+    JSON,
+    st.sampled_from(samples.head()._fields),
+)
 def test_json_of_any_shape(tag: bytes, value: object, field: str) -> None:
-    read(written(ended=False) + block(tag, json.dumps(value).encode()))
+    front = LEDGER_FRONT.pack(1, 1, 1, 0) if tag == b"LDGR" else b""
+    read(written(ended=False) + block(tag, front + json.dumps(value).encode()))
     head = {**samples.head()._asdict(), field: value}
     read(START.pack(MAGIC, 1) + block(b"HEAD", json.dumps(head, default=str).encode()))
 
@@ -149,6 +181,162 @@ def test_json_nested_too_deep() -> None:
     for tag in (b"HEAD", b"SYMS", b"DONE"):
         _, _, error = read(START.pack(MAGIC, 1) + block(tag, b"[" * 200_000))
         assert isinstance(error, BadRecording)
+    deep = LEDGER_FRONT.pack(1, 1, 1, 0) + b"[" * 200_000
+    _, _, error = read(written(ended=False) + block(b"LDGR", deep))
+    assert isinstance(error, BadRecording)
+
+
+LEDGER_FRONT = struct.Struct("<QQII")
+HOSTILE = {
+    "netns": JSON,
+    "name": JSON,
+    "ephemeral_ports": JSON,
+    "before": JSON | st.lists(st.integers(), min_size=7, max_size=7),
+    "after": JSON | st.lists(st.integers(), min_size=7, max_size=7),
+}
+
+
+@settings(max_examples=FUZZED // 4, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "namespaces": JSON | st.lists(st.fixed_dictionaries(HOSTILE), max_size=2),
+            "owners": JSON | st.lists(st.tuples(JSON, JSON, JSON), max_size=2),
+            "cgroups": JSON | st.lists(st.tuples(JSON, JSON), max_size=2),
+        },
+    ),
+    st.integers(0, 3),
+)
+@example({"owners": [[1, 2, "zz"]]}, 1)
+@example({"owners": [[True, 2, "aa"]]}, 1)
+@example({"cgroups": [[-1, "/"]]}, 1)
+@example({"namespaces": [{**slots.figures()._asdict(), "before": [0] * 6}]}, 1)
+@example({"namespaces": [{**slots.figures()._asdict(), "netns": 1e300}]}, 1)
+def test_a_ledger_of_any_words(words: object, is_last: int) -> None:
+    """What is taken has the types that it must have; all else is damage."""
+    payload = LEDGER_FRONT.pack(5, 6, is_last, 0) + json.dumps(words).encode()
+    got, reader, error = read(written(ended=False) + block(b"LDGR", payload))
+    assert got == RECORDS
+    assert reader is not None
+    reading = reader.reading
+    assert reading is not None
+    assert reading == READINGS[1] or (error is None and reading.at_ns == 5)
+    for inode, (pid, comm) in reading.owners.items():
+        assert (type(inode), type(pid), type(comm)) == (int, int, bytes)
+    for cgroup, path in reading.cgroups.items():
+        assert (type(cgroup), type(path)) == (int, str)
+    for figures in reading.namespaces:
+        assert type(figures.netns) is type(figures.ephemeral_ports) is int
+        assert {type(value) for value in (*figures.before, *figures.after)} == {int}
+        assert len(figures.before) == len(figures.after) == 7
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "broken ledger"),
+        (LEDGER_FRONT.pack(1, 1, 2, 0), "broken ledger"),
+        (LEDGER_FRONT.pack(1, 1, 0, 1), "broken ledger"),
+        (LEDGER_FRONT.pack(1, 1, 0, 2**32 - 1) + bytes(500), "broken ledger"),
+        (LEDGER_FRONT.pack(1, 1, 1, 0), "broken JSON"),
+        (LEDGER_FRONT.pack(1, 1, 0, 0) + b"x", "broken JSON"),
+        (
+            LEDGER_FRONT.pack(1, 1, 0, 1) + struct.pack("<Q", 1 << 16) + encode_slot(slots.slot()),
+            "a slot that there can't be",
+        ),
+    ],
+)
+def test_a_broken_ledger_is_named(payload: bytes, message: str) -> None:
+    got, _, error = read(written(ended=False) + block(b"LDGR", payload))
+    assert got == RECORDS
+    assert message in str(error)
+
+
+def ledger_blocks(*readings: LedgerReading) -> tuple[list[bytes], list[LedgerReading]]:
+    """The blocks of a recording of these alone, and what is read from them."""
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head())
+    sizes = []
+    for one in readings:
+        writer.write_ledger(one)
+        sizes.append(len(file.getvalue()))
+    reader = RecordingReader(io.BytesIO(file.getvalue()), "t.rec")
+    told = [reader.reading for block in reader.blocks() if block == b""]
+    assert None not in told
+    encoder = LedgerEncoder()
+    return [payload for one in readings for payload in encoder.blocks(one)], [
+        one for one in told if one is not None
+    ]
+
+
+def test_readings_come_back_one_by_one() -> None:
+    _, told = ledger_blocks(*READINGS)
+    assert told == READINGS
+
+
+def test_only_what_changed_is_written() -> None:
+    many = {number: slots.slot(port=number) for number in range(1, 100)}
+    first = slots.reading(1, many, namespaces=(slots.figures(),))
+    same = slots.reading(2, many, namespaces=(slots.figures(),))
+    other = slots.reading(
+        3, {**many, 50: slots.slot(port=50, accept_queue_len=1)}, namespaces=(slots.figures(),)
+    )
+    blocks, told = ledger_blocks(first, same, other)
+    assert told == [first, same, other]
+    slots_written = [LEDGER_FRONT.unpack_from(block)[3] for block in blocks]
+    assert [count for count in slots_written if count] == [100, 1]
+
+
+def test_owners_and_cgroups_are_written_once_and_again_when_they_change() -> None:
+    owned = [
+        slots.reading(1, owners={1: (2, b"a")}, cgroups={3: "/a"}),
+        slots.reading(2, owners={1: (2, b"a")}, cgroups={3: "/a"}),
+        slots.reading(3, owners={1: (2, b"a")}, cgroups={3: "/b", 4: "/c"}),
+    ]
+    blocks, told = ledger_blocks(*owned)
+    assert told == owned
+    words = b"".join(blocks)
+    assert words.count(b'"/a"') == words.count(b'"/b"') == words.count(b'"61"') == 1
+
+
+def test_no_block_is_too_large_whatever_there_is() -> None:
+    """As many listeners and namespaces as can be, with the longest names."""
+    long = "/" + "\U0001f984" * 5000
+    huge = slots.reading(
+        1,
+        {number: slots.slot(port=number) for number in range(1, 8192)},
+        namespaces=tuple(
+            slots.figures({"ListenDrops": 2**64 - 1}, netns=number, name="\x01" * 255)
+            for number in range(1024)
+        ),
+        owners=dict.fromkeys(range(8192), (2**32 - 1, b"\xff" * 16)),
+        cgroups=dict.fromkeys(range(300), long),
+    )
+    blocks, (told,) = ledger_blocks(huge)
+    assert max(map(len, blocks)) <= MAX_PAYLOAD
+    assert sum(LEDGER_FRONT.unpack_from(block)[2] for block in blocks) == 1
+    assert told == huge._replace(cgroups=dict.fromkeys(range(300), long[:1024]))
+
+
+def test_a_reading_that_was_cut_off_is_none() -> None:
+    payloads = list(LedgerEncoder().blocks(READINGS[0]))
+    assert len(payloads) > 1
+    cut = b"".join(block(b"LDGR", payload) for payload in payloads[:-1])
+    _, reader, error = read(START.pack(MAGIC, 1) + block(b"HEAD", head_json(samples.head())) + cut)
+    assert error is None
+    assert reader is not None
+    assert reader.reading is None
+
+
+def test_a_recording_without_a_ledger_is_read_as_ever() -> None:
+    recorded = Path(__file__).parents[2] / "data/demo-6.12.tcptrace"
+    with recorded.open("rb") as file:
+        reader = RecordingReader(file, "demo")
+        assert all(reader.blocks())
+    assert reader.reading is None
+    assert reader.records > 0
+    assert not reader.cut
 
 
 def block(tag: bytes, payload: bytes) -> bytes:
@@ -252,8 +440,7 @@ class FullDisk(io.BytesIO):
 def test_a_full_disk_keeps_what_had_been_written() -> None:
     disk = FullDisk(len(written(ended=False)) - 10)
     writer = RecordingWriter(disk, "t.rec", samples.head())
-    writer.write(BATCHES[0])
-    writer.write(BATCHES[1])
+    write_first(writer)
     with pytest.raises(OutputFailed, match="No space left on device; its first 10 records stay"):
         writer.write(BATCHES[2])
     got, reader, error = read(disk.getvalue())
