@@ -1,4 +1,4 @@
-"""The demo's two scenes, live on the kernel that this runs on; needs root.
+"""The demo's three scenes, live on the kernel that this runs on; needs root.
 
 `python -m tests.demo.scenes [--record FILE]`: with --record it plays the second scene only, into a
 recording.
@@ -51,6 +51,10 @@ def main() -> int:
         waits = overflow()
     print(f"\nWhat the clients saw: connect() took {', '.join(sorted(waits))} s.")
     print("Waits of 1 s and more are SYNs that the full accept queue dropped, sent again.")
+    listing = ["listeners", "--once", "--interval", "6s", str(PORT)]
+    say("3. The same again, as its listener sees it", *listing)
+    with server(2, 2.5), tracing(*listing):
+        clients(8)
     return 0
 
 
@@ -75,7 +79,7 @@ def tracing(*arguments: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if "--count" not in arguments:
+        if not {"--count", "--once"} & {*arguments}:
             trace.send_signal(signal.SIGINT)
         # What else it says follows what it prints: the summary.
         rest = trace.stderr.read()
