@@ -79,7 +79,7 @@ def test_stacks_are_named_wrapped_and_safe() -> None:
 
 
 def test_every_kind_of_moment_and_outcome_has_words() -> None:
-    for kind in Kind:
+    for kind in set(Kind) - {Kind.SEEN}:  # a finding is no moment of a life
         for stage in Stage:
             for outcome in Outcome:
                 life = samples.server()
