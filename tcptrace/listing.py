@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _HOME: Final = "\x1b[H"
 _CLEAR_LINE: Final = "\x1b[K\n"
 _CLEAR_BELOW: Final = "\x1b[J"
-_BEGIN: Final = "\x1b[?1049h\x1b[?25l"
-_END: Final = "\x1b[?25h\x1b[?1049l"
+# What is too wide for the terminal is cut, so that a line stays a line.
+_BEGIN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_END: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_MOST_DIFFERENCES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ class _Screen:
         if not self._has_looked:
             self._look()
             self._has_looked = True
-        if time.monotonic() < self._next_s:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
             return
-        self._next_s += self._listing.interval_s
+        self._next_s = max(self._next_s + self._listing.interval_s, now_s)
         self._watch.read_ledger()
         rows = selected(self._look(), self._listing.what, self._listing.sort)
         with output_errors():
@@ -115,10 +118,10 @@ class _Screen:
             at = self._clock.utc(now_ns)
             self._write("".join(f"{as_json(row, at)}\n" for row in rows))
             return
-        note_line = f"{plural(len(rows), 'listener')} · {self._clock.time_of_day(now_ns)[:8]}"
-        note_line += f" · {self._differences()}"
+        told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
+        told.append(self._differences())
         width = width_of(self._listing.stream)
-        table = render(rows, self._paint, self._names(), note=note_line, width=width)
+        table = render(rows, self._paint, self._names(), note=told, width=width)
         if not self._refreshes:
             self._write(f"{table}\n" if self._listing.once else f"{table}\n\n")
             return
@@ -136,15 +139,18 @@ class _Screen:
             for name, difference in differences.items()
             if difference
         ]
-        return f"differs from the kernel: {', '.join(wrong)}" if wrong else "agrees with the kernel"
+        if not wrong:
+            return "agrees with the kernel"
+        more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
+        return f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
 
     def _names(self) -> dict[int, str]:
         """Namespaces worth telling: all but this process's own."""
         own = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
         reading = self._watch.reading
         named = {one.netns: one.name for one in reading.namespaces} if reading else {}
-        found = {one.address.netns for one in self._watch.ledger.listeners}
-        return {netns: named.get(netns) or str(netns) for netns in found if netns != own}
+        found = {one.address.netns for one in self._watch.ledger.listeners} - {own, 0}
+        return {netns: named.get(netns) or str(netns) for netns in found}
 
     def _write(self, text: str) -> None:
         self._listing.stream.write(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from tcptrace.lifecycle.ledger import OTHER_ADDRESS
 from tcptrace.sinks.terminal import comm_text, flow, process_text, safe_text
 from tcptrace.sinks.units import duration
 from tcptrace.sinks.words import STAGE_WORDS
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
     from tcptrace.sinks.terminal import Paint
 
 SCHEMA: Final = "tcptrace.listener.v1"
-_HEADINGS: Final = "{:{}}  {:16} {:>9} {:>5} {:>9} {:>5} {:>7} {:>6} {:>8} {:>6}"
+_CELLS: Final = "{:16} {:>9} {:>4} {:>9} {:>4} {:>7} {:>6} {:>8} {:>5}"
 _TITLES: Final = (
     "OWNER", "ACCEPT Q", "PEAK", "SYN Q", "PEAK", "DROPS", "/s", "ACCEPT/s", "p99",
 )  # fmt: skip
 _LEAST_NAME: Final = 15
-_MOST_NAME: Final = 39
+_MOST_NAME: Final = 47
 _OWNER_WIDTH: Final = 16
 _WIDTH: Final = 100
+_GAP: Final = 2
+_CELLS_WIDTH: Final = len(_CELLS.format(*_TITLES))
+_POWERS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _NEARLY_FULL: Final = 0.8
 
 SORTS: Final[Mapping[str, Callable[[Row], Any]]] = {
@@ -47,7 +51,12 @@ def matches(row: Row, wanted: str) -> bool:
 
 
 def render(
-    rows: list[Row], paint: Paint, names: Mapping[int, str], *, note: str, width: int | None = None
+    rows: list[Row],
+    paint: Paint,
+    names: Mapping[int, str],
+    *,
+    note: list[str],
+    width: int | None = None,
 ) -> str:
     """Returns the table.
 
@@ -55,25 +64,33 @@ def render(
         rows: in the order to show.
         paint: colours, or none.
         names: of network namespaces, where they are worth telling.
-        note: the line above it.
-        width: columns to wrap at; None for 100.
+        note: what stands above it, in pieces; safe for a terminal.
+        width: columns to stay within, if there are 95; None for 100.
     """
+    width = width or _WIDTH
     titles = [_name(row, names) for row in rows]
-    room = min(_MOST_NAME, max([_LEAST_NAME, *map(len, titles)]))
-    lines = [paint(note, "dim")]
-    lines.append(paint(_HEADINGS.format("LISTENER", room, *_TITLES).rstrip(), "strong"))
+    most = max(_LEAST_NAME, min(_MOST_NAME, width - _CELLS_WIDTH - _GAP))
+    room = max([_LEAST_NAME, *(len(title) for title in titles if len(title) <= most)])
+    lines = [paint(line, "dim") for line in flow(note, width)]
+    lines.append(paint(_line("LISTENER", room, *_TITLES), "strong"))
     for row, title in zip(rows, titles, strict=True):
-        lines += _lines_of(row, title, room, paint, width or _WIDTH)
+        lines += _lines_of(row, title, room, paint, width)
     if not rows:
         lines.append("no listeners")
     return "\n".join(lines)
 
 
+def _line(title: str, room: int, *cells: str) -> str:
+    return f"{title:{room}}{'':{_GAP}}{_CELLS.format(*cells)}".rstrip()
+
+
 def _name(row: Row, names: Mapping[int, str]) -> str:
     address = row.listening.address
-    text = f"[{address.address}]" if ":" in address.address else address.address
     name = names.get(address.netns)
     place = f"@{safe_text(name)}" if name else ""
+    if address.address == OTHER_ADDRESS:
+        return f"{OTHER_ADDRESS}{place}"
+    text = f"[{address.address}]" if ":" in address.address else address.address
     return f"{text}:{address.port}{place}"
 
 
@@ -83,40 +100,53 @@ def _lines_of(row: Row, title: str, room: int, paint: Paint, width: int) -> Iter
     owner = process_text(listening.owner) if listening.owner else "-"
     if len(members) > 1:
         owner = f"{len(members)} sockets"
-    cells = _HEADINGS.format(
-        title[:room],
-        room,
-        owner[:_OWNER_WIDTH] if listening.is_open else "closed",
+    elif not members and listening.address.address != OTHER_ADDRESS:
+        owner = "closed"
+    cells = (
+        owner[:_OWNER_WIDTH],
         *_queue_cells(members),
-        f"{row.drop_count:,}",
-        _rate(row.drop_rate),
-        _rate(row.accept_rate),
+        _number(row.drop_count, 7),
+        _rate(row.drop_rate, 6),
+        _rate(row.accept_rate, 8),
         duration(row.accept_wait_p99_ns),
     )
-    yield paint(cells, _colour(row)) if _colour(row) else cells
-    told = [
-        f"{count:,} × {STAGE_WORDS[stage]}" + (f" ({_rate(rate)}/s)" if rate else "")
-        for stage, count in row.drops.items()
-        if count and (rate := row.drop_rates[stage]) is not None
-    ]
-    counts = listening.counts
-    cookies = [
-        counts[what] for what in (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID)
-    ]
-    if any(cookies):
-        told.append("SYN cookies: {:,} sent, {:,} valid, {:,} invalid".format(*cookies))
-    if told:
-        for line in flow(told, width - 4):
-            yield paint(f"  └ {line}", "warn")
+    colour = _colour(row)
+    if len(title) > room:
+        # An address cut short would be another one.
+        title = title if len(title) <= width else f"{title[: width - 1]}…"
+        yield paint(title, colour) if colour else title
+        title = ""
+    line = _line(title, room, *cells)
+    yield paint(line, colour) if colour else line
+    if told := _told(row):
+        for piece in flow(told, width - 4):
+            yield paint(f"  └ {piece}", "warn")
     if len(members) > 1:
         for member in members:
             yield _member_line(member, room)
 
 
+def _told(row: Row) -> list[str]:
+    """What it drops and why, and its cookies."""
+    told = []
+    for stage, count in row.drops.items():
+        rate = row.drop_rates[stage]
+        if count:
+            often = f" ({_rate(rate, 8)}/s)" if rate else ""
+            told.append(f"{count:,} × {STAGE_WORDS[stage]}{often}")
+    counts = row.listening.counts
+    cookies = [
+        counts[what] for what in (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID)
+    ]
+    if any(cookies):
+        told.append("SYN cookies: {:,} sent, {:,} valid, {:,} invalid".format(*cookies))
+    return told
+
+
 def _member_line(member: Member, room: int) -> str:
     owner = process_text(member.owner) if member.owner else "-"
     cells = _queue_cells([member])
-    return _HEADINGS.format("  ·", room, owner[:_OWNER_WIDTH], *cells, "", "", "", "").rstrip()
+    return _line("  ·", room, owner[:_OWNER_WIDTH], *cells, "", "", "", "")
 
 
 def _queue_cells(members: list[Member]) -> tuple[str, ...]:
@@ -127,17 +157,33 @@ def _queue_cells(members: list[Member]) -> tuple[str, ...]:
     syn_limit = sum(member.syn_queue_limit for member in members)
     accept_limit = sum(slot.accept_queue_limit for slot in slots)
     return (
-        f"{sum(slot.accept_queue_len for slot in slots):,}/{accept_limit:,}",
-        f"{sum(member.accept_queue_peak for member in members):,}",
-        f"{sum(slot.syn_queue_len for slot in slots):,}/{syn_limit:,}",
-        f"{sum(member.syn_queue_peak for member in members):,}",
+        f"{_short(sum(slot.accept_queue_len for slot in slots))}/{_short(accept_limit)}",
+        _short(sum(member.accept_queue_peak for member in members)),
+        f"{_short(sum(slot.syn_queue_len for slot in slots))}/{_short(syn_limit)}",
+        _short(sum(member.syn_queue_peak for member in members)),
     )
 
 
-def _rate(rate: float) -> str:
+def _rate(rate: float, room: int) -> str:
     if not rate:
         return "-"
-    return f"{rate:.1f}" if rate < 100 else f"{rate:,.0f}"  # noqa: PLR2004 - three digits
+    return f"{rate:.1f}" if rate < 100 else _number(round(rate), room)  # noqa: PLR2004 - 3 digits
+
+
+def _number(count: int, room: int) -> str:
+    """All its digits if they fit."""
+    text = f"{count:,}"
+    return text if len(text) <= room else _short(count)
+
+
+def _short(count: int) -> str:
+    """A count in at most 4 columns, rounded down: `9999`, `65k`, `1.2M`."""
+    if count < 10_000:  # noqa: PLR2004 - four digits
+        return str(count)
+    power, name = next(step for step in _POWERS if count >= step[0])
+    whole, rest = divmod(count, power)
+    is_small = whole < 10  # noqa: PLR2004 - room for a digit more
+    return f"{whole}.{rest * 10 // power}{name}" if is_small else f"{whole}{name}"
 
 
 def _colour(row: Row) -> str:
