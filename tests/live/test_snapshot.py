@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import count, islice
+from threading import Event
 from typing import TYPE_CHECKING, Final
-
-import pytest
 
 from .namespaces import Namespace, tool
 from .serving import Serving
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PORT: Final = 8001
-_CONNECTIONS: Final = 1000
-_LINGERING: Final = 40
-"""Of each kind that stays open to the end."""
+_CONNECTIONS: Final = 600
+_EVERY: Final = 25
+"""One in so many stays open to the end, one is closed by one end only."""
+_LINGERING: Final = 20
+"""Of each kind at least."""
 _SS: Final = {
     "ESTAB": "established",
     "SYN-SENT": "syn_sent",
@@ -36,54 +39,54 @@ _SS: Final = {
 """What ss calls a state, but SYN-RECV, which is two."""
 
 
-@pytest.fixture(params=["127.0.0.1", "::1"])
-def address(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+_ADDRESSES: Final = ("127.0.0.1", "::1")
 
 
-@pytest.fixture
-def namespace(address: str) -> Iterator[Namespace]:
-    with Namespace(f"snapshot-{6 if ':' in address else 4}") as made:
-        yield made
-
-
-def test_equals_ss_when_started_in_the_middle(
-    namespace: Namespace, address: str, attach: str
-) -> None:
+def test_equals_ss_when_started_in_the_middle(attach: str) -> None:
     with ExitStack() as stack:
-        serving = Serving("--attach", attach)
-        stack.enter_context(serving)
-        traffic = in_thread(lambda: _mix(namespace, address, stack))
+        namespaces = [
+            stack.enter_context(Namespace(f"snapshot-{6 if ':' in address else 4}"))
+            for address in _ADDRESSES
+        ]
+        serving = stack.enter_context(Serving("--attach", attach))
+        begun = Event()
+        traffic = [
+            in_thread(partial(_mix, namespace, address, stack, begun))
+            for namespace, address in zip(namespaces, _ADDRESSES, strict=True)
+        ]
         serving.wait_until_tracing()
-        until(lambda: not traffic.is_alive(), "the traffic to end")
-
-        def agree() -> bool:
-            return _told(serving, namespace) == _listed(namespace)
-
-        try:
-            until(agree, "the counts to be those of ss", 30)
-        except AssertionError:
-            assert _told(serving, namespace) == _listed(namespace)
-            raise
-        listed = _listed(namespace)
-        assert listed["close_wait"] >= _LINGERING
-        assert listed["established"] >= 2 * _LINGERING
-        assert listed["listen"] == 1
+        begun.set()
+        until(lambda: not any(thread.is_alive() for thread in traffic), "the traffic to end")
+        for namespace in namespaces:
+            _compare(serving, namespace)
 
 
-def _mix(namespace: Namespace, address: str, stack: ExitStack) -> None:
-    """Connections that end in every way, or don't; the same ones each time."""
+def _compare(serving: Serving, namespace: Namespace) -> None:
+    def agree() -> bool:
+        return _told(serving, namespace) == _listed(namespace)
+
+    with suppress(AssertionError):
+        until(agree, "the counts to be those of ss", 30)
+    listed = _listed(namespace)
+    assert _told(serving, namespace) == listed
+    assert listed["close_wait"] >= _LINGERING
+    assert listed["established"] >= 2 * _LINGERING
+    assert listed["listen"] == 1
+
+
+def _mix(namespace: Namespace, address: str, stack: ExitStack, begun: Event) -> None:
+    """Connections that end in every way, or don't, until the trace has begun and beyond."""
     choice = random.Random(1)  # noqa: S311 - traffic, no secret
     kept: list[socket.socket] = []
     with namespace.inside():
         listener = stack.enter_context(listen((address, _PORT)))
-        for number in range(_CONNECTIONS):
+        for number in _numbers(begun):
             client = connect((address, _PORT))
             server = accept(listener)
-            if number % (_CONNECTIONS // _LINGERING) == 0:
+            if number % _EVERY == 0:
                 kept += [client, server]
                 continue
-            if number % (_CONNECTIONS // _LINGERING) == 1:
+            if number % _EVERY == 1:
                 client.close()  # FIN_WAIT2 here, CLOSE_WAIT there
                 wait_for_fin(server)
                 kept.append(server)
@@ -97,6 +100,14 @@ def _mix(namespace: Namespace, address: str, stack: ExitStack) -> None:
             second.close()
     for end in kept:
         stack.enter_context(end)
+
+
+def _numbers(begun: Event) -> Iterator[int]:
+    """Until the trace has begun, and _CONNECTIONS more."""
+    numbers = count()
+    while not begun.is_set():
+        yield next(numbers)
+    yield from islice(numbers, _CONNECTIONS)
 
 
 def _told(serving: Serving, namespace: Namespace) -> Counter[str]:
