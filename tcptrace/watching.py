@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.connection import Process
-from tcptrace.lifecycle.ledger import Ledger
+from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.reconciliation import Reconciliation
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.session import batches
 from tcptrace.stopping import TICK_S
-from tcptrace.wire.decode import decode_batch
+from tcptrace.wire.decode import decode_batch, decode_stacked
+from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 READING_PERIOD_NS: Final = 1_000_000_000
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
+_AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
 class Watch:
@@ -57,6 +59,7 @@ class Watch:
         self.reconciliation = Reconciliation()
         self.reading: LedgerReading | None = None
         self.fault: BadRecording | None = None
+        self._stride = RECORD_SIZE + (STACK_SIZE if source.head.stacks else 0)
         self._lost = 0
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
@@ -74,6 +77,8 @@ class Watch:
                 tick()
         except BadRecording as fault:
             self.fault = fault
+        if not stop.due:
+            self.read_ledger()
         while not stop.due:
             time.sleep(min(TICK_S, stop.wait_s))
             tick()
@@ -93,17 +98,24 @@ class Watch:
         if (lost := self.source.lost_records()) > self._lost:
             self._lost = lost
             self.tracker.lose()
-        if batch:
+        if batch and self.source.head.stacks:
+            self.tracker.feed_stacked(decode_stacked(batch))
+        elif batch:
             self.tracker.feed(decode_batch(batch))
 
     def _drain(self) -> None:
-        while batch := self.source.read(0):
+        """Takes every record from before now; more may come as fast as they are taken."""
+        now_ns = self.source.now_ns()
+        last_ns = 0
+        while last_ns < now_ns and (batch := self.source.read(0)):
             with self.lock:
                 self._feed(batch)
+            at = len(batch) - self._stride + _AT
+            last_ns = int.from_bytes(batch[at : at + 8], "little")
 
     def _take_snapshot(self) -> None:
-        reading = self.source.ledger_reading()
-        owners = reading.owners if reading else {}
+        self.read_ledger()
+        owners = self.reading.owners if self.reading else {}
         begin_ns = self.source.now_ns()
         with self.lock:
             processes = {inode: Process(*owner) for inode, owner in owners.items()}
@@ -122,6 +134,14 @@ class Watch:
             self.ledger.absorb(reading)
             self.reconciliation.compare(reading, self.ledger)
             self.reading = reading
+            self._forget_waits(reading.at_ns)
+
+    def _forget_waits(self, now_ns: int) -> None:
+        """A listener that the ledger has forgotten, or never told apart, is told of no more."""
+        waits = self.tally.waits
+        for address in waits.keys() - {one.address for one in self.ledger.listeners}:
+            if waits[address].last_at_ns < now_ns - KEEP_CLOSED_NS:
+                del waits[address]
 
 
 def _ignore(_connection: object) -> None:

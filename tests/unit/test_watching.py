@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import io
+import struct
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tcptrace.errors import BadRecording
+from tcptrace.lifecycle.accept_waits import AcceptWaits
+from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
+from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.replay import AT_ONCE, ReplaySource
+from tcptrace.sinks.recording import RecordingReader, RecordingWriter
+from tcptrace.stopping import Limits, Stop
+from tcptrace.watching import READING_PERIOD_NS, SNAPSHOT_PERIOD_NS, Watch
+from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
+from unit import samples, slots
+from unit.hosts import FakeHost, watched
+
+if TYPE_CHECKING:
+    from tcptrace.session import Source
+
+
+def watch_of(source: Source, most: int = 10) -> Watch:
+    return Watch(source, Tally(Bounds((), (), (), ())), most)
+
+
+def spacing(times: list[int]) -> set[int]:
+    return {after - before for before, after in pairwise(times)}
+
+
+def test_the_ledger_is_read_every_second() -> None:
+    host = FakeHost()
+    watch = watch_of(host)
+    watched(watch, 30)
+    assert len(host.readings_ns) >= 30
+    assert max(spacing(host.readings_ns)) <= READING_PERIOD_NS + 250 * samples.MS
+    assert sum(gap < READING_PERIOD_NS for gap in spacing(host.readings_ns)) <= 2
+    assert watch.reading is not None
+    assert watch.reading.at_ns == host.readings_ns[-1]
+    assert [one.address.port for one in watch.ledger.listeners] == [80]
+    assert set(watch.reconciliation.differences) == {slots.NETNS}
+
+
+def test_a_snapshot_is_taken_at_the_start_and_every_minute() -> None:
+    host = FakeHost(step_ms=1000)
+    watch = watch_of(host)
+    watched(watch, 150)
+    assert host.snapshots_ns[0] - samples.START <= 2 * samples.S
+    assert len(host.snapshots_ns) == 3
+    assert max(spacing(host.snapshots_ns)) <= SNAPSHOT_PERIOD_NS + 3 * samples.S
+    assert watch.tracker.snapshots == 3
+
+
+def test_every_reading_is_absorbed_also_the_snapshots() -> None:
+    """Each has begun a new epoch of peaks: one that is dropped takes its peaks with it."""
+    host = FakeHost(step_ms=1000)
+    watch = watch_of(host)
+    absorbed: list[int] = []
+    absorb = watch.ledger.absorb
+
+    def note(reading: Any) -> None:
+        absorbed.append(reading.epoch)
+        absorb(reading)
+
+    watch.ledger.absorb = note  # type: ignore[method-assign]
+    watched(watch, 130)
+    assert absorbed == [*range(len(host.readings_ns))]
+
+
+def test_a_snapshot_drains_what_its_parts_have_sent() -> None:
+    host = FakeHost()
+    host.found = [
+        samples.batch(samples.record(samples.START + at, Kind.SEEN, sock=at)) for at in (1, 2)
+    ]
+    watch = watch_of(host)
+    watched(watch, 1)
+    assert watch.tally.events[Kind.SEEN] == 2
+    assert watch.tracker.open_count == 2
+
+
+class Flood(FakeHost):
+    """Sends records as fast as they are read."""
+
+    def read(self, timeout_s: float) -> bytes | None:
+        super().read(timeout_s)
+        return samples.batch(samples.record(self.now_ns(), Kind.CONNECT_SENT))
+
+
+def test_a_flood_does_not_keep_it_from_its_readings() -> None:
+    host = Flood()
+    watched(watch_of(host), 10)
+    assert len(host.readings_ns) >= 10
+    assert len(host.snapshots_ns) == 1
+
+
+def test_records_that_were_lost_are_told_to_the_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = FakeHost()
+    host.lost = [0, 0, 3, 3, 5]
+    watch = watch_of(host)
+    told: list[int] = []
+    monkeypatch.setattr(watch.tracker, "lose", lambda: told.append(1))
+    watched(watch, 5)
+    assert len(told) == 2
+
+
+def test_without_a_ledger_there_is_no_reading() -> None:
+    host = FakeHost()
+    host.slots = None
+    watch = watch_of(host)
+    watched(watch, 3)
+    assert watch.reading is None
+    assert not list(watch.ledger.listeners)
+
+
+def test_its_lock_is_held_while_it_changes_and_never_while_it_waits() -> None:
+    host = FakeHost(samples.batch(samples.record()))
+    watch = watch_of(host)
+    seen: list[bool] = []
+    for name in ("read", "snapshot", "ledger_reading"):
+        method = getattr(host, name)
+
+        def free(*args: Any, method: Any = method) -> Any:
+            seen.append(watch.lock.locked())
+            return method(*args)
+
+        setattr(host, name, free)
+    held: list[bool] = []
+    feed = watch.tracker.feed
+
+    def fed(records: Any) -> None:
+        held.append(watch.lock.locked())
+        feed(records)
+
+    watch.tracker.feed = fed  # type: ignore[method-assign]
+    watched(watch, 3)
+    assert seen
+    assert not any(seen)
+    assert held == [True]
+
+
+class TestWaits:
+    WEB = Address(slots.NETNS, "10.0.0.1", 8080)
+    GONE = Address(slots.NETNS, "10.0.0.1", 8081)
+
+    def watch(self) -> Watch:
+        host = FakeHost()
+        host.slots = {1: slots.slot("10.0.0.1", 8080)}
+        watch = watch_of(host)
+        for address in (self.WEB, self.GONE):
+            waits = watch.tally.waits[address] = AcceptWaits()
+            waits.add(5, samples.START)
+        return watch
+
+    def test_those_of_listeners_that_are_long_gone_are_forgotten(self) -> None:
+        watch = self.watch()
+        watch._forget_waits(samples.START + KEEP_CLOSED_NS)
+        watched(watch, 1)
+        assert set(watch.tally.waits) == {self.WEB, self.GONE}
+        watch._forget_waits(samples.START + KEEP_CLOSED_NS + 1)
+        assert set(watch.tally.waits) == {self.WEB}
+
+
+class TestRecordings:
+    def test_its_end_stays_in_view(self) -> None:
+        host = FakeHost(b"", endless=False)
+        watch = watch_of(host)
+        stop = Stop(Limits())
+        ticks: list[bool] = []
+
+        def tick() -> None:
+            ticks.append(watch.reading is not None)
+            stop.asked = len(ticks) == 5
+
+        watch.run(stop, tick)
+        assert ticks == [True] * 5
+        assert watch.fault is None
+
+    def test_a_fault_is_kept_for_the_end(self) -> None:
+        fault = BadRecording("damaged")
+        watch = watch_of(FakeHost(samples.batch(samples.record()), fault))
+        stop = Stop(Limits())
+
+        def tick() -> None:
+            stop.asked = watch.fault is not None
+
+        watch.run(stop, tick)
+        assert watch.fault is fault
+        assert watch.tally.events[Kind.STATE_CHANGED] == 1
+
+    @pytest.mark.parametrize("speed", [AT_ONCE, 1000])
+    def test_a_recorded_host_is_watched_to_its_last_reading(self, speed: float) -> None:
+        file = io.BytesIO()
+        writer = RecordingWriter(file, "t.rec", samples.head(what="everything"))
+        for second in range(5):
+            one = slots.slot(counts={Stage.OTHER: second})
+            at_ns = samples.START + second * samples.S
+            writer.write_ledger(slots.reading(slots={1: one}, at_ns=at_ns, epoch=second))
+            writer.write(samples.batch(samples.record(at_ns + 5)))
+        last = slots.slot(counts={Stage.OTHER: 77})
+        writer.write_ledger(slots.reading(9, {1: last}))
+        writer.finish(samples.NO_LOSSES, samples.START + 9 * samples.S)
+        file.seek(0)
+        watch = watch_of(ReplaySource(RecordingReader(file, "t.rec"), speed))
+        self.run_to_end(watch)
+        assert watch.tally.events[Kind.STATE_CHANGED] == 5
+        assert [one.drops[Stage.OTHER] for one in watch.ledger.listeners] == [77]
+
+    def test_a_recording_with_stacks(self) -> None:
+        """The frames behind each record are no records."""
+        file = io.BytesIO()
+        writer = RecordingWriter(file, "t.rec", samples.head(stacks=True))
+        stack = struct.pack(f"<{STACK_DEPTH}Q", *range(1, STACK_DEPTH + 1))
+        for at in range(3):
+            writer.write((samples.batch(samples.record(samples.START + at)) + stack) * 2)
+        writer.finish(samples.NO_LOSSES, samples.START + 9)
+        file.seek(0)
+        watch = watch_of(ReplaySource(RecordingReader(file, "t.rec"), AT_ONCE))
+        self.run_to_end(watch)
+        assert watch.fault is None
+        assert watch.tally.events[Kind.STATE_CHANGED] == 6
+        assert watch.tracker.open_count == 1
+
+    def run_to_end(self, watch: Watch) -> None:
+        stop = Stop(Limits())
+        source = watch.source
+        assert isinstance(source, ReplaySource)
+
+        def tick() -> None:
+            stop.asked |= source.finished
+
+        watch.run(stop, tick)
+
+
+def test_who_holds_a_socket_that_was_there_before_is_told_to_the_snapshot() -> None:
+    host = FakeHost()
+    found = samples.record(samples.START + 1, Kind.SEEN)._replace(
+        old_state=1, new_state=1, origin=77
+    )
+    host.found = [samples.batch(found)]
+    reading = host.ledger_reading
+
+    def with_owners() -> Any:
+        one = reading()
+        assert one is not None
+        return one._replace(owners={77: (5, b"holder")})
+
+    host.ledger_reading = with_owners  # type: ignore[method-assign]
+    watch = watch_of(host)
+    watched(watch, 1)
+    assert watch.tracker.open_count == 1
+    assert watch.reading is not None
+    assert watch.reading.owners == {77: (5, b"holder")}
