@@ -50,7 +50,7 @@ class Listing(Trace):
         return told
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def listing(attach: str, new_port: Callable[[], int]) -> Iterator[Listing]:
     """Begins with two listeners there already: one, and a reuseport group."""
     port = new_port()
