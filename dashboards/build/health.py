@@ -55,14 +55,14 @@ def _difference() -> Builder[models.Panel]:
     )
 
 
-def _memory() -> Builder[models.Panel]:
+def _memory(width: int = 8) -> Builder[models.Panel]:
     return lines(
         About(
             "Collector's memory",
             "Resident. It grows with the connections that are open; growth without end while "
             "Objects held stays level is a fault of tcptrace.",
             units.BytesIEC,
-            8,
+            width,
         ),
         Target(f"max by (instance) (process_resident_memory_bytes{{{HOST}}})", "{{instance}}"),
         links=(_TO_HOST,),
@@ -85,14 +85,14 @@ def _misses() -> Builder[models.Panel]:
     )
 
 
-def _versions() -> Builder[models.Panel]:
+def _versions(width: int) -> Builder[models.Panel]:
     return grid(
         About(
             "What traces what",
             "The version of tcptrace, the kernel that it traces, and what carries its probes. "
             "kprobe as a carrier loses some events under load; fentry does not.",
             units.Short,
-            8,
+            width,
         ),
         (
             Column(
@@ -130,18 +130,18 @@ def brief() -> list[Builder[models.Panel]]:
             "CPU seconds per second, without the probes' own time in the kernel. 1 is a whole "
             "core: records will be lost. Trace fewer ports or namespaces.",
             units.PercentUnit,
-            8,
+            6,
         ),
         Target(sum_rate("process_cpu_seconds_total", HOST, "instance"), "{{instance}}"),
         levels=Levels(look=0.5, bad=0.9),
         links=(_TO_HOST,),
     )
-    return [answering, _lost(), _difference(), _memory(), cpu, _versions()]
+    return [answering, _lost(), _difference(), _memory(6), cpu, _versions(12)]
 
 
 def full() -> list[Builder[models.Panel]]:
     """For the lifecycle dashboard: everything that is known."""
-    return [_lost(), _difference(), _misses(), *_tracker(), _memory(), *_programs(), _versions()]
+    return [_lost(), _difference(), _misses(), *_tracker(), _memory(), *_programs(), _versions(16)]
 
 
 def _tracker() -> list[Builder[models.Panel]]:

@@ -44,6 +44,7 @@ def _sockets() -> list[Builder[models.Panel]]:
             ),
             Target(f"sum by (role) (tcptrace_time_wait_sockets{{{NETNS}}})", "{{role}}"),
             Target(f"min(tcptrace_ephemeral_ports{{{NETNS}}})", "ports"),
+            right="ports",
         ),
         lines(
             About(

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.build import boards
-from dashboards.build.panels import About, Column, Levels, grid, lines, number
+from dashboards.build.panels import HEIGHT, About, Column, Levels, grid, lines, number
 from dashboards.build.queries import (
     HOST,
     LISTENER,
@@ -74,6 +74,7 @@ def _who() -> list[Builder[models.Panel]]:
             ),
             Target(f"sum({rate(_DROPS, LISTENER)})"),
             Levels(look=0.1, bad=1),
+            HEIGHT,
         ),
         number(
             About(
@@ -83,6 +84,7 @@ def _who() -> list[Builder[models.Panel]]:
                 4,
             ),
             Target(f"sum({rate(_ACCEPTS, LISTENER)})"),
+            height=HEIGHT,
         ),
         number(
             About(
@@ -94,6 +96,7 @@ def _who() -> list[Builder[models.Panel]]:
             ),
             Target(ratio(f"sum({rate(_WAITED, LISTENER)})", f"sum({rate(_ACCEPTS, LISTENER)})")),
             Levels(look=0.1, bad=0.5),
+            HEIGHT,
         ),
     ]
 

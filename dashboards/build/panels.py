@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from dashboards.build.queries import Target
 
 DATASOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-_HEIGHT: Final = 8
+HEIGHT: Final = 8
+"""Of panels, but for single numbers."""
 _STAT_HEIGHT: Final = 4
 
 
@@ -72,12 +73,13 @@ def _links(links: Iterable[Builder[models.DashboardLink]]) -> list[Any]:
     return list(links)
 
 
-def lines(
+def lines(  # noqa: PLR0913 (each has a default)
     about: About,
     *targets: Target,
     levels: Levels = Levels(),  # noqa: B008 (immutable)
     stacked: bool = False,
     ends: tuple[float | None, float | None] = (0, None),
+    right: str = "",
     links: Iterable[Builder[models.DashboardLink]] = (),
 ) -> timeseries.Panel:
     """Values over time.
@@ -88,6 +90,7 @@ def lines(
         levels: Drawn as dashed lines.
         stacked: Whether the lines are parts of a whole.
         ends: The lower and the upper end of the axis, as far as they are known.
+        right: The legend of a line of another magnitude, which gets an axis of its own.
         links: Where a click on a line leads.
     """
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST)
@@ -98,10 +101,11 @@ def lines(
         .description(about.description)
         .unit(about.unit)
         .datasource(DATASOURCE)
-        .height(_HEIGHT)
+        .height(HEIGHT)
         .span(about.width)
-        .line_width(1)
-        .fill_opacity(30 if stacked else 8)
+        # A line on a stack that is nothing itself would take the colour of what is below it.
+        .line_width(0 if stacked else 1)
+        .fill_opacity(70 if stacked else 8)
         .show_points(VisibilityMode.NEVER)
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .legend(legend.placement(LegendPlacement.BOTTOM).show_legend(show_legend=True).calcs([]))
@@ -116,6 +120,9 @@ def lines(
         panel = panel.max(most)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    if right:
+        placement = models.DynamicConfigValue(id_val="custom.axisPlacement", value="right")
+        panel = panel.override_by_name(right, [placement])
     if levels != Levels():
         style = common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED)
         panel = panel.thresholds_style(style)
@@ -130,6 +137,7 @@ def number(
     about: About,
     target: Target,
     levels: Levels = Levels(),  # noqa: B008 (immutable)
+    height: int = _STAT_HEIGHT,
 ) -> stat.Panel:
     """One number, with its past as a shadow."""
     return (
@@ -138,7 +146,7 @@ def number(
         .description(about.description)
         .unit(about.unit)
         .datasource(DATASOURCE)
-        .height(_STAT_HEIGHT)
+        .height(height)
         .span(about.width)
         .reduce_options(_last())
         .color_mode(BigValueColorMode.VALUE)
@@ -163,7 +171,7 @@ def bars(
         .description(about.description)
         .unit(about.unit)
         .datasource(DATASOURCE)
-        .height(_HEIGHT)
+        .height(HEIGHT)
         .span(about.width)
         .min(0)
         .reduce_options(_last())
@@ -186,7 +194,7 @@ def heat(about: About, target: Target) -> heatmap.Panel:
         .description(about.description)
         .unit(about.unit)
         .datasource(DATASOURCE)
-        .height(_HEIGHT)
+        .height(HEIGHT)
         .span(about.width)
         .calculate(calculate=False)
         .color(color.exponent(0.5).scale(HeatmapColorScale.EXPONENTIAL).reverse(reverse=False))
@@ -237,7 +245,7 @@ def grid(
         .description(about.description)
         .unit(about.unit)
         .datasource(DATASOURCE)
-        .height(_HEIGHT + 2)
+        .height(HEIGHT)
         .span(about.width)
         .show_header(show_header=True)
         .sort_by([common.TableSortByFieldState().display_name(columns[0].title).desc(desc=True)])
