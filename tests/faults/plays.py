@@ -148,12 +148,12 @@ def syn_retransmits(stage: Stage, path: Path) -> None:
 
 
 def events_lost(stage: Stage, path: Path) -> None:
-    """A ring of one page, and bursts of 60 clients."""
+    """A ring of one page, and bursts of 30 clients."""
     stage.serve()
     visitors = stage.clients()
     with recording(path, stage.server, "--ring-size", "4k"):
-        stage.loop.every(1, lambda: visitors.connect(_HERE, 60))
-        stage.loop.run(24)
+        stage.loop.every(1, lambda: visitors.connect(_HERE, 30))
+        stage.loop.run(18)
 
 
 def ledger_disagrees(stage: Stage, path: Path) -> None:

@@ -39,6 +39,7 @@ class Prometheus:
         directory: for its files; empty.
         interval_s: between two scrapes, and two evaluations.
         target: what to scrape, host:port.
+        instance: what to call it; "" for the target.
         how: more of the scrape's configuration, as for TLS.
     """
 
@@ -47,10 +48,10 @@ class Prometheus:
         directory: Path,
         interval_s: float,
         target: str,
+        instance: str = "",
         how: Mapping[str, object] | None = None,
     ) -> None:
-        for tool in ("prometheus", "promtool"):
-            assert shutil.which(tool), f"{tool} is missing: make setup"
+        need("prometheus")
         interval = f"{round(interval_s * 1000)}ms"
         self._config: dict[str, Any] = {
             "global": {
@@ -61,7 +62,9 @@ class Prometheus:
             "scrape_configs": [
                 {
                     "job_name": "tcptrace",
-                    "static_configs": [{"targets": [target]}],
+                    "static_configs": [
+                        {"targets": [target], "labels": {"instance": instance or target}}
+                    ],
                     **(how or {}),
                 }
             ],
@@ -156,6 +159,11 @@ class Prometheus:
 
 def _found(labels: dict[str, str], values: list[tuple[float, str]]) -> Found:
     return Found(labels, [(float(at_s), float(value)) for at_s, value in values])
+
+
+def need(tool: str) -> None:
+    """Fails where a tool is missing."""
+    assert shutil.which(tool), f"{tool} is missing (Debian's package prometheus): make setup"
 
 
 def free_port() -> int:

@@ -11,6 +11,8 @@ import yaml
 from dashboards.build import alerts, recording, shortened
 from dashboards.build.promql import uses
 
+from .prometheus import need
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -88,6 +90,7 @@ def fired(directory: Path, scraped: dict[str, str], length: int) -> set[str]:
         scraped: input series.
         length: how many scrapes.
     """
+    need("promtool")
     rules = write_rules(directory)
     groups = [
         group["name"] for document in shortened.documents(DIVISOR) for group in document["groups"]
