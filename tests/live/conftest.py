@@ -28,7 +28,10 @@ from .traced import TCPTRACE, Trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_TOOLS = ("ab", "bpftool", "hping3", "ip", "mount", "nginx", "ss", "tc", "umount", TCPTRACE)
+_TOOLS = (
+    *("ab", "bpftool", "hping3", "ip", "mount", "nginx", "openssl", "prometheus", "promtool"),
+    *("ss", "tc", "umount", TCPTRACE),
+)
 _CARRIERS = ("kprobe", "fentry")
 _LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")
 _FIRST = (
@@ -38,6 +41,7 @@ _FIRST = (
     "test_recording",
     "test_ledger",
     "test_snapshot",
+    "test_prometheus",
     *_LAST_OF_THE_MINUTE,
 )
 """Modules and tests that come before all others, while TIME_WAIT goes by."""
