@@ -83,9 +83,10 @@ clean: ## remove what was built and cached, .venv and the guests' kernels includ
 .PHONY: screenshots
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
 	$(BIN)/python -m tests.screens
+	$(BIN)/python -m tests.screens.dashboards
 
 .PHONY: recordings
-recordings: setup ## make tests/data/faults anew: every alert's fault, recorded in a guest; FAULTS=NAME… for some
+recordings: setup ## record every alert's fault in a guest, into tests/data/faults; FAULTS=NAME… for some
 	tests/vm/run --progress --timeout 1800 --rwdir tests/data/faults 6.12 python -m tests.faults $(FAULTS)
 
 .PHONY: bench
