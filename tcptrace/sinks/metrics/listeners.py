@@ -87,6 +87,8 @@ def _accepts(
     accepts = counter("tcptrace_listener_accepts_total")
     seconds = counter("tcptrace_listener_accept_wait_seconds_total")
     for labels, listening in told:
+        if listening.address.address == OTHER_ADDRESS:
+            continue  # waits are known by listener
         wait = waits.get(listening.address)
         accepts.add_metric(labels, wait.count if wait else 0)
         seconds.add_metric(labels, wait.sum_ns / 1e9 if wait else 0)
