@@ -101,7 +101,7 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
     exporter.watch = watch
     service = _Service(exporter, outlets, opening)
     try:
-        with stop.on_signals(), _on_hangup(lambda: _reload(outlets)):
+        with stop.on_signals(), _on_hangup(service.ask_reload):
             watch.run(stop, service.tick)
     finally:
         outlets.notifier.say("STOPPING=1")
@@ -121,10 +121,18 @@ class _Service:
         self._opening = opening
         self._next_file_s = 0.0
         self._has_begun = False
+        self._is_reload_due = False
+
+    def ask_reload(self) -> None:
+        """Has the next tick read the web configuration again; to be called by a signal handler."""
+        self._is_reload_due = True
 
     def tick(self) -> None:
         """Begins to serve once there is something to serve; writes the file when it is due."""
         outlets = self._outlets
+        if self._is_reload_due:
+            self._is_reload_due = False
+            _reload(outlets)
         if not self._has_begun:
             self._has_begun = True
             self._write_file()
