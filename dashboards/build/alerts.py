@@ -229,8 +229,8 @@ EVENTS_LOST: Final = Alert(
     summary="tcptrace on {{ $labels.instance }} loses records.",
     description=(
         '{{ printf "%.2f" $value }} records/s find the ring full on {{ $labels.instance }}: '
-        "sockets by state, durations and connects are incomplete. Drops, cookies, accepts and "
-        "the lengths of SYN and accept queues are not affected; they are counted in the kernel."
+        "sockets by state, durations, connects and accepts are incomplete. Drops, cookies, SYNs "
+        "and the lengths of SYN and accept queues are not affected; they are counted in the kernel."
     ),
 )
 

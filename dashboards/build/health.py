@@ -23,9 +23,9 @@ def _lost() -> Builder[models.Panel]:
     return lines(
         About(
             "Records lost",
-            "Must be 0. Records that found the ring full: states, durations and connects are then "
-            "incomplete; drops, cookies and accepts are not, they are counted in the kernel. Give "
-            "tcptrace more CPU, or less to trace.",
+            "Must be 0. Records that found the ring full: states, durations, connects and accepts "
+            "are then incomplete; drops, cookies and SYNs are not, they are counted in the kernel. "
+            "Give tcptrace more CPU, or less to trace.",
             units.EventsPerSecond,
             8,
         ),

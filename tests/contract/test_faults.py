@@ -6,6 +6,7 @@ divided; nothing else of what is shipped is changed.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from faults.replayed import scraped
 from faults.scrapes import scrapes
 from faults.verdicts import DIVISOR, PERIOD_S, fired, series
 
+from dashboards.build import alerts, recording, shortened
 from dashboards.build.alerts import ALERTS, DOWN
 from dashboards.build.recording import RECORDINGS
 
@@ -66,6 +68,18 @@ def test_fires_on_its_own_fault_alone(name: str, tmp_path: Path) -> None:
     alert = PLAYS[name].alert
     expected = {alert} if alert else set()
     assert fired(tmp_path, series(name, taken), len(taken)) == expected
+
+
+def test_shortened_rules_are_the_shipped_ones_but_for_time() -> None:
+    same = {"300000ms": "5m", "120000ms": "2m", "600000ms": "10m", "900000ms": "15m",
+            "3600000ms": "1h"}  # fmt: skip
+    text = re.sub(r"\d+ms", lambda found: same[found[0]], json.dumps(shortened.documents(1)))
+    assert json.loads(text) == [recording.document(), alerts.document()]
+
+
+def test_an_age_without_a_bucket_is_refused() -> None:
+    with pytest.raises(ValueError, match="no bucket"):
+        shortened.documents(7)
 
 
 def test_a_tracer_that_goes_down(tmp_path: Path) -> None:

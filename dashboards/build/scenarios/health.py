@@ -26,7 +26,7 @@ from dashboards.build.scenarios.scenario import (
 )
 
 _LOST: Final = (
-    "Drops, cookies, accepts and the lengths of SYN and accept queues are not affected; they are "
+    "Drops, cookies, SYNs and the lengths of SYN and accept queues are not affected; they are "
     "counted in the kernel."
 )
 _OTHER: Final = {**NETNS, "address": "192.0.2.1", "port": "8080"}
@@ -64,8 +64,8 @@ SCENARIOS: Final = (
                 alerts.EVENTS_LOST,
                 JOB,
                 "tcptrace on web-1:9436 loses records.",
-                "0.50 records/s find the ring full on web-1:9436: sockets by state, durations and "
-                f"connects are incomplete. {_LOST}",
+                "0.50 records/s find the ring full on web-1:9436: sockets by state, durations, "
+                f"connects and accepts are incomplete. {_LOST}",
             ),
         ),
     ),
