@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.scrapes import scrapes
 
-from .namespaces import tool
+from .namespaces import Namespace, tool
 from .sockets import (
     LOOPBACK,
     Attempt,
     accept,
     connect,
+    counters,
     listen,
     reset,
     wait_for_fin,
@@ -23,9 +26,11 @@ from .traced import Trace, replayed
 from .waiting import until
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
     from pathlib import Path
 
+_ATTEMPTS = 6
 _DISK_FULL = 5
 _SECOND_NS = 1_000_000_000
 
@@ -51,6 +56,35 @@ def test_replay_tells_what_the_trace_told(port: int, tmp_path: Path) -> None:
         assert (life.id, life.peer) == (same.id, same.peer)
         for span, same_span in zip(life.told["states"], same.told["states"], strict=True):
             assert abs(span["at_ns"] - same_span["at_ns"]) < _SECOND_NS // 10
+
+
+def test_keeps_the_ledger_and_what_was_there_before(port: int, tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    with Namespace("recorded") as namespace, ExitStack() as ends:
+        with namespace.inside():
+            listener = ends.enter_context(listen((LOOPBACK, port), 1))
+            ends.enter_context(connect((LOOPBACK, port)))
+            ends.enter_context(accept(listener))
+        record = ends.enter_context(Trace("record", "-o", str(recording), "--netns", "recorded"))
+        record.wait_until_tracing()
+        with namespace.inside():
+            for _ in range(_ATTEMPTS):
+                ends.enter_context(Attempt((LOOPBACK, port)).socket)
+            until(lambda: counters()["ListenDrops"], "a drop")
+        record.end()
+        drops = counters_in(namespace)["ListenDrops"]
+        last = scrapes(recording, 1)[-1]
+    where = f'netns="{namespace.inode}",port="{port}"'
+    assert last[f'tcptrace_listener_accept_queue_length{{address="{LOOPBACK}",{where}}}'] == "2.0"
+    told = [value for series, value in last.items() if "tcptrace_listener_drops_total" in series]
+    assert 0 < sum(map(float, told)) <= drops
+    states = f'family="ipv4",netns="{namespace.inode}"'
+    assert float(last[f'tcptrace_sockets{{{states},state="established"}}']) >= 2
+
+
+def counters_in(namespace: Namespace) -> Counter[str]:
+    with namespace.inside():
+        return counters()
 
 
 @pytest.fixture
