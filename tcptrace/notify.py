@@ -29,3 +29,9 @@ class Notifier:
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.send("\n".join(words).encode())
+
+    def close(self) -> None:
+        """Gives the socket back; nothing can be said any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

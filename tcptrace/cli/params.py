@@ -113,7 +113,7 @@ def speed(text: str) -> float:
 
 def ring_size(text: str) -> int:
     """Reads the ring's size, 8M or 64k, and returns it in pages, a power of two."""
-    found = re.fullmatch(r"(\d{1,9})([kKmM]?)", text)
+    found = re.fullmatch(r"(\d{1,9})([kKmM]?)", text, re.ASCII)
     size = int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[found[2].lower()] if found else 0
     pages, rest = divmod(size, _PAGE)
     if rest or pages < 1 or pages & (pages - 1) or size > _MAX_RING:

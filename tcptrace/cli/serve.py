@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -78,6 +79,7 @@ def command(
     from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415 - --help starts fast
     from tcptrace.notify import Notifier  # noqa: PLC0415
     from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
+    from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
     from tcptrace.sinks.web.config import WebConfig, read_config  # noqa: PLC0415
     from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
     from tcptrace.watching import Watch  # noqa: PLC0415
@@ -88,36 +90,39 @@ def command(
     config = read_config(web_config) if web_config else WebConfig()
     exporter = Exporter()
     server = None if textfile else MetricsServer(listen, exporter.render, config)
-    try:
-        source = _source(replay, speed, host)
-    except BaseException:
+    with ExitStack() as stack:
+        stack.callback(notifier.close)
         if server is not None:
-            server.close()
-        raise
-    watch = Watch(source, new_tally(), max_listeners)
-    where = server.url if server else f"{textfile}/tcptrace.prom"
-    opening = f"serving {where}: {_told(source)}"
-    outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
-    serve(watch, exporter, outlets, opening)
+            stack.callback(server.close)
+        if replay is None:
+            source, told = _live(host)
+        else:
+            source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
+        watch = Watch(source, new_tally(), max_listeners)
+        where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
+        outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
+        serve(watch, exporter, outlets, f"serving {where}: {told}")
 
 
-def _source(replay: Path | None, speed: float, host: dict[str, Any]) -> Source:
-    if replay is None:
-        from tcptrace.kernel.live import open_live  # noqa: PLC0415
-        from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-
-        return open_live(TraceOptions(ledger=True, **host))
-    from tcptrace.replay import ReplaySource  # noqa: PLC0415
-    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
-
-    try:
-        file = replay.open("rb")
-    except OSError as error:
-        raise BadArgument(f"{replay}: {error.strerror}") from error
-    return ReplaySource(RecordingReader(file, str(replay)), speed)
-
-
-def _told(source: Source) -> str:
+def _live(host: dict[str, Any]) -> tuple[Source, str]:
+    from tcptrace.kernel.live import open_live  # noqa: PLC0415
+    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
     from tcptrace.session import tracing_line  # noqa: PLC0415
 
-    return tracing_line(source.head)
+    source = open_live(TraceOptions(ledger=True, **host))
+    return source, tracing_line(source.head)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror}") from error
+
+
+def _recorded(file: BinaryIO, name: str, speed: float) -> tuple[Source, str]:
+    from tcptrace.replay import ReplaySource, replaying_line  # noqa: PLC0415
+    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+
+    reader = RecordingReader(file, name)
+    return ReplaySource(reader, speed), f"{replaying_line(reader, name)}; Ctrl-C ends"

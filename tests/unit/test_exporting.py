@@ -51,8 +51,7 @@ class Manager:
 
     def close(self) -> None:
         self._socket.close()
-        if self.notifier._socket is not None:
-            self.notifier._socket.close()
+        self.notifier.close()
 
 
 @pytest.fixture

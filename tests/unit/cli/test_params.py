@@ -79,3 +79,48 @@ def test_any_text_is_taken_or_refused(read: object, text: str) -> None:
         read(text)
     except click.BadParameter as error:
         assert error.message.endswith(".")  # noqa: PT017 - either way is right
+
+
+@pytest.mark.parametrize(
+    ("text", "pages"),
+    [("4k", 1), ("4096", 1), ("8K", 2), ("8M", 2048), ("1m", 256), ("1024M", 1 << 18)],
+)
+def test_ring_sizes(text: str, pages: int) -> None:
+    assert params.ring_size(text) == pages
+
+
+def test_what_is_no_ring_size() -> None:
+    for bad in ("", "0", "1k", "2048", "12k", "8G", "2048M", "-8M", "8 M", "8M\n", "٨M", "9" * 99):
+        with pytest.raises(click.BadParameter):
+            params.ring_size(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9436", "127.0.0.1", 9436),
+        ("[::]:9436", "::", 9436),
+        ("[2001:db8::1]:65535", "2001:db8::1", 65535),
+        ("localhost:0", "localhost", 0),
+        (":9436", "", 9436),
+    ],
+)
+def test_endpoints(text: str, host: str, port: int) -> None:
+    assert params.endpoint(text) == (host, port)
+
+
+def test_what_is_no_endpoint() -> None:
+    bad_ones = ("", "9436", "127.0.0.1", "127.0.0.1:", "host:http", "::1:80", "[::1]", "h:65536")
+    for bad in (*bad_ones, "h:-1", "[::1:80", "h:٣", "h:99999999999"):
+        with pytest.raises(click.BadParameter):
+            params.endpoint(bad)
+
+
+@pytest.mark.parametrize("read", [params.ring_size, params.endpoint])
+@given(text=st.text(max_size=30) | st.from_regex(r"[0-9\[\]:.kM]{0,12}"))
+def test_any_size_or_endpoint_is_taken_or_refused(read: object, text: str) -> None:
+    assert callable(read)
+    try:
+        read(text)
+    except click.BadParameter as error:
+        assert error.message.endswith(".")  # noqa: PT017 - either way is right
