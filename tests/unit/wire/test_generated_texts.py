@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcptrace.tcp import State
-from tcptrace.wire import cheader, document
+from tcptrace.wire import cheader, document, ledger
 from tcptrace.wire.events import Flag, Kind, Stage
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE
 
@@ -39,7 +39,7 @@ def test_every_member_is_documented() -> None:
 
 def test_every_kind_says_what_it_means() -> None:
     rows = [row for row in document.render().splitlines() if row.startswith("| ")]
-    kinds = [row for row in rows if any(f"`{kind.name}`" in row for kind in Kind)]
+    kinds = [row for row in rows if any(f"| {kind.value} | `{kind.name}`" in row for kind in Kind)]
     assert len(kinds) == len(Kind)
     assert not [row for row in kinds if row.endswith("|  |")]
 
@@ -49,6 +49,10 @@ def test_c_lays_the_record_out_alike(tmp_path: Path) -> None:
     checks = [
         f'_Static_assert(__builtin_offsetof(struct record, {field.name}) == {field.offset}, "");'
         for field in FIELDS
+    ]
+    checks += [
+        f'_Static_assert(__builtin_offsetof(struct slot, {field.name}) == {field.offset}, "");'
+        for field in ledger.FIELDS
     ]
     types = (
         "typedef unsigned char __u8; typedef unsigned short __u16;"
