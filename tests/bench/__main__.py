@@ -1,7 +1,8 @@
 """`make bench`: what tracing costs, as ratios against bcc's tcpstates and as userland rates.
 
 In a guest (tests/vm/run), one after the other in the same boot: the time from the command to its
-first line, and resident memory while it traces. Natively: records a second from bytes to lives.
+first line, and resident memory while it traces. Natively: records a second from bytes to lives, and
+time and size of one scrape.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.layout import RECORD_SIZE
 
+from .scrape import LISTENERS, SOCKETS, report
 from .stream import connections
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ def main() -> int:
     kernels = sys.argv[1:] or ["6.1", "6.12"]
     print("Userland, natively: bytes → records → lives\n", flush=True)
     print(userland())
+    print(
+        f"\nOne scrape, natively: {LISTENERS:,} listeners, {SOCKETS:,} open sockets\n", flush=True
+    )
+    print(report())
     status = 0
     for kernel in kernels:
         print(f"\nGuest, kernel {kernel}: command to first line, and memory\n", flush=True)

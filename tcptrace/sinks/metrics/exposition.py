@@ -8,33 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+from prometheus_client import ProcessCollector
 
-from tcptrace.sinks.metrics import protobuf
+from tcptrace.sinks.metrics import protobuf, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from prometheus_client.core import Metric
 
 _PROTOBUF: Final = "application/vnd.google.protobuf"
-
-
-class _Families(Collector):
-    """The families, without what the text formats can't carry."""
-
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._families():
-            family.samples = [one for one in family.samples if one.native_histogram is None]
-            yield family
-
-    def describe(self) -> Iterable[Metric]:
-        return []
+_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class Exposition:
@@ -46,10 +30,8 @@ class Exposition:
 
     def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
         self._families = families
-        self._registry = CollectorRegistry()
-        self._registry.register(_Families(families))
         # Opened here once: /proc/self stays readable for any user.
-        self._process = ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Returns the text and its content type.
@@ -57,11 +39,9 @@ class Exposition:
         Args:
             accept: the Accept header, of any content.
         """
+        families = (*self._families(), *self._process.collect())
         if _PROTOBUF in accept:
-            families = (*self._families(), *self._process.collect())
             return protobuf.encode(families), protobuf.CONTENT_TYPE
-        try:
-            encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no number
-            encode, content_type = choose_encoder("")
-        return encode(self._registry), content_type
+        if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.split(",")):
+            return text.write_openmetrics(families), text.OPENMETRICS
+        return text.write_text(families), text.TEXT

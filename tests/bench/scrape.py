@@ -1,0 +1,190 @@
+"""What one scrape costs: a host with many listeners and open sockets, told by synthetic records.
+
+Time from the request's Accept header to the bytes, its lock held; compression and HTTP not counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import struct
+import time
+from typing import NamedTuple
+
+from tcptrace.exporting import Exporter
+from tcptrace.kernel.live import BATCH_RECORDS
+from tcptrace.sinks.metrics.observed import new_tally
+from tcptrace.tcp import MAPPED_PREFIX, State
+from tcptrace.watching import Watch
+from tcptrace.wire.decode import decode_batch
+from tcptrace.wire.events import WIRE_VERSION, Kind
+from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
+from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE
+from tcptrace.wire.ledger import (
+    COUNTERS,
+    COUNTS,
+    SLOT_SIZE,
+    LedgerReading,
+    NamespaceFigures,
+    Slot,
+    decode_slot,
+)
+
+LISTENERS = 1000
+SOCKETS = 100_000
+NAMESPACES = 10
+ROUNDS = 9
+FORMATS = {
+    "text": "text/plain; version=0.0.4",
+    "OpenMetrics": "application/openmetrics-text; version=1.0.0",
+    "protobuf": (
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;"
+        " encoding=delimited"
+    ),
+}
+STATES = (State.ESTABLISHED, State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT2)
+BEGAN_NS = 1_000_000_000
+NOW_NS = BEGAN_NS + 60_000_000_000
+_EMPTY = next(decode_batch(bytes(RECORD_SIZE)))
+_EMPTY_SLOT = decode_slot(bytes(SLOT_SIZE))
+_PACK = struct.Struct("<" + RECORD_FORMAT)
+
+
+class Figures(NamedTuple):
+    """One format's."""
+
+    median_s: float
+    worst_s: float
+    size: int
+
+
+class Host:
+    """A source that has told everything already."""
+
+    head = TraceHead(
+        wire_version=WIRE_VERSION,
+        record_size=RECORD_SIZE,
+        stacks=False,
+        kernel="6.12.0",
+        machine="x86_64",
+        hostname="bench",
+        began_monotonic_ns=BEGAN_NS,
+        began_realtime_ns=BEGAN_NS,
+        what="everything",
+        port=None,
+        carrier="fentry",
+        hooks=tuple(AttachedHook(f"hook_{number}", "fentry") for number in range(30)),
+    )
+
+    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - session.Source's
+        return None
+
+    def losses(self) -> Losses:
+        return Losses(0, {}, ())
+
+    def lost_records(self) -> int:
+        return 0
+
+    def now_ns(self) -> int:
+        return NOW_NS
+
+    def symbol(self, offset: int) -> str | None:  # noqa: ARG002
+        return None
+
+    def snapshot(self, between: object) -> set[int]:  # noqa: ARG002
+        return set()
+
+    def ledger_reading(self) -> LedgerReading | None:
+        zeros = (0,) * len(COUNTERS)
+        return LedgerReading(
+            NOW_NS,
+            1,
+            [(number, _slot(number)) for number in range(1, LISTENERS + 1)],
+            tuple(NamespaceFigures(n, "", 28_232, zeros, zeros) for n in range(1, NAMESPACES + 1)),
+            cgroups={number: f"/system.slice/unit-{number}.service" for number in range(100)},
+        )
+
+    def programs(self) -> tuple[ProgramRuns, ...]:
+        return tuple(ProgramRuns(hook.name, hook.carrier, 5, 5000) for hook in self.head.hooks)
+
+    def close(self) -> None: ...
+
+
+def measure() -> dict[str, Figures]:
+    """Renders in each format, ROUNDS times."""
+    exporter = Exporter()
+    exporter.watch = watch = Watch(Host(), new_tally(), LISTENERS)
+    told = records()
+    for at in range(0, len(told), BATCH_RECORDS * RECORD_SIZE):
+        watch.tracker.feed(decode_batch(told[at : at + BATCH_RECORDS * RECORD_SIZE]))
+    watch.read_ledger()
+    assert watch.tracker.open_count == SOCKETS
+    assert len(list(watch.ledger.listeners)) == LISTENERS
+    return {name: _figures(exporter, accept) for name, accept in FORMATS.items()}
+
+
+def _figures(exporter: Exporter, accept: str) -> Figures:
+    took = []
+    size = 0
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        size = len(exporter.render(accept)[0])
+        took.append(time.perf_counter() - begin)
+    return Figures(statistics.median(took), max(took), size)
+
+
+def report() -> str:
+    """The figures as a table."""
+    lines = [f"{'format':14}{'median':>10}{'worst':>10}{'size':>12}"]
+    lines += [
+        f"{name:14}{figure.median_s * 1e3:7.0f} ms{figure.worst_s * 1e3:7.0f} ms"
+        f"{figure.size / 1e6:9.2f} MB"
+        for name, figure in measure().items()
+    ]
+    return "\n".join(lines)
+
+
+def records() -> bytes:
+    """A snapshot's records: sockets in several states, in each namespace."""
+    return b"".join(_PACK.pack(*_seen(number)) for number in range(SOCKETS))
+
+
+def _seen(number: int) -> tuple[object, ...]:
+    state = STATES[number % len(STATES)]
+    return _EMPTY._replace(
+        at_ns=BEGAN_NS + number * 1000,
+        kind=Kind.SEEN,
+        sock=(number + 1) << 6,
+        local=_address(number % LISTENERS),
+        remote=MAPPED_PREFIX + (0x0A00_0000 + number).to_bytes(4, "big"),
+        local_port=8080,
+        remote_port=1024 + number % 60_000,
+        netns=1 + number % NAMESPACES,
+        family=2,
+        old_state=state,
+        new_state=state,
+    )
+
+
+def _slot(number: int) -> Slot:
+    return _EMPTY_SLOT._replace(
+        sequence=2,
+        opened_at_ns=BEGAN_NS,
+        local=_address(number),
+        comm=f"server-{number % 50}".encode(),
+        cgroup=number % 100,
+        netns=1 + number % NAMESPACES,
+        pid=number,
+        port=8080,
+        accept_queue_limit=128,
+        accept_queue_len=number % 128,
+        syncookies=1,
+        counts=tuple(number * place for place in range(COUNTS)),
+    )
+
+
+def _address(number: int) -> bytes:
+    return MAPPED_PREFIX + (0xC0A8_0000 + number).to_bytes(4, "big")
+
+
+if __name__ == "__main__":
+    print(report())
