@@ -265,7 +265,11 @@ class _Records:
             self._writer.write(batch)
 
     def drain(self) -> None:
-        while batch := self._source.read(0):
+        """Writes what the ring holds; more may come as fast as it is taken."""
+        for _ in range(_LAST_BATCHES):
+            batch = self._source.read(0)
+            if not batch:
+                return
             self.write(batch)
 
 

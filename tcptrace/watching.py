@@ -6,6 +6,7 @@ hold its lock.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -63,6 +64,7 @@ class Watch:
         self._lost = 0
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
+        self._has_settled = False
 
     def run(self, stop: Stop, tick: Callable[[], None]) -> None:
         """Keeps up with the source until it is time to stop; a recording's end is kept in view.
@@ -124,6 +126,19 @@ class Watch:
         self._drain()
         with self.lock:
             self.tracker.end_snapshot(covered)
+            self._forget_namespaces()
+        if not self._has_settled:
+            self._has_settled = True
+            _spare_the_garbage_collector()
+
+    def _forget_namespaces(self) -> None:
+        """Where no socket is any more, and nobody watches, nothing more is told."""
+        watched = {one.netns for one in self.reading.namespaces} if self.reading else set()
+        counts = self.tracker.counts
+        for netns in set(counts.namespaces) - watched:
+            counts.forget(netns)
+        for netns in self.tally.namespaces - set(counts.namespaces) - watched:
+            self.tally.forget(netns)
 
     def read_ledger(self) -> None:
         """Reads the ledger once, out of turn."""
@@ -142,6 +157,12 @@ class Watch:
         for address in waits.keys() - {one.address for one in self.ledger.listeners}:
             if waits[address].last_at_ns < now_ns - KEEP_CLOSED_NS:
                 del waits[address]
+
+
+def _spare_the_garbage_collector() -> None:
+    """A full collection of 100,000 lives takes 0.4 s, and finds nothing: lives are no cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1_000)
 
 
 def _ignore(_connection: object) -> None:

@@ -1,8 +1,9 @@
 """The network namespaces that a trace watches, each with what needs privilege to open.
 
 Opened before the privileges are dropped: a sock_diag socket, the namespace's TcpExt counters and
-its range of ephemeral ports stay readable through their descriptors. Of a namespace that comes
-later only the probes tell.
+its range of ephemeral ports stay readable through their descriptors. These keep the namespace
+alive, so they are given back when the process through which it was found, and its name, are gone.
+Of a namespace that comes later only the probes tell.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MOST_NAMESPACES: Final = 1024
 _CLONE_NEWNET: Final = 0x40000000
 _NAMED: Final = Path("/run/netns")
+_OWN: Final = Path("/proc/self/ns/net")
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _READ_SIZE: Final = 1 << 16
 
@@ -39,8 +41,13 @@ class WatchedNamespace:
         diag: its sock_diag socket.
     """
 
-    def __init__(self, inode: int, name: str) -> None:
+    def __init__(self, inode: int, name: str, found_at: Path = _OWN) -> None:
         self.inode = inode
+        process = found_at.parents[1]
+        is_held = found_at.is_relative_to("/proc") and found_at != _OWN
+        # Reads as ESRCH once the process has ended; open, it does not keep it.
+        self._holder = os.open(process / "stat", os.O_RDONLY) if is_held else None
+        self._is_own = found_at == _OWN
         self.name = name
         self.diag: socket.socket = open_diag()
         # /proc/thread-self/net is the namespace's own while the file is open.
@@ -61,8 +68,24 @@ class WatchedNamespace:
         low, high = os.pread(self._port_range, 64, 0).split()
         return int(high) - int(low) + 1
 
+    def is_gone(self) -> bool:
+        """Whether neither the process that it was found by nor its name is there any more."""
+        if self._is_own:
+            return False
+        with suppress(OSError):
+            if self.name and (_NAMED / self.name).stat().st_ino == self.inode:
+                return False
+        if self._holder is None:
+            return True
+        try:
+            return not os.pread(self._holder, 1, 0)
+        except ProcessLookupError:
+            return True
+
     def close(self) -> None:
         """Gives everything back."""
+        if self._holder is not None:
+            os.close(self._holder)
         self.diag.close()
         os.close(self._netstat)
         os.close(self._port_range)
@@ -100,7 +123,7 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
                 finally:
                     os.close(descriptor)
                 try:
-                    watched.append(WatchedNamespace(inode, name))
+                    watched.append(WatchedNamespace(inode, name, path))
                 except CannotTrace as failure:
                     failures.append(failure)
 
@@ -116,9 +139,8 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
 def _namespaces() -> dict[int, tuple[Path, str]]:
     """Paths and names by inode number, this process's own first."""
     found: dict[int, tuple[Path, str]] = {}
-    own = Path("/proc/self/ns/net")
-    file_system = own.stat().st_dev
-    for path, name in _candidates(own):
+    file_system = _OWN.stat().st_dev
+    for path, name in _candidates():
         with suppress(OSError):
             status = path.stat()
             if status.st_dev != file_system:
@@ -128,8 +150,8 @@ def _namespaces() -> dict[int, tuple[Path, str]]:
     return found
 
 
-def _candidates(own: Path) -> Iterator[tuple[Path, str]]:
-    yield own, ""
+def _candidates() -> Iterator[tuple[Path, str]]:
+    yield _OWN, ""
     for number in _process_ids():
         yield Path("/proc", str(number), "ns/net"), ""
     with suppress(OSError):

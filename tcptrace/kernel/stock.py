@@ -50,6 +50,7 @@ class Stock:
 
     def reading(self) -> LedgerReading:
         """Reads the ledger, every listener measured just before."""
+        self._let_go()
         self._walk(Census.LISTENERS, LISTEN_ONLY, lambda: None)
         before = [namespace.counters() for namespace in self._namespaces]
         epoch, slots = self._map.read()
@@ -74,6 +75,12 @@ class Stock:
             }
         finally:
             self._map.census(Census.OFF)
+
+    def _let_go(self) -> None:
+        """Namespaces that are gone but for us may end."""
+        for namespace in [one for one in self._namespaces if one.is_gone()]:
+            self._namespaces.remove(namespace)
+            namespace.close()
 
     def close(self) -> None:
         """Gives everything back."""

@@ -45,7 +45,8 @@ class Reconciliation:
     def compare(self, reading: LedgerReading, ledger: Ledger) -> None:
         """Compares a reading, after the ledger has absorbed it.
 
-        The first comparison of a namespace takes what was counted before the trace as its zero.
+        The first comparison of a namespace takes what was counted before the trace as its zero. A
+        namespace that is watched no more is forgotten.
         """
         ours = {netns: as_kernel_counters(counts) for netns, counts in ledger.sums()}
         for figures in reading.namespaces:
@@ -61,6 +62,9 @@ class Reconciliation:
                 for low, high, was in zip(past.earlier, figures.after, past.ledger, strict=True)
             )
             self._judge(netns, around)
+        for netns in self._pasts.keys() - {figures.netns for figures in reading.namespaces}:
+            for known in (self._pasts, self.differences, self._zeros):
+                known.pop(netns, None)
 
     def _judge(self, netns: int, around: tuple[_Interval, ...]) -> None:
         """Compares kernel minus ledger, as an interval for each counter, with what it was."""

@@ -188,6 +188,13 @@ class Tally(Observer):
         elif connection.outcome in CONNECT_OUTCOMES:
             self.connects[connection.netns, connection.outcome.value] += 1
 
+    @property
+    def namespaces(self) -> set[int]:
+        """Every namespace that anything is counted of."""
+        keys = (*self.connects, *self.syn_retransmits, *self.synack_retransmits)
+        found = {netns for netns, _ in keys} | {netns for netns, _, _ in self.resets}
+        return found | {address.netns for address in self.waits}
+
     def forget(self, netns: int) -> None:
         """Drops what is counted of a namespace that is gone."""
         for counts in (self.connects, self.syn_retransmits, self.synack_retransmits):

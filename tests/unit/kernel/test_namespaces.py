@@ -155,3 +155,38 @@ def test_everything_is_given_back() -> None:
     namespace.counters()
     namespace.close()
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_namespace_is_gone_with_its_process() -> None:
+    """Its descriptors would keep it for ever: they are given back then."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        found_at = Path("/proc", str(process.pid), "ns/net")
+        watched = WatchedNamespace(1, "", found_at)
+        assert not watched.is_gone()
+        process.kill()
+        process.wait()
+        assert watched.is_gone()
+        watched.close()
+
+
+def test_this_process_own_namespace_is_never_gone() -> None:
+    watched = WatchedNamespace(1, "")
+    assert not watched.is_gone()
+    watched.close()
+
+
+def test_a_name_keeps_a_namespace_until_it_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
+    named = tmp_path / "blue"
+    named.touch()
+    inode = named.stat().st_ino
+    watched = WatchedNamespace(inode, "blue", named)
+    other = WatchedNamespace(inode + 1, "blue", named)
+    assert not watched.is_gone()
+    assert other.is_gone()
+    named.unlink()
+    assert watched.is_gone()
+    watched.close()
+    other.close()

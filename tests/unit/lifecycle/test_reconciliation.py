@@ -175,3 +175,8 @@ def test_whatever_is_missed_is_told_once_it_is_quiet(
         ledger.absorb(one)
         reconciliation.compare(one, ledger)
     assert reconciliation.differences[NETNS]["ListenDrops"] == -missed
+
+
+def test_a_namespace_that_is_watched_no_more_is_forgotten() -> None:
+    both = reading(1, namespaces=(figures(), figures(netns=7)))
+    assert compared(both, reading(2, namespaces=(figures(),))).differences.keys() == {NETNS}
