@@ -49,19 +49,6 @@ static __always_inline void raise_peak(volatile u64 *peak, u64 value)
             *peak = value;
 }
 
-static __always_inline void measure(struct slot *slot, struct sock *listener, u32 joining)
-{
-    u64 epoch = control_of(CONTROL_EPOCH);
-    u32 parity = epoch & 1;
-
-    slot->accept_queue_len = READ(listener, sk_ack_backlog) + joining;
-    slot->accept_queue_limit = READ(listener, sk_max_ack_backlog);
-    slot->syn_queue_len = READ(listener, syn_queue_len);
-    slot->syn_queue_young = READ(listener, syn_queue_young);
-    raise_peak(&slot->accept_queue_peaks[parity], (epoch << 32) + slot->accept_queue_len);
-    raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + slot->syn_queue_len);
-}
-
 /* What may change without an event: the sysctls, and the port of a listener that never bound. */
 static __always_inline void refresh(struct slot *slot, struct sock *listener)
 {
@@ -74,6 +61,21 @@ static __always_inline void refresh(struct slot *slot, struct sock *listener)
     slot->max_syn_backlog = READ(net, sysctl_max_syn_backlog);
     slot->somaxconn = READ(net, sysctl_somaxconn);
     slot->port = host_order(READ(listener, inet_sport));
+}
+
+static __always_inline void measure(struct slot *slot, struct sock *listener, u32 joining)
+{
+    u64 epoch = control_of(CONTROL_EPOCH);
+    u32 parity = epoch & 1;
+
+    if (!slot->port)
+        refresh(slot, listener);
+    slot->accept_queue_len = READ(listener, sk_ack_backlog) + joining;
+    slot->accept_queue_limit = READ(listener, sk_max_ack_backlog);
+    slot->syn_queue_len = READ(listener, syn_queue_len);
+    slot->syn_queue_young = READ(listener, syn_queue_young);
+    raise_peak(&slot->accept_queue_peaks[parity], (epoch << 32) + slot->accept_queue_len);
+    raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + slot->syn_queue_len);
 }
 
 static __always_inline u64 cgroup_of(struct sock *sk)
@@ -144,6 +146,25 @@ static __always_inline struct slot *take_slot(struct sock *listener, const struc
     return slot;
 }
 
+/* LISTEN → CLOSE: what waits in the accept queue is reset. */
+static __always_inline void close_slot(struct sock *listener)
+{
+    u64 key = (u64)listener;
+    u32 *found = slot_by_listener.lookup(&key);
+    struct slot *slot;
+    u32 index;
+
+    if (!found)
+        return;
+    index = *found;
+    slot = slots.lookup(&index);
+    if (!slot || slot->closed_at_ns || index == OVERFLOW_SLOT)
+        return;
+    __sync_fetch_and_add(&slot->counts[STAGE_LISTENER_CLOSED], READ(listener, sk_ack_backlog));
+    slot->closed_at_ns = bpf_ktime_get_ns();
+    free_slots.push(&index, 0);
+}
+
 /* NULL: the filter leaves this listener out. One that is closed already gets no slot any more,
  * since nobody would give it back. */
 static __always_inline struct slot *slot_of(struct sock *listener)
@@ -151,6 +172,7 @@ static __always_inline struct slot *slot_of(struct sock *listener)
     u64 key = (u64)listener;
     u32 *index = slot_by_listener.lookup(&key);
     u32 overflow = OVERFLOW_SLOT;
+    struct slot *slot;
     struct tuple t;
 
     if (index)
@@ -160,7 +182,11 @@ static __always_inline struct slot *slot_of(struct sock *listener)
         return NULL;
     if (READ(listener, skc_state) != STATE_LISTEN)
         return slots.lookup(&overflow);
-    return take_slot(listener, &t);
+    slot = take_slot(listener, &t);
+    /* Closed by another CPU in between, which found no slot to close. */
+    if (READ(listener, skc_state) != STATE_LISTEN)
+        close_slot(listener);
+    return slot;
 }
 
 static __always_inline void account_many(struct sock *listener, u32 what, u64 many)
@@ -195,25 +221,6 @@ static __always_inline void measure_listener(struct sock *listener)
         measure(slot, listener, 0);
 }
 
-/* LISTEN → CLOSE: what waits in the accept queue is reset. */
-static __always_inline void close_slot(struct sock *listener)
-{
-    u64 key = (u64)listener;
-    u32 *found = slot_by_listener.lookup(&key);
-    struct slot *slot;
-    u32 index;
-
-    if (!found)
-        return;
-    index = *found;
-    slot = slots.lookup(&index);
-    if (!slot || slot->closed_at_ns || index == OVERFLOW_SLOT)
-        return;
-    __sync_fetch_and_add(&slot->counts[STAGE_LISTENER_CLOSED], READ(listener, sk_ack_backlog));
-    slot->closed_at_ns = bpf_ktime_get_ns();
-    free_slots.push(&index, 0);
-}
-
 /* CLOSE → LISTEN, in the context of who called listen(): a new slot, whatever this address was. */
 static __always_inline void open_slot(struct sock *listener)
 {
@@ -230,11 +237,27 @@ static __always_inline void open_slot(struct sock *listener)
     if (!slot || slot->sock == 0)
         return;
     slot->opened_at_ns = bpf_ktime_get_ns();
-    slot->pid = bpf_get_current_pid_tgid() >> 32;
     bpf_get_current_comm(&slot->comm, sizeof(slot->comm));
+    barrier();
+    slot->pid = bpf_get_current_pid_tgid() >> 32;
     measure(slot, listener, 0);
 }
+/* A request is about to leave the SYN queue. */
+static __always_inline void account_leaving(struct sock *listener, u32 what)
+{
+    struct slot *slot = slot_of(listener);
+
+    if (!slot || what >= COUNTS)
+        return;
+    __sync_fetch_and_add(&slot->counts[what], 1);
+    if (!slot->sock || slot->closed_at_ns)
+        return;
+    measure(slot, listener, 0);
+    if (slot->syn_queue_len)
+        slot->syn_queue_len--;
+}
 #else
+#define account_leaving(listener, what)
 #define account(listener, what)
 #define account_joining(listener, what, joining)
 #define measure_listener(listener)

@@ -120,6 +120,15 @@ static __always_inline u8 stage_of_ack_drop(struct ack_context *ack, u8 flags)
     return STAGE_ACK_ACCEPT_QUEUE_FULL;
 }
 
+/* Two CPUs can work on a final ACK each: the second one's child is thrown away again. */
+static __always_inline bool is_first_child(const struct ack_context *ack)
+{
+    u8 own = 0;
+
+    bpf_probe_read_kernel(&own, sizeof(own), (void *)ack->own_req);
+    return own;
+}
+
 static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
 {
     struct sock *listener = (struct sock *)ack->listener;
@@ -131,6 +140,9 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
 
     if (stage != STAGE_ABORT_ON_OVERFLOW)
         ack->req = 0;
+    /* A cookie that two CPUs take at once: the second child is no drop, nor counted as one. */
+    if (flags && stage == STAGE_OTHER && !is_first_child(ack))
+        return;
     account(listener, stage);
     if (!is_owned(listener))
         return;
@@ -142,15 +154,6 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     r->flags = flags;
     fill_from_ack(r, ack);
     commit(ctx, r);
-}
-
-/* Two CPUs can work on a final ACK each: the second one's child is thrown away again. */
-static __always_inline bool is_first_child(const struct ack_context *ack)
-{
-    u8 own = 0;
-
-    bpf_probe_read_kernel(&own, sizeof(own), (void *)ack->own_req);
-    return own;
 }
 
 static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct sock *child)
@@ -219,7 +222,7 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
         stage = STAGE_LISTENER_CLOSED;
     else if (from_timer & 1)
         stage = STAGE_REQUEST_EXPIRED;
-    account(listener, stage);
+    account_leaving(listener, stage);
     if (!is_owned(listener))
         return 0;
     tuple_from_mini(&t, req);
@@ -232,6 +235,19 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
     commit(ctx, r);
     return 0;
 }
+
+#ifdef LEDGER
+/* An ICMP error answers the SYN-ACK: the request goes (on_request_drop tells), and the kernel
+ * counts it in ListenDrops. */
+static __always_inline int on_req_err(void *ctx, struct request_sock *req, int seq, int abort)
+{
+    struct sock *listener = READ(req, rsk_listener);
+
+    if ((abort & 0xff) && listener && (u32)seq == READ(req, snt_isn))
+        account(listener, STAGE_OTHER);
+    return 0;
+}
+#endif
 
 /* The accept() that this CPU has just seen return: the graft that follows needs no second record.
  * Key: 0. Written by inet_csk_accept's return, cleared by security_sock_graft. */

@@ -1,6 +1,7 @@
 /* A final ACK carries a SYN cookie, valid or not.
  *
- * Hooks: cookie_v4_check and cookie_v6_check (entry: the listener), __cookie_v4_check and
+ * Hooks: cookie_v4_check and cookie_v6_check (entry: the listener, and return), __cookie_v4_check
+ * and
  * __cookie_v6_check (return: the MSS, 0 if the cookie is wrong). Context: softirq. Counts:
  * COOKIE_VALID, COOKIE_INVALID, in the ledger alone. Misses: nothing that the kernel counts; an ACK
  * that comes when no cookie was sent lately is not looked at by the kernel either. Since: 3.x. */
@@ -17,6 +18,17 @@ static __always_inline int on_cookie_check(void *ctx, struct sock *listener)
 
     if (asked)
         *asked = (u64)listener;
+    return 0;
+}
+
+/* Others check cookies too (SYNPROXY, XDP): what they find is no listener's. */
+static __always_inline int on_cookie_check_return(void *ctx, void *result)
+{
+    u32 key = 0;
+    u64 *asked = cookie_listeners.lookup(&key);
+
+    if (asked)
+        *asked = 0;
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* A socket changes its state.
  *
- * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state and inet_csk_listen_start (entry).
+ * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state (entry) and inet_csk_listen_start
+ * (entry, return).
  * Context: process or softirq. Process for CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the
  * process named. Reads: the tuple, sk_protocol, sk_err, total_retrans, the queues of a listener.
  * Emits: STATE_CHANGED. Misses: the clone LISTEN → SYN_RECV is left out on purpose (its tuple isn't
@@ -48,7 +49,30 @@ static __always_inline int on_set_state(void *ctx, struct sock *sk, int new)
     return on_state_changed(ctx, sk, READ(sk, skc_state), new);
 }
 
+/* Key: the task. Value: the socket on which it called listen(). Written by inet_csk_listen_start's
+ * entry, deleted by its return. When full, a listen() that then fails is told as one that lasts. */
+BPF_HASH(listening_by_task, u64, u64, 1024);
+
 static __always_inline int on_listen_start(void *ctx, struct sock *sk)
 {
+    u64 task = bpf_get_current_pid_tgid(), value = (u64)sk;
+
+    listening_by_task.update(&task, &value);
     return on_state_changed(ctx, sk, STATE_CLOSE, STATE_LISTEN);
+}
+
+/* The port was taken in between: it never listened. */
+static __always_inline int on_listen_start_return(void *ctx, void *result)
+{
+    u64 task = bpf_get_current_pid_tgid();
+    u64 *sk = listening_by_task.lookup(&task);
+    u64 socket;
+
+    if (!sk)
+        return 0;
+    socket = *sk;
+    listening_by_task.delete(&task);
+    if ((u32)(u64)result)
+        return on_state_changed(ctx, (struct sock *)socket, STATE_LISTEN, STATE_CLOSE);
+    return 0;
 }

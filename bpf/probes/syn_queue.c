@@ -95,10 +95,12 @@ static __always_inline bool follows_timewait(struct sk_buff *skb)
 }
 
 /* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. It looks a moment
- * after the entry, in which another CPU may have filled the accept queue: full then or now. */
+ * after the entry, in which another CPU may have filled a queue: full then or now. */
 static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
 {
     bool is_full = syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit;
+    bool is_full_now = READ(listener, syn_queue_len) + SYN_QUEUE_FULL_AT_LIMIT >
+                       READ(listener, sk_max_ack_backlog);
     struct sock_common common;
     struct net *net;
     u32 max_syn_backlog;
@@ -108,7 +110,7 @@ static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct so
     net = common.skc_net;
     syncookies = READ(net, sysctl_tcp_syncookies);
     if (follows_timewait((struct sk_buff *)syn->skb))
-        is_full = false;
+        is_full = is_full_now = false;
     else if (syncookies == 2 || (syncookies && is_full))
         account(listener, COUNT_COOKIE_WANTED_DROPPED);
     if (!syncookies && is_full)
@@ -116,6 +118,8 @@ static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct so
     if (syn->accept_queue_len > syn->accept_queue_limit ||
         READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog))
         return STAGE_SYN_ACCEPT_QUEUE_FULL;
+    if (!syncookies && is_full_now)
+        return STAGE_SYN_SYN_QUEUE_FULL;
     max_syn_backlog = READ(net, sysctl_max_syn_backlog);
     if (!syncookies && (int)(max_syn_backlog - syn->syn_queue_len) < (int)(max_syn_backlog >> 2))
         return STAGE_SYN_LAST_QUARTER;

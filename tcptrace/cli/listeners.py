@@ -10,6 +10,8 @@ import click
 from tcptrace.cli.options import duration_option, host_options
 from tcptrace.cli.params import seconds
 
+_MOST: Final = 10_000
+"""Listeners told apart: more than the kernel side keeps."""
 _SORTS: Final = ("drops", "accept", "syn", "rate", "port")
 
 
@@ -58,6 +60,6 @@ def command(
 
     source = open_live(TraceOptions(ledger=True, **host))
     opening = tracing_line(source.head)
-    watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=sys.maxsize)
+    watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)
     show(watch, listing, Limits(duration), sys.stderr, opening)

@@ -52,7 +52,7 @@ def command(
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
     with open_output(output) as file:
-        # The ledger is not filtered.
+        # The ledger knows no filter but a namespace.
         filtered = port is not None or any(filters[name] is not None for name in _FILTERS)
         ledger = not (filtered or stacks)
         source = open_live(TraceOptions(port=port, stacks=stacks, ledger=ledger, **filters))

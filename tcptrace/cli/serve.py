@@ -53,7 +53,7 @@ _DEFAULT: Final = "127.0.0.1:9436"
     "--replay",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Serve a recording instead of this host; its end stays in view.",
+    help="Serve a recording instead of this host; its end stays in view. Needs no root.",
 )
 @click.option(
     "--speed",

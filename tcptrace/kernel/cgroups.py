@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Final
 
 _ROOT: Final = "/sys/fs/cgroup"
@@ -30,7 +31,8 @@ class CgroupNames:
 
     def _walk(self) -> None:
         self._paths = {}
-        waiting = [_ROOT]
+        # On a host with version 1 the ids would be those of another hierarchy.
+        waiting = [_ROOT] if (Path(_ROOT) / "cgroup.controllers").exists() else []
         while waiting and len(self._paths) < _MOST:
             directory = waiting.pop()
             try:

@@ -82,12 +82,14 @@ _COOKIES: Final = tuple(
     for family in ("v4", "v6")
     for name, body, arguments, returns in (
         (f"__cookie_{family}_check", "on_cookie_checked", (), True),
+        (f"cookie_{family}_check", "on_cookie_check_return", (), True),
         (f"cookie_{family}_check", "on_cookie_check", ("*0",), False),
     )
 )
+CENSUS_HOOK: Final = "sock_diag_save_cookie"
 _SNAPSHOTS: Final = (
     Hook(
-        "sock_diag_save_cookie",
+        CENSUS_HOOK,
         "on_census",
         ("*0",),
         "sockets that were there before",
@@ -146,7 +148,17 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
             Hook("inet_csk_accept", "on_accept", ("*0",), _ACCEPTS, is_for_ledger=True),
         ),
     ),
-    _both(*_COOKIES),
+    _both(
+        *_COOKIES,
+        Hook(
+            "tcp_req_err",
+            "on_req_err",
+            ("*0", "1", "2"),
+            "half-open connections ended by an ICMP error",
+            optional=True,
+            is_for_ledger=True,
+        ),
+    ),
     Subject(
         traced=(
             Hook(
@@ -158,6 +170,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
             ),
         ),
         probed=(
+            Hook("inet_csk_listen_start", "on_listen_start_return", (), "listen()", returns=True),
             Hook("tcp_set_state", "on_set_state", ("*0", "1"), _STATES),
             Hook("inet_csk_listen_start", "on_listen_start", ("*0",), "listen()"),
         ),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
+from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
@@ -109,7 +110,9 @@ class LiveSource:
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:
         """Has a record of every socket sent; returns the namespaces that it covers."""
-        return self._stock.snapshot(between) if self._stock else set()
+        if self._stock is None or not any(hook.name == CENSUS_HOOK for hook in self.head.hooks):
+            return set()  # nothing would be found, which must not pass for nothing being there
+        return self._stock.snapshot(between)
 
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the ledger as it stands, listeners measured just now; None without one."""

@@ -2,7 +2,7 @@
 
 Opened before the privileges are dropped: a sock_diag socket, the namespace's TcpExt counters and
 its range of ephemeral ports stay readable through their descriptors. These keep the namespace
-alive, so they are given back when the process through which it was found, and its name, are gone.
+alive, so they are given back when its oldest processes at the start, and its name, are gone.
 Of a namespace that comes later only the probes tell.
 """
 
@@ -11,8 +11,10 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +32,8 @@ _NAMED: Final = Path("/run/netns")
 _OWN: Final = Path("/proc/self/ns/net")
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _READ_SIZE: Final = 1 << 16
+_MOST_HOLDERS: Final = 4
+"""Processes by which a namespace is known to be in use."""
 
 
 class WatchedNamespace:
@@ -41,13 +45,14 @@ class WatchedNamespace:
         diag: its sock_diag socket.
     """
 
-    def __init__(self, inode: int, name: str, found_at: Path = _OWN) -> None:
+    def __init__(self, inode: int, name: str = "", processes: Iterable[int] = ()) -> None:
         self.inode = inode
-        process = found_at.parents[1]
-        is_held = found_at.is_relative_to("/proc") and found_at != _OWN
+        self._is_own = inode == _OWN.stat().st_ino
         # Reads as ESRCH once the process has ended; open, it does not keep it.
-        self._holder = os.open(process / "stat", os.O_RDONLY) if is_held else None
-        self._is_own = found_at == _OWN
+        self._holders = []
+        for pid in processes:
+            with suppress(OSError):
+                self._holders.append(os.open(f"/proc/{pid}/stat", os.O_RDONLY))
         self.name = name
         self.diag: socket.socket = open_diag()
         # /proc/thread-self/net is the namespace's own while the file is open.
@@ -69,26 +74,29 @@ class WatchedNamespace:
         return int(high) - int(low) + 1
 
     def is_gone(self) -> bool:
-        """Whether neither the process that it was found by nor its name is there any more."""
+        """Whether neither a process that it was found by nor its name is there any more."""
         if self._is_own:
             return False
         with suppress(OSError):
             if self.name and (_NAMED / self.name).stat().st_ino == self.inode:
                 return False
-        if self._holder is None:
-            return True
-        try:
-            return not os.pread(self._holder, 1, 0)
-        except ProcessLookupError:
-            return True
+        return not any(map(_is_running, self._holders))
 
     def close(self) -> None:
         """Gives everything back."""
-        if self._holder is not None:
-            os.close(self._holder)
+        for holder in self._holders:
+            os.close(holder)
         self.diag.close()
         os.close(self._netstat)
         os.close(self._port_range)
+
+
+def _is_running(stat: int) -> bool:
+    """Whether a process is there, by its open /proc/PID/stat."""
+    try:
+        return bool(os.pread(stat, 1, 0))
+    except ProcessLookupError:
+        return False
 
 
 def _tcp_ext(text: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -112,18 +120,18 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
 
     def work() -> None:
         setns = ctypes.CDLL(None, use_errno=True).setns
-        for inode, (path, name) in _namespaces().items():
+        for inode, found in _namespaces().items():
             if only not in (None, inode) or len(watched) >= MOST_NAMESPACES:
                 continue
             with suppress(OSError):  # its last process has just ended
-                descriptor = os.open(path, os.O_RDONLY)
+                descriptor = os.open(found.path, os.O_RDONLY)
                 try:
                     if setns(descriptor, _CLONE_NEWNET):
                         continue
                 finally:
                     os.close(descriptor)
                 try:
-                    watched.append(WatchedNamespace(inode, name, path))
+                    watched.append(WatchedNamespace(inode, found.name, found.processes))
                 except CannotTrace as failure:
                     failures.append(failure)
 
@@ -136,27 +144,45 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
     return watched
 
 
-def _namespaces() -> dict[int, tuple[Path, str]]:
-    """Paths and names by inode number, this process's own first."""
-    found: dict[int, tuple[Path, str]] = {}
-    file_system = _OWN.stat().st_dev
-    for path, name in _candidates():
+@dataclass
+class _Found:
+    """A namespace before it is opened."""
+
+    path: Path
+    """Where it can be entered."""
+    name: str = ""
+    processes: list[int] = field(default_factory=list)
+    """Some that are in it, the longest running first."""
+
+
+def _namespaces() -> dict[int, _Found]:
+    """All there are by inode number, this process's own first."""
+    found: dict[int, _Found] = {}
+    status = _OWN.stat()
+    file_system = status.st_dev
+    found[status.st_ino] = _Found(_OWN)
+    for pid in sorted(_process_ids(), key=_began):
+        path = Path("/proc", str(pid), "ns/net")
         with suppress(OSError):
-            status = path.stat()
-            if status.st_dev != file_system:
-                continue
-            known = found.get(status.st_ino, (path, ""))
-            found[status.st_ino] = (known[0], known[1] or name)
+            holder = found.setdefault(path.stat().st_ino, _Found(path))
+            if len(holder.processes) < _MOST_HOLDERS:
+                holder.processes.append(pid)
+    with suppress(OSError):
+        for path in sorted(_NAMED.iterdir()):
+            with suppress(OSError):
+                status = path.stat()
+                if status.st_dev == file_system:
+                    found.setdefault(status.st_ino, _Found(path)).name = path.name
     return found
 
 
-def _candidates() -> Iterator[tuple[Path, str]]:
-    yield _OWN, ""
-    for number in _process_ids():
-        yield Path("/proc", str(number), "ns/net"), ""
-    with suppress(OSError):
-        for path in sorted(_NAMED.iterdir()):
-            yield path, path.name
+def _began(pid: int) -> int:
+    """When a process began, in ticks since boot; processes that are gone come last."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return sys.maxsize
+    return int(stat.rpartition(b")")[2].split()[19])
 
 
 def _process_ids() -> list[int]:

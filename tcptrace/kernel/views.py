@@ -57,6 +57,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
     "request_sock": (
         ViewMember("num_retrans", "request_sock", "num_retrans"),
         ViewMember("rsk_listener", "request_sock", "__req_common.skc_listener"),
+        ViewMember("snt_isn", "tcp_request_sock", "snt_isn"),
     ),
     "inet_timewait_sock": (ViewMember("tw_substate", "inet_timewait_sock", "tw_substate"),),
     "sk_buff": (

@@ -19,6 +19,7 @@ class Hierarchy:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.now_s = 1000.0
+        (root / "cgroup.controllers").touch()
         monkeypatch.setattr(cgroups, "_ROOT", str(root))
         monkeypatch.setattr("time.monotonic", lambda: self.now_s)
 
@@ -89,3 +90,8 @@ def test_no_more_than_so_many_are_kept(
 def test_no_hierarchy_at_all(hierarchy: Hierarchy) -> None:
     shutil.rmtree(hierarchy.root)
     assert CgroupNames().path(77) == ""
+
+
+def test_ids_are_not_looked_up_in_a_hierarchy_of_version_1(hierarchy: Hierarchy) -> None:
+    (hierarchy.root / "cgroup.controllers").unlink()
+    assert CgroupNames().path(hierarchy.make("nginx")) == ""

@@ -143,10 +143,11 @@ def test_names_come_from_files_that_are_namespaces(
     (tmp_path / "dangling").symlink_to("/nowhere")
     monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
     found = namespaces._namespaces()
-    assert found[OWN] == (Path("/proc/self/ns/net"), "blue")
-    assert all(name in ("", "blue") for _, name in found.values())
+    assert (found[OWN].path, found[OWN].name) == (Path("/proc/self/ns/net"), "blue")
+    assert all(one.name in ("", "blue") for one in found.values())
+    assert all(len(one.processes) <= namespaces._MOST_HOLDERS for one in found.values())
     monkeypatch.setattr(namespaces, "_NAMED", tmp_path / "none")
-    assert namespaces._namespaces()[OWN][1] == ""
+    assert namespaces._namespaces()[OWN].name == ""
 
 
 def test_everything_is_given_back() -> None:
@@ -157,22 +158,20 @@ def test_everything_is_given_back() -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_a_namespace_is_gone_with_its_process() -> None:
+def test_a_namespace_is_gone_with_its_last_known_process() -> None:
     """Its descriptors would keep it for ever: they are given back then."""
-    with subprocess.Popen(["sleep", "60"]) as process:
-        found_at = Path("/proc", str(process.pid), "ns/net")
-        watched = WatchedNamespace(1, "", found_at)
-        assert not watched.is_gone()
-        process.kill()
-        process.wait()
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as two:
+        watched = WatchedNamespace(1, processes=(one.pid, two.pid))
+        for process in (one, two):
+            assert not watched.is_gone()
+            process.kill()
+            process.wait()
         assert watched.is_gone()
         watched.close()
 
 
-def test_this_process_own_namespace_is_never_gone() -> None:
-    watched = WatchedNamespace(1, "")
-    assert not watched.is_gone()
-    watched.close()
+def test_this_process_own_namespace_is_never_gone(own: WatchedNamespace) -> None:
+    assert not own.is_gone()
 
 
 def test_a_name_keeps_a_namespace_until_it_names_another(
@@ -182,8 +181,8 @@ def test_a_name_keeps_a_namespace_until_it_names_another(
     named = tmp_path / "blue"
     named.touch()
     inode = named.stat().st_ino
-    watched = WatchedNamespace(inode, "blue", named)
-    other = WatchedNamespace(inode + 1, "blue", named)
+    watched = WatchedNamespace(inode, "blue")
+    other = WatchedNamespace(inode + 1, "blue")
     assert not watched.is_gone()
     assert other.is_gone()
     named.unlink()
