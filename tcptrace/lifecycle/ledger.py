@@ -171,6 +171,7 @@ class Listening:
         """A socket of this listener was read: open, or closed and still losing its requests."""
         if member.is_open:
             self.members[number] = member
+            self._ended.pop(number, None)
             self.closed_at_ns = 0
         else:
             self.members.pop(number, None)
@@ -196,10 +197,19 @@ class Listening:
         if not self.members and not self.closed_at_ns:
             self.closed_at_ns = at_ns
 
-    def leave(self, number: int) -> bool:
-        """The slot's socket goes to another listener with all its counts; whether nothing stays."""
+    def leave(self, number: int) -> None:
+        """The slot's socket goes to another listener with all its counts."""
         self._release(number)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether no slot is counted here, and nothing was that stays."""
         return not (self.members or self._ended or any(self._folded))
+
+    @property
+    def has_overflow(self) -> bool:
+        """Whether the overflow slot counts here: it never ends."""
+        return OVERFLOW_SLOT in self._ended
 
     def _release(self, number: int) -> tuple[int, ...]:
         member = self.members.pop(number, None)
@@ -241,7 +251,8 @@ class Ledger:
         limit_ns = reading.at_ns - KEEP_CLOSED_NS
         gone = [one for one in self._by_address.values() if 0 < one.closed_at_ns < limit_ns]
         for listening in gone:
-            self._forget(listening)
+            if not listening.has_overflow:
+                self._forget(listening)
 
     def _absorb_overflow(self, slot: Slot) -> None:
         if any(slot.counts):
@@ -250,17 +261,27 @@ class Ledger:
 
     def _absorb_slot(self, number: int, slot: Slot, reading: LedgerReading) -> None:
         sequence, listening, member = self._slots.get(number, (0, None, None))
-        if member is None or listening is None or sequence != slot.sequence:
+        if (
+            member is None
+            or listening is None
+            or (sequence, member.slot.netns)
+            != (
+                slot.sequence,
+                slot.netns,
+            )
+        ):
             if listening is not None:
                 listening.fold(number, reading.at_ns)
+                if self._forgotten.get(listening.address.netns) is listening:
+                    self._drop_blank(listening)
             listening = self._home_of(slot)
             member = Member(slot, None)
         elif not member.is_open and member.slot.counts == slot.counts:
             return
         elif member.slot.port != slot.port:
             # A listener that never bound has its port only just after its LISTEN.
-            if listening.leave(number):
-                del self._by_address[listening.address]
+            listening.leave(number)
+            self._drop_blank(listening)
             listening = self._home_of(slot)
         self._slots[number] = (slot.sequence, listening, member)
         # Whose it is is written just after its LISTEN too.
@@ -287,6 +308,17 @@ class Ledger:
         for number in heir.take_over(listening):
             sequence, _, member = self._slots[number]
             self._slots[number] = (sequence, heir, member)
+        self._drop_blank(heir)
+
+    def _drop_blank(self, listening: Listening) -> None:
+        """Drops a listener, or a namespace's heir, of which nothing is left."""
+        if not listening.is_blank:
+            return
+        address = listening.address
+        if self._by_address.get(address) is listening:
+            del self._by_address[address]
+        elif self._forgotten.get(address.netns) is listening:
+            del self._forgotten[address.netns]
 
     @property
     def listeners(self) -> Iterable[Listening]:

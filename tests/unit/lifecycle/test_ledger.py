@@ -294,3 +294,43 @@ def test_what_the_kernel_must_have_counted_too() -> None:
         "SyncookiesRecv": one[Count.COOKIE_VALID],
         "SyncookiesFailed": one[Count.COOKIE_INVALID],
     }
+
+
+class TestHostile:
+    """No kernel writes these; a recording may hold them."""
+
+    def test_the_overflow_slots_listener_is_never_forgotten(self) -> None:
+        ledger = Ledger(0)
+        some = overflow({Stage.OTHER: 3})
+        ended = slot(netns=0, closed_at_ns=closed(1), counts={Stage.OTHER: 4})
+        for at_s in (1, LATE_S, 2 * LATE_S):
+            ledger.absorb(reading(at_s, {0: some, 1: ended}))
+            assert dict(ledger.sums()) == {0: counts({Stage.OTHER: 7})}
+
+    def test_the_port_of_a_forgotten_slot_changes(self) -> None:
+        ledger = Ledger(10)
+        ended = slot(closed_at_ns=closed(1), counts={Stage.OTHER: 4})
+        ledger.absorb(reading(1, {1: ended}))
+        ledger.absorb(reading(LATE_S, {1: ended}))
+        assert not known(ledger)
+        more = ended._replace(port=81, counts=counts({Stage.OTHER: 5}))
+        ledger.absorb(reading(LATE_S + 1, {1: more}))
+        assert dict(ledger.sums()) == {NETNS: more.counts}
+
+    def test_a_forgotten_slot_opens_again(self) -> None:
+        ledger = Ledger(10)
+        ended = slot(closed_at_ns=closed(1), counts={Stage.OTHER: 4})
+        ledger.absorb(reading(1, {1: ended}))
+        ledger.absorb(reading(LATE_S, {1: ended}))
+        opened = slot(counts={Stage.OTHER: 5})
+        ledger.absorb(reading(LATE_S + 1, {1: opened}))
+        assert dict(ledger.sums()) == {NETNS: opened.counts}
+
+
+def test_of_what_counted_nothing_nothing_is_kept() -> None:
+    ledger = Ledger(10)
+    ledger.absorb(reading(1, {1: slot(closed_at_ns=closed(1))}))
+    ledger.absorb(reading(LATE_S, {1: slot(closed_at_ns=closed(1))}))
+    assert ledger._forgotten
+    ledger.absorb(reading(LATE_S + 1, {1: slot(netns=7, sequence=4)}))
+    assert not ledger._forgotten

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -166,6 +166,50 @@ class Kernel(RuleBasedStateMachine):
     def nothing_is_counted_that_did_not_happen(self) -> None:
         if self.is_read:
             self.check_totals()
+
+
+# What is few meets often: slots and namespaces that are told about again and again.
+_ANY_SLOT = st.tuples(
+    st.integers(0, 3),
+    st.sampled_from([2, 4]),
+    st.sampled_from([0, *NAMESPACES]),
+    st.sampled_from(ADDRESSES),
+    st.sampled_from([0, *PORTS]),
+    st.sampled_from([0, samples.START, samples.START + samples.S, 2**64 - 1]),
+    st.integers(0, 2),
+)
+_ANY_READING = st.tuples(
+    st.sampled_from([0, samples.S, KEEP_CLOSED_NS + samples.S]), st.lists(_ANY_SLOT, max_size=4)
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_ANY_READING, max_size=12), st.integers(0, MOST))
+def test_whatever_a_recording_holds_no_total_falls(
+    told: list[tuple[int, list[tuple[int, int, int, str, int, int, int]]]], most: int
+) -> None:
+    """A slot's counts grow as long as its sequence stays: by that much the namespace's, or more."""
+    ledger, at_ns = Ledger(most), samples.START
+    last: dict[int, tuple[int, int]] = {}
+    before: dict[int, tuple[int, ...]] = {}
+    for epoch, (passed_ns, found) in enumerate(told):
+        at_ns += passed_ns
+        read = []
+        for number, sequence, netns, address, port, closed_at_ns, more in found:
+            former, count = last.get(number, (sequence, 0))
+            # The overflow slot is never taken anew.
+            count = count + more if former == sequence or number == OVERFLOW_SLOT else more
+            last[number] = sequence, count
+            one = slots.slot(
+                address, port, sequence=sequence, netns=netns, closed_at_ns=closed_at_ns
+            )
+            read.append((number, one._replace(counts=slots.counts({Stage.OTHER: count}))))
+        ledger.absorb(LedgerReading(at_ns, epoch, read, ()))
+        sums = dict(ledger.sums())
+        for netns, counts in before.items():
+            now = sums.get(netns, slots.NOTHING)
+            assert all(a >= b for a, b in zip(now, counts, strict=True)), netns
+        before = sums
 
 
 Kernel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
