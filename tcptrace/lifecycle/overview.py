@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tcptrace.wire.events import Stage
 
 RATE_WINDOW_NS: Final = 5_000_000_000
+PAST_PERIOD_NS: Final = 100_000_000
+"""How far apart the looks are that rates are reckoned from: no more of them are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Overview:
         drops = {one.address: one.drops for one in listeners}
         accepts = {address: wait.count for address, wait in waits.items()}
         pasts = self._pasts
-        pasts.append(_Past(at_ns, drops, accepts))
+        if not pasts or at_ns - pasts[-1].at_ns >= PAST_PERIOD_NS:
+            pasts.append(_Past(at_ns, drops, accepts))
         while len(pasts) > 1 and pasts[1].at_ns <= at_ns - RATE_WINDOW_NS:
             pasts.popleft()
         past = pasts[0]

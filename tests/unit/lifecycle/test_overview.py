@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.ledger import Address, Ledger
-from tcptrace.lifecycle.overview import Overview, Row
+from tcptrace.lifecycle.overview import PAST_PERIOD_NS, RATE_WINDOW_NS, Overview, Row
 from tcptrace.wire.events import Stage
 from unit.samples import MS, START, S
 from unit.slots import NETNS, reading, slot
@@ -84,3 +84,11 @@ def test_how_full_is_the_fullest_socket() -> None:
     host.ledger.absorb(reading(2, gone))
     (row,) = host.overview.look(host.ledger, {}, START + 2 * S)
     assert row.accept_queue_fill == 0
+
+
+def test_however_often_it_looks_it_keeps_few_pasts() -> None:
+    host = Host()
+    for millisecond in range(0, 12_000, 20):
+        row = host.look(millisecond / 1000, millisecond)
+    assert len(host.overview._pasts) <= RATE_WINDOW_NS / PAST_PERIOD_NS + 2
+    assert round(row.drop_rate) == 1000
