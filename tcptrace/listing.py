@@ -125,9 +125,10 @@ class _Screen:
         if not self._refreshes:
             self._write(f"{table}\n" if self._listing.once else f"{table}\n\n")
             return
-        lines = table.splitlines()[
-            : max(1, os.get_terminal_size(self._listing.stream.fileno())[1] - 1)
-        ]
+        lines = table.splitlines()
+        rows_there = os.get_terminal_size(self._listing.stream.fileno()).lines
+        if rows_there:  # a serial console's are unknown: 0
+            lines = lines[: max(1, rows_there - 1)]
         self._write(_HOME + "".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
 
     def _differences(self) -> str:

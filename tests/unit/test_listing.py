@@ -248,6 +248,15 @@ class TestOnATerminal:
         frames = self.frames(host, terminal, 2)
         assert [len(frame) for frame in frames] == [6, 9]
 
+    def test_all_lines_where_the_height_is_unknown(
+        self, host: FakeHost, screen: Callable[[int, int], Screen]
+    ) -> None:
+        """As on a serial console."""
+        terminal = screen(100, 60)
+        ioctl(terminal.stream.fileno(), termios.TIOCSWINSZ, bytes(8))
+        (frame,) = self.frames(host, terminal, 1)
+        assert len(frame) == 6
+
     def test_what_is_too_wide_is_cut(
         self, host: FakeHost, screen: Callable[[int, int], Screen]
     ) -> None:
