@@ -15,7 +15,7 @@ from tcptrace.sinks.metrics.health import health_families
 from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families
 from tcptrace.sinks.metrics.observed import observed_families
 from tcptrace.sinks.terminal import safe_text
-from tcptrace.sinks.textfile import write_textfile
+from tcptrace.sinks.textfile import remove_textfile, write_textfile
 from tcptrace.sinks.web.config import read_config
 from tcptrace.stopping import Limits, Stop
 
@@ -72,7 +72,8 @@ class Outlets:
     Attributes:
         server: bound, not yet started; closed at the end.
         web_config: what SIGHUP has it read again.
-        textfile: a directory for a file of metrics, written every TEXTFILE_PERIOD_S.
+        textfile: a directory for a file of metrics, written every TEXTFILE_PERIOD_S, removed at
+            the end.
         notifier: hears when metrics are complete, and when they end.
         notes: where notes go: stderr.
     """
@@ -107,6 +108,8 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
         outlets.notifier.say("STOPPING=1")
         if outlets.server is not None:
             outlets.server.close()
+        if outlets.textfile is not None:
+            remove_textfile(outlets.textfile)
         watch.source.close()
     if watch.fault is not None:
         raise watch.fault

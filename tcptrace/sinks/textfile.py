@@ -1,9 +1,13 @@
-"""Writes the metrics for node_exporter's textfile collector: whole files, or none."""
+"""Writes the metrics for node_exporter's textfile collector: whole files, or none.
+
+The file goes when the exporter does: what stays there is served for ever, as if it were of now.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import OutputFailed
@@ -35,3 +39,9 @@ def write_textfile(directory: Path, text: bytes) -> None:
         raise OutputFailed(
             f"--textfile {path}: {error.strerror}; it must be writable for --user"
         ) from error
+
+
+def remove_textfile(directory: Path) -> None:
+    """Removes the file, if it is there and can be removed."""
+    with suppress(OSError):
+        (directory / NAME).unlink()

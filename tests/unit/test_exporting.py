@@ -302,12 +302,20 @@ class TestTextfile:
         return service.textfile / NAME
 
     def test_it_is_there_before_anything_is_said(self, written: Service) -> None:
-        written.meanwhile = [end]
+        texts: list[str] = []
+        written.meanwhile = [lambda: texts.append(self.path(written).read_text()), end]
         written.run()
-        text = self.path(written).read_text()
+        (text,) = texts
         assert "tcptrace_listener_sockets{" in text
         assert "# EOF" not in text
         assert written.manager.heard[0].startswith("READY=1")
+
+    def test_nothing_stays_to_be_served_for_ever(self, written: Service) -> None:
+        there: list[bool] = []
+        written.meanwhile = [lambda: there.append(self.path(written).exists()), end]
+        written.run()
+        assert there == [True]
+        assert not self.path(written).exists()
 
     def test_it_is_written_again(self, written: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exporting, "TEXTFILE_PERIOD_S", 0)
@@ -337,11 +345,16 @@ class TestTextfile:
             path.unlink()
             path.parent.rmdir()
 
-        written.meanwhile = [remove, lambda: None, path.parent.mkdir, lambda: None, end]
+        there: list[bool] = []
+
+        def look() -> None:
+            there.append(path.exists())
+
+        written.meanwhile = [remove, lambda: None, path.parent.mkdir, lambda: None, look, end]
         written.run()
         told = written.notes.getvalue().splitlines()
         assert "must be writable for --user" in told[1]
-        assert path.exists()
+        assert there == [True]
 
 
 def test_an_exporter_without_a_watch_has_its_own_process_alone() -> None:

@@ -182,10 +182,12 @@ def test_into_a_textfile_and_systemd_is_told(tmp_path: Path) -> None:
         ) as served:
             assert served.opening.startswith(f"serving {directory}/tcptrace.prom: replaying ")
             ready = manager.recv(1000).decode()
+            text = (directory / "tcptrace.prom").read_text()
             assert served.end() == (0, "")
             assert manager.recv(1000) == b"STOPPING=1"
     assert ready == f"READY=1\nSTATUS={served.opening.rstrip()}"
-    assert "tcptrace_listener_sockets{" in (directory / "tcptrace.prom").read_text()
+    assert "tcptrace_listener_sockets{" in text
+    assert not list(directory.iterdir())
 
 
 def test_a_textfile_that_can_not_be_written_is_5(

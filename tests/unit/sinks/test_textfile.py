@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcptrace.errors import OutputFailed
-from tcptrace.sinks.textfile import NAME, write_textfile
+from tcptrace.sinks.textfile import NAME, remove_textfile, write_textfile
 
 
 def files_in(directory: Path) -> list[str]:
@@ -93,3 +93,12 @@ def test_a_full_disk_keeps_the_former_file(tmp_path: Path, monkeypatch: pytest.M
         write_textfile(tmp_path, b"new\n")
     assert files_in(tmp_path) == [NAME]
     assert (tmp_path / NAME).read_bytes() == b"former\n"
+
+
+def test_it_is_removed_if_it_can_be(tmp_path: Path) -> None:
+    write_textfile(tmp_path, b"text\n")
+    remove_textfile(tmp_path)
+    assert not files_in(tmp_path)
+    remove_textfile(tmp_path)
+    remove_textfile(tmp_path / "nowhere")
+    remove_textfile(Path("/proc"))
