@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 READING_PERIOD_NS: Final = 1_000_000_000
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
+IDLE_SNAPSHOTS: Final = 5
+"""A namespace is forgotten after so many snapshots in a row without a socket, a watcher or news."""
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
@@ -65,6 +67,7 @@ class Watch:
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
         self._has_settled = False
+        self._idle: dict[int, int] = {}
 
     def run(self, stop: Stop, tick: Callable[[], None]) -> None:
         """Keeps up with the source until it is time to stop; a recording's end is kept in view.
@@ -132,13 +135,21 @@ class Watch:
             _spare_the_garbage_collector()
 
     def _forget_namespaces(self) -> None:
-        """Where no socket is any more, and nobody watches, nothing more is told."""
+        """Where no socket has been for long, and nobody watches, nothing more is told.
+
+        Not sooner: a job that connects every few minutes would have its counters begin anew each
+        time.
+        """
         watched = {one.netns for one in self.reading.namespaces} if self.reading else set()
-        counts = self.tracker.counts
-        for netns in set(counts.namespaces) - watched:
-            counts.forget(netns)
-        for netns in self.tally.namespaces - set(counts.namespaces) - watched:
-            self.tally.forget(netns)
+        counts, tally = self.tracker.counts, self.tally
+        known = tally.namespaces.union(counts.namespaces)
+        idle = known - watched - counts.occupied - tally.heard
+        tally.heard.clear()
+        self._idle = {netns: self._idle.get(netns, 0) + 1 for netns in idle}
+        for netns, snapshots in self._idle.items():
+            if snapshots >= IDLE_SNAPSHOTS:
+                counts.forget(netns)
+                tally.forget(netns)
 
     def read_ledger(self) -> None:
         """Reads the ledger once, out of turn."""

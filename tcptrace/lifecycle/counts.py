@@ -3,6 +3,9 @@
 A life counts once while it is in a kernel object, whichever of its objects that is, in the state
 that it is in: what the kernel's hash tables have of it. A life that is in CLOSE, held, over or in
 no object yet counts nowhere.
+
+What is told apart by network namespace is so for MOST_NAMESPACES of them. Those that come when so
+many are known share one place for each family, with OTHER_NETNS for their inode number.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from tcptrace.lifecycle.connection import Role
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tcptrace.lifecycle.life import Life
 
@@ -24,6 +27,11 @@ _TIME_WAIT: Final = State.TIME_WAIT
 
 AGED: Final = (_CLOSE_WAIT, _TIME_WAIT)
 """The states whose sockets' ages are kept."""
+
+MOST_NAMESPACES: Final = 1000
+"""How many network namespaces are told apart."""
+OTHER_NETNS: Final = 0
+"""The rest of them: no namespace has this inode number."""
 
 
 class Place:
@@ -49,7 +57,7 @@ class StateCounts:
     """Counts sockets by namespace, family and state; listeners as LISTEN."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, str], Place] = {}
+        self._places: dict[int, dict[str, Place]] = {}
 
     def count(self, life: Life, state: State | None, at_ns: int) -> None:
         """A life is in this state now.
@@ -66,8 +74,9 @@ class StateCounts:
             return
         connection = life.connection
         place = life.place
-        if place is None:
-            life.place = place = self._place(connection.netns, connection.family_name)
+        if place is None or former is None:
+            # The place of a life that is counted nowhere may have been forgotten meanwhile.
+            life.place = place = self.place(connection.netns, connection.family_name)
         if former is not None:
             place.by_state[former] -= 1
             if former is _TIME_WAIT:
@@ -91,19 +100,40 @@ class StateCounts:
             life.place.roles[role] += 1
         life.connection.role = role
 
-    def count_listener(self, netns: int, family: str, change: int) -> None:
-        """A listener came (1) or went (-1)."""
-        self._place(netns, family).by_state[State.LISTEN] += change
+    def place(self, netns: int, family: str) -> Place:
+        """Where a namespace's sockets of a family are counted that are counted from now on.
+
+        It is kept as long as anything is counted in it; what was counted in a place goes from it,
+        since later ones of the same namespace may be counted elsewhere.
+        """
+        places = self._places.get(netns)
+        if places is None:
+            if len(self._places) >= MOST_NAMESPACES:
+                netns = OTHER_NETNS
+            places = self._places.setdefault(netns, {})
+        place = places.get(family)
+        if place is None:
+            place = places[family] = Place()
+        return place
 
     @property
     def sockets(self) -> Mapping[tuple[int, str], Sequence[int]]:
         """By namespace and family's name, the count of each state at its number."""
-        return {key: place.by_state for key, place in self._places.items()}
+        return {
+            (netns, family): place.by_state
+            for netns, places in self._places.items()
+            for family, place in places.items()
+        }
 
     @property
     def namespaces(self) -> list[int]:
-        """Every network namespace known."""
-        return sorted({netns for netns, _ in self._places})
+        """Every network namespace that is told apart, and OTHER_NETNS if there are others."""
+        return sorted(self._places)
+
+    @property
+    def occupied(self) -> set[int]:
+        """Those where anything is counted now."""
+        return {netns for netns, places in self._places.items() if _any_in(places.values())}
 
     def entered_ns(self, netns: int, state: State) -> list[int]:
         """When the sockets that are in a state of AGED now entered it, the oldest first.
@@ -124,15 +154,12 @@ class StateCounts:
 
     def forget(self, netns: int) -> None:
         """Drops a namespace that is gone, unless something is still counted in it."""
-        if not any(any(place.by_state) for place in self._of(netns)):
-            for key in [key for key in self._places if key[0] == netns]:
-                del self._places[key]
-
-    def _place(self, netns: int, family: str) -> Place:
-        place = self._places.get((netns, family))
-        if place is None:
-            self._places[netns, family] = place = Place()
-        return place
+        if not _any_in(self._of(netns)):
+            self._places.pop(netns, None)
 
     def _of(self, netns: int) -> list[Place]:
-        return [place for key, place in self._places.items() if key[0] == netns]
+        return list(self._places.get(netns, {}).values())
+
+
+def _any_in(places: Iterable[Place]) -> bool:
+    return any(any(place.by_state) for place in places)

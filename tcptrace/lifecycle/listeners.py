@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Listener, Process
 from tcptrace.lifecycle.life import STAGES, local_of
-from tcptrace.tcp import MAPPED_PREFIX, Endpoint, family_name
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State, family_name
 from tcptrace.wire.events import Record, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tcptrace.lifecycle.counts import StateCounts
+    from tcptrace.lifecycle.counts import Place, StateCounts
 
 MOST_CLOSED: Final = 1_000
 """How many closed listeners are kept one by one; the oldest beyond it are added up."""
@@ -29,6 +29,7 @@ class Listeners:
     def __init__(self, counts: StateCounts | None = None) -> None:
         self._counts = counts
         self._open: dict[int, Listener] = {}
+        self._places: dict[int, Place] = {}
         self._since_ns: dict[int, int] = {}
         self._seen: set[int] = set()
         self._closed: deque[tuple[int, Listener]] = deque()
@@ -107,9 +108,9 @@ class Listeners:
             listener = Listener(record.netns, local)
             self._add(record, sock, listener)
         elif listener.local != local:
-            self._count(listener, -1)
+            self._uncount(sock)
             listener.local = local
-            self._count(listener, 1)
+            self._count(sock, listener)
         listener.process = listener.process or process
         self._seen.add(sock)
         self.see(record, sock)
@@ -153,14 +154,14 @@ class Listeners:
     def _add(self, record: Record, sock: int, listener: Listener) -> None:
         self._open[sock] = listener
         self._since_ns[sock] = record.at_ns
-        self._count(listener, 1)
+        self._count(sock, listener)
 
     def _bury(self, sock: int, at_ns: int | None) -> Listener | None:
         listener = self._open.pop(sock, None)
         if listener is not None:
             del self._since_ns[sock]
             self._seen.discard(sock)
-            self._count(listener, -1)
+            self._uncount(sock)
             listener.closed_at_ns = at_ns
             self._keep_closed(sock, listener)
         return listener
@@ -174,10 +175,15 @@ class Listeners:
                 del self._last_closed[sock]
             _fold(self._folded, listener)
 
-    def _count(self, listener: Listener, change: int) -> None:
+    def _count(self, sock: int, listener: Listener) -> None:
         if self._counts is not None:
             family = family_name(listener.local.address)
-            self._counts.count_listener(listener.netns, family, change)
+            place = self._places[sock] = self._counts.place(listener.netns, family)
+            place.by_state[State.LISTEN] += 1
+
+    def _uncount(self, sock: int) -> None:
+        if self._counts is not None:
+            self._places.pop(sock).by_state[State.LISTEN] -= 1
 
 
 def _fold(sum_of: Listener, listener: Listener) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.connection import Connection, Listener, Outcome, Partial, Role
+from tcptrace.lifecycle.counts import MOST_NAMESPACES, OTHER_NETNS
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.lifecycle.observer import Direction, Observer
 from tcptrace.tcp import State, address_text
@@ -31,6 +32,9 @@ CONNECT_OUTCOMES: Final = (
     Outcome.ABORTED.value,
 )
 """How a connect() may end; one whose end was lost is in none of them."""
+
+MOST_WAITS: Final = 10_000
+"""For how many listeners waits are kept; those of others are in the total alone."""
 
 _NUMBERS: Final = max(State) + 1
 _kind_of: Final = itemgetter(Record._fields.index("kind"))
@@ -84,6 +88,8 @@ class Buckets:
 class Tally(Observer):
     """The counts.
 
+    By namespace it counts for MOST_NAMESPACES of them; the rest are added up as OTHER_NETNS.
+
     Args:
         bounds: of the histograms' buckets.
 
@@ -93,12 +99,14 @@ class Tally(Observer):
         handshakes: first SYN to ESTABLISHED, by role.
         syn_queue_wait: the SYN that made a request to the final ACK that was taken.
         accept_wait: the final ACK to accept().
-        waits: the same by listener; the caller may remove listeners that it tells of no more.
+        waits: the same by listener, for MOST_WAITS of them; the caller removes those that it tells
+            of no more.
         connects: connect() calls by namespace and one of CONNECT_OUTCOMES.
         syn_retransmits: SYNs sent again by namespace and family.
         synack_retransmits: SYN-ACKs sent again by namespace and family.
         resets: RSTs by namespace, direction and the state of their socket.
         partial: lives that are over and not whole, by reason; one life can have several.
+        heard: the namespaces that something was counted of since the caller cleared this.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -114,6 +122,8 @@ class Tally(Observer):
         self.synack_retransmits: Counter[tuple[int, str]] = Counter()
         self.resets: Counter[tuple[int, Direction, State]] = Counter()
         self.partial: Counter[Partial] = Counter()
+        self.heard: set[int] = set()
+        self._namespaces: set[int] = set()
 
     def fed(self, records: Sequence[Record]) -> None:
         """Counts records by kind."""
@@ -143,7 +153,7 @@ class Tally(Observer):
         if handshake_ns is not None:
             self.handshakes[connection.role].add(handshake_ns)
         if connection.role is Role.CLIENT:
-            self.connects[connection.netns, ESTABLISHED] += 1
+            self.connects[self._told_as(connection.netns), ESTABLISHED] += 1
 
     def queued(self, connection: Connection) -> None:
         """Counts a wait in a SYN queue."""
@@ -162,20 +172,22 @@ class Tally(Observer):
             address = Address(listener.netns, address_text(local.address), local.port)
             waits = self.waits.get(address)
             if waits is None:
+                if len(self.waits) >= MOST_WAITS:
+                    return
                 waits = self.waits[address] = AcceptWaits()
             waits.add(wait_ns, connection.accepted_at_ns)
 
     def syn_retransmitted(self, netns: int, family: str) -> None:
         """Counts a SYN."""
-        self.syn_retransmits[netns, family] += 1
+        self.syn_retransmits[self._told_as(netns), family] += 1
 
     def synack_retransmitted(self, netns: int, family: str) -> None:
         """Counts a SYN-ACK."""
-        self.synack_retransmits[netns, family] += 1
+        self.synack_retransmits[self._told_as(netns), family] += 1
 
     def reset(self, netns: int, direction: Direction, state: State) -> None:
         """Counts a RST."""
-        self.resets[netns, direction, state] += 1
+        self.resets[self._told_as(netns), direction, state] += 1
 
     def over(self, connection: Connection) -> None:
         """Counts what a life lacks; and a connect() that failed, or whose success was not seen."""
@@ -184,23 +196,30 @@ class Tally(Observer):
         if connection.role is not Role.CLIENT or connection.established_at_ns is not None:
             return
         if any(span.state not in _BEFORE_ESTABLISHED for span in connection.spans):
-            self.connects[connection.netns, ESTABLISHED] += 1
+            self.connects[self._told_as(connection.netns), ESTABLISHED] += 1
         elif connection.outcome in CONNECT_OUTCOMES:
-            self.connects[connection.netns, connection.outcome.value] += 1
+            self.connects[self._told_as(connection.netns), connection.outcome.value] += 1
 
     @property
     def namespaces(self) -> set[int]:
-        """Every namespace that anything is counted of."""
-        keys = (*self.connects, *self.syn_retransmits, *self.synack_retransmits)
-        found = {netns for netns, _ in keys} | {netns for netns, _, _ in self.resets}
-        return found | {address.netns for address in self.waits}
+        """Every namespace that anything is counted of by itself, listeners' waits aside."""
+        return set(self._namespaces)
 
     def forget(self, netns: int) -> None:
-        """Drops what is counted of a namespace that is gone."""
+        """Drops what is counted of a namespace that is gone; waits go with their listeners."""
+        self._namespaces.discard(netns)
         for counts in (self.connects, self.syn_retransmits, self.synack_retransmits):
             for key in [key for key in counts if key[0] == netns]:
                 del counts[key]
         for reset in [key for key in self.resets if key[0] == netns]:
             del self.resets[reset]
-        for listener in [key for key in self.waits if key.netns == netns]:
-            del self.waits[listener]
+
+    def _told_as(self, netns: int) -> int:
+        known = self._namespaces
+        if netns not in known:
+            if len(known) < MOST_NAMESPACES:
+                known.add(netns)
+            else:
+                netns = OTHER_NETNS
+        self.heard.add(netns)
+        return netns

@@ -14,7 +14,7 @@ from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits, Stop
-from tcptrace.watching import READING_PERIOD_NS, SNAPSHOT_PERIOD_NS, Watch
+from tcptrace.watching import IDLE_SNAPSHOTS, READING_PERIOD_NS, SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
 from unit import samples, slots
 from unit.hosts import FakeHost, watched
@@ -161,6 +161,45 @@ class TestWaits:
         assert set(watch.tally.waits) == {self.WEB, self.GONE}
         watch._forget_waits(samples.START + KEEP_CLOSED_NS + 1)
         assert set(watch.tally.waits) == {self.WEB}
+
+
+class TestNamespaces:
+    """Of 7 the tally has heard; nobody watches it, and no socket is left there."""
+
+    def watch(self) -> Watch:
+        watch = watch_of(FakeHost())
+        watch.tally.syn_retransmitted(7, "ipv4")
+        watch.tracker.counts.place(7, "ipv4")
+        watch._forget_namespaces()
+        return watch
+
+    def is_known(self, watch: Watch) -> bool:
+        return bool(watch.tally.syn_retransmits) and watch.tracker.counts.namespaces == [7]
+
+    def test_one_is_forgotten_after_some_snapshots_without_news(self) -> None:
+        watch = self.watch()
+        for _ in range(IDLE_SNAPSHOTS - 1):
+            watch._forget_namespaces()
+            assert self.is_known(watch)
+        watch._forget_namespaces()
+        assert not watch.tally.syn_retransmits
+        assert not watch.tracker.counts.namespaces
+
+    def test_what_happens_between_snapshots_keeps_it(self) -> None:
+        watch = self.watch()
+        for at in range(4 * IDLE_SNAPSHOTS):
+            if at % (IDLE_SNAPSHOTS - 1) == 0:
+                watch.tally.syn_retransmitted(7, "ipv4")
+            watch._forget_namespaces()
+        assert self.is_known(watch)
+
+    def test_and_so_does_a_socket(self) -> None:
+        watch = self.watch()
+        cells = watch.tracker.counts.place(7, "ipv4").by_state
+        for at in range(4 * IDLE_SNAPSHOTS):
+            cells[1] = at % (IDLE_SNAPSHOTS - 1) == 0
+            watch._forget_namespaces()
+        assert self.is_known(watch)
 
 
 class TestRecordings:

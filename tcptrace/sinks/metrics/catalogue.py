@@ -1,6 +1,7 @@
 """The one catalogue of metrics: every name, type, label and meaning. docs/metrics.md comes from it.
 
-Labels are bounded: `netns` is a network namespace's inode number (as `lsns -t net` prints it);
+Labels are bounded: `netns` is a network namespace's inode number (as `lsns -t net` prints it), and
+0 for all those together that came when 1,000 were known;
 `address` and `port` are a listener's own; states are the kernel's names in lower case, as
 node_exporter writes them. Never a peer's address or port, never a pid.
 """

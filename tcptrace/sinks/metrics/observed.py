@@ -124,7 +124,7 @@ def _time_waits(counts: StateCounts) -> GaugeMetricFamily:
 
 def _connects(tally: Tally, counts: StateCounts) -> CounterMetricFamily:
     family = counter("tcptrace_connects_total")
-    for netns in counts.namespaces:
+    for netns in sorted({*counts.namespaces, *(netns for netns, _ in tally.connects)}):
         for outcome in CONNECT_OUTCOMES:
             family.add_metric((str(netns), outcome), tally.connects[netns, outcome])
     return family

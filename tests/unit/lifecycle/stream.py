@@ -172,7 +172,9 @@ class Lives:
         assert not registry._held
         assert not registry._ends._lives
         assert not len(registry.waiting)
-        for place in registry.counts._places.values():
+        for place in (
+            one for places in registry.counts._places.values() for one in places.values()
+        ):
             place.by_state[State.LISTEN] = 0
             assert not any(place.by_state)
             assert not any(place.roles.values())

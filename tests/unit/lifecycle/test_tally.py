@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
+from tcptrace.lifecycle import tally as tally_module
 from tcptrace.lifecycle.connection import Partial, Role
+from tcptrace.lifecycle.counts import MOST_NAMESPACES, OTHER_NETNS
 from tcptrace.lifecycle.observer import Direction, Observer
 from tcptrace.lifecycle.tally import CONNECT_OUTCOMES, Buckets, Tally
 from tcptrace.tcp import State
@@ -29,6 +32,9 @@ from unit.lifecycle.steps import (
 )
 from unit.lifecycle.stream import CLIENT, HERE, LISTENING, SERVER, Lives, Stream
 from unit.lifecycle.tallies import new_tally
+
+if TYPE_CHECKING:
+    import pytest
 
 S = State
 
@@ -180,8 +186,33 @@ def test_a_namespace_that_is_gone(stream: Stream) -> None:
     tally.forget(HERE + 1)
     assert tally.connects
     tally.forget(HERE)
-    for counts in (tally.connects, tally.syn_retransmits, tally.resets, tally.waits):
+    for counts in (tally.connects, tally.syn_retransmits, tally.resets, tally.namespaces):
         assert not counts
+    assert tally.waits
+
+
+def test_beyond_the_limit_namespaces_are_counted_together() -> None:
+    tally = new_tally()
+    for netns in range(1, MOST_NAMESPACES + 3):
+        tally.syn_retransmitted(netns, "ipv4")
+        tally.reset(netns, Direction.SENT, S.CLOSE)
+    assert tally.namespaces == set(range(1, MOST_NAMESPACES + 1))
+    assert tally.heard == {OTHER_NETNS, *tally.namespaces}
+    assert tally.syn_retransmits[OTHER_NETNS, "ipv4"] == 2
+    assert tally.resets[OTHER_NETNS, Direction.SENT, S.CLOSE] == 2
+    tally.forget(1)
+    tally.syn_retransmitted(MOST_NAMESPACES + 1, "ipv4")
+    assert tally.syn_retransmits[MOST_NAMESPACES + 1, "ipv4"] == 1
+
+
+def test_waits_of_no_more_listeners_than_the_limit(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_both(stream)
+    monkeypatch.setattr(tally_module, "MOST_WAITS", 0)
+    tally = tally_of(stream)
+    assert not tally.waits
+    assert tally.accept_wait.cumulative == [1, 1, 1]
 
 
 def test_an_observer_need_not_care(stream: Stream) -> None:
