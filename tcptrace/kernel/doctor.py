@@ -22,7 +22,7 @@ _KPROBE_PMU: Final = Path("/sys/bus/event_source/devices/kprobe/type")
 _KPROBES_ENABLED: Final = Path("/sys/kernel/debug/kprobes/enabled")
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _FIRST_KERNEL: Final = (5, 10)
-_SELFTEST_S: Final = 12.0
+_SELFTEST_S: Final = 25.0
 _IPV6_HOOKS: Final = ("tcp_v6_syn_recv_sock", "tcp_v6_send_reset")
 _RARE_HOOKS: Final = (
     "cookie_v4_check",

@@ -71,6 +71,7 @@ def test_keeps_the_ledger_and_what_was_there_before(port: int, tmp_path: Path) -
             for _ in range(_ATTEMPTS):
                 ends.enter_context(Attempt((LOOPBACK, port)).socket)
             until(lambda: counters()["ListenDrops"], "a drop")
+            until(lambda: _accept_queue_of(port) == 2, "the accept queue to be full")
         record.end()
         drops = counters_in(namespace)["ListenDrops"]
         last = scrapes(recording, 1)[-1]
@@ -80,6 +81,11 @@ def test_keeps_the_ledger_and_what_was_there_before(port: int, tmp_path: Path) -
     assert 0 < sum(map(float, told)) <= drops
     states = f'family="ipv4",netns="{namespace.inode}"'
     assert float(last[f'tcptrace_sockets{{{states},state="established"}}']) >= 2
+
+
+def _accept_queue_of(port: int) -> int:
+    """How many connections wait for accept(), as ss tells."""
+    return int(tool("ss", "-ltnH", "sport", "=", f":{port}").split()[1])
 
 
 def counters_in(namespace: Namespace) -> Counter[str]:
