@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count, islice
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from .namespaces import Namespace, tool
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PORT: Final = 8001
-_CONNECTIONS: Final = 600
-_EVERY: Final = 25
+_CONNECTIONS: Final = 300
+_EVERY: Final = 15
 """One in so many stays open to the end, one is closed by one end only."""
+_TRAFFIC_S: Final = 240.0
 _PACE_S: Final = 0.05
 """Between two connections until the trace has begun: as long as that may take, they are few."""
 _LINGERING: Final = 20
@@ -58,7 +59,7 @@ def test_equals_ss_when_started_in_the_middle(attach: str) -> None:
         ]
         serving.wait_until_tracing()
         begun.set()
-        until(lambda: not any(thread.is_alive() for thread in traffic), "the traffic to end")
+        until(lambda: not any(map(Thread.is_alive, traffic)), "the traffic to end", _TRAFFIC_S)
         for namespace in namespaces:
             _compare(serving, namespace)
 
