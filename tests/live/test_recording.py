@@ -72,6 +72,9 @@ def test_keeps_the_ledger_and_what_was_there_before(port: int, tmp_path: Path) -
                 ends.enter_context(Attempt((LOOPBACK, port)).socket)
             until(lambda: counters()["ListenDrops"], "a drop")
             until(lambda: _accept_queue_of(port) == 2, "the accept queue to be full")
+            for _ in range(3):  # the reading under way, one of it all, and one for a last scrape
+                size = recording.stat().st_size
+                until(lambda: recording.stat().st_size > size, "the next reading")  # noqa: B023
         record.end()
         drops = counters_in(namespace)["ListenDrops"]
         last = scrapes(recording, 1)[-1]
