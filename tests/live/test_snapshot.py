@@ -43,6 +43,8 @@ _SS: Final = {
 
 
 _ADDRESSES: Final = ("127.0.0.1", "::1")
+_AGREE_S: Final = {"fentry": 30.0, "kprobe": 100.0}
+"""A kprobe that is skipped leaves a count wrong until the next snapshot, at most a minute later."""
 
 
 def test_equals_ss_when_started_in_the_middle(attach: str) -> None:
@@ -61,10 +63,10 @@ def test_equals_ss_when_started_in_the_middle(attach: str) -> None:
         begun.set()
         until(lambda: not any(map(Thread.is_alive, traffic)), "the traffic to end", _TRAFFIC_S)
         for namespace in namespaces:
-            _compare(serving, namespace)
+            _compare(serving, namespace, _AGREE_S[attach])
 
 
-def _compare(serving: Serving, namespace: Namespace) -> None:
+def _compare(serving: Serving, namespace: Namespace, agree_s: float) -> None:
     """What the exporter tells lies between what ss lists just before and just after.
 
     TIME_WAIT and FIN_WAIT2 run out all the while.
@@ -90,7 +92,7 @@ def _compare(serving: Serving, namespace: Namespace) -> None:
         return not last[-1]
 
     with suppress(AssertionError):
-        until(agree, "the counts to be those of ss", 30)
+        until(agree, "the counts to be those of ss", agree_s)
     assert last[-1] == {}
     listed = _listed(namespace)
     assert listed["close_wait"] >= _LINGERING
