@@ -1,0 +1,76 @@
+"""State counts: what the exporter says, and what `ss` lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from .namespaces import Namespace, tool
+from .waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .serving import Serving
+
+_SS: Final = {
+    "ESTAB": "established",
+    "SYN-SENT": "syn_sent",
+    "FIN-WAIT-1": "fin_wait1",
+    "FIN-WAIT-2": "fin_wait2",
+    "TIME-WAIT": "time_wait",
+    "CLOSE-WAIT": "close_wait",
+    "LAST-ACK": "last_ack",
+    "LISTEN": "listen",
+    "CLOSING": "closing",
+}
+"""What ss calls a state, but SYN-RECV, which is two."""
+
+
+def told(serving: Serving, namespace: Namespace) -> Counter[str]:
+    """The exporter's counts, without those of no socket."""
+    states = serving.scrape().by("state", "tcptrace_sockets", netns=namespace.inode)
+    return _without_zeros(states)
+
+
+def listed(namespace: Namespace) -> Counter[str]:
+    """What ss lists, without SYN_RECV and NEW_SYN_RECV, which it does not tell apart."""
+    rows = tool("ip", "netns", "exec", namespace.name, "ss", "-tanH").splitlines()
+    states = Counter(row.split()[0] for row in rows)
+    return _without_zeros({name: states[ss] for ss, name in _SS.items()})
+
+
+def differences(serving: Serving, namespace: Namespace) -> dict[str, tuple[int, int, int]]:
+    """States of which the exporter's count is not between what ss lists before and after.
+
+    TIME_WAIT and FIN_WAIT2 run out all the while.
+    """
+    before = listed(namespace)
+    now = told(serving, namespace)
+    after = listed(namespace)
+    found = {state: (before[state], now[state], after[state]) for state in before | now | after}
+    return {
+        state: (first, middle, last)
+        for state, (first, middle, last) in found.items()
+        if not min(first, last) <= middle <= max(first, last)
+    }
+
+
+def last_differences(
+    serving: Serving, namespace: Namespace, within_s: float
+) -> dict[str, tuple[int, int, int]]:
+    """Waits until there is no difference; returns the last ones seen."""
+    last: list[dict[str, tuple[int, int, int]]] = []
+
+    def agree() -> bool:
+        last.append(differences(serving, namespace))
+        return not last[-1]
+
+    with suppress(AssertionError):
+        until(agree, "the counts to be those of ss", within_s)
+    return last[-1]
+
+
+def _without_zeros(counts: Mapping[str, int]) -> Counter[str]:
+    return Counter({name: count for name, count in counts.items() if count})
