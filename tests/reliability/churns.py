@@ -1,0 +1,103 @@
+"""Connections that come and go: are they counted, and are the sockets that are left `ss`'s?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from live.namespaces import Namespace, tool
+from live.serving import Serving
+from live.sockets import in_thread
+from live.states import last_differences, listed, told
+from live.traffic import mix
+from live.waiting import until
+
+from .faults import NONE, Fault, losses
+from .kernel import tcp_counters
+from .rows import Row, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_PORT: Final = 8001
+_CONNECTIONS: Final = 400
+_ADDRESSES: Final = ("127.0.0.1", "::1")
+_LOAD: Final = f"{len(_ADDRESSES)} × {_CONNECTIONS} connections, IPv4 and IPv6, ended in every way"
+_PLAYED_S: Final = 300.0
+_SNAPSHOT_S: Final = 100.0
+"""A snapshot comes at least once a minute."""
+
+
+def churn(attach: str, fault: Fault = NONE) -> Iterator[Row]:
+    """Opens and closes connections, and compares what was opened and what is left."""
+    with ExitStack() as stack:
+        namespaces = _namespaces(stack)
+        serving = stack.enter_context(Serving("--attach", attach, *fault.options))
+        serving.wait_until_tracing()
+        with fault.lasting(serving):
+            _play(namespaces, stack)
+        sockets = _sockets(serving, namespaces)
+        scrape = serving.scrape()
+        counted = [tcp_counters(one) for one in namespaces]
+    scene = Scene(f"connections come and go, {attach}", _LOAD, fault.with_losses(scrape))
+    healed = scrape.total("tcptrace_healed_lives_total")
+    yield scene.row(f"sockets by state ({healed:,} healed)" if healed else "sockets", sockets)
+    for figure, name in (
+        ("ActiveOpens", "tcptrace_connects_total"),
+        ("PassiveOpens", "tcptrace_listener_accepts_total"),
+    ):
+        pairs = [
+            (kernel[figure], scrape.total(name, netns=one.inode))
+            for kernel, one in zip(counted, namespaces, strict=True)
+        ]
+        yield scene.row(figure, pairs, losses(scrape))
+
+
+def restart() -> Iterator[Row]:
+    """Kills the collector, and compares what the next one finds."""
+    with ExitStack() as stack:
+        namespaces = _namespaces(stack)
+        with Serving() as first:
+            first.wait_until_tracing()
+            _play(namespaces, stack)
+            os.kill(first.pid, signal.SIGKILL)
+        left = tool("bpftool", "prog", "list").count("on_state_changed")
+        second = stack.enter_context(Serving()).wait_until_tracing()
+        sockets = _sockets(second, namespaces)
+    faults = "collector killed, then started anew"
+    scene = Scene("sockets from before", _LOAD, faults)
+    yield scene.row("BPF programs left behind", [(left, 0)])
+    yield scene.row("sockets by state", sockets)
+
+
+def _namespaces(stack: ExitStack) -> list[Namespace]:
+    return [stack.enter_context(Namespace(f"churn-{n}")) for n in range(len(_ADDRESSES))]
+
+
+def _play(namespaces: Sequence[Namespace], kept: ExitStack) -> None:
+    players = [
+        in_thread(partial(mix, namespace, (address, _PORT), kept, range(_CONNECTIONS)))
+        for namespace, address in zip(namespaces, _ADDRESSES, strict=True)
+    ]
+    until(lambda: not any(map(threading.Thread.is_alive, players)), "the traffic", _PLAYED_S)
+
+
+def _sockets(serving: Serving, namespaces: Sequence[Namespace]) -> list[tuple[int, int]]:
+    """The kernel's sockets and ours of each state and namespace, once they agree, if they do.
+
+    Where an event was lost, a snapshot makes it right. A state that runs out between the two looks
+    counts as ours where it lies between them.
+    """
+    pairs = []
+    for namespace in namespaces:
+        off = last_differences(serving, namespace, _SNAPSHOT_S)
+        there = listed(namespace)
+        ours = told(serving, namespace)
+        pairs += [
+            (there[state], ours[state] if state in off else there[state]) for state in there | ours
+        ]
+    return pairs
