@@ -78,18 +78,6 @@ static __always_inline void measure(struct slot *slot, struct sock *listener, u3
     raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + slot->syn_queue_len);
 }
 
-static __always_inline u64 cgroup_of(struct sock *sk)
-{
-#if defined(HAVE_sk_cgroup) && defined(HAVE_kn) && defined(HAVE_kn_id)
-    struct cgroup *cgroup = READ(sk, sk_cgroup);
-    struct kernfs_node *node = cgroup ? READ(cgroup, kn) : NULL;
-
-    return node ? READ(node, kn_id) : 0;
-#else
-    return 0;
-#endif
-}
-
 static __always_inline void identify(struct slot *slot, struct sock *listener,
                                      const struct tuple *t)
 {

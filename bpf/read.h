@@ -82,6 +82,27 @@ static __always_inline void tuple_from_mini(struct tuple *t, void *mini)
     t->local_port = common.skc_num;
 }
 
+/* The id of the cgroup (version 2) that a full socket was made in: the inode number of its
+ * directory. 0: none, or not known. Before 5.15 the word is a pointer only if its two lowest bits
+ * are 0: a socket that net_prio or net_cls (version 1) marks has no cgroup here. */
+static __always_inline __u64 cgroup_of(struct sock *sk)
+{
+#if defined(HAVE_kn) && defined(HAVE_kn_id) &&                                                     \
+    (defined(HAVE_sk_cgroup) || defined(HAVE_sk_cgroup_word))
+#ifdef HAVE_sk_cgroup
+    struct cgroup *cgroup = READ(sk, sk_cgroup);
+#else
+    __u64 word = READ(sk, sk_cgroup_word);
+    struct cgroup *cgroup = word & 3 ? NULL : (struct cgroup *)word;
+#endif
+    struct kernfs_node *node = cgroup ? READ(cgroup, kn) : NULL;
+
+    return node ? READ(node, kn_id) : 0;
+#else
+    return 0;
+#endif
+}
+
 /* A SYN that has no object yet: its IP and TCP headers. */
 static __always_inline void tuple_from_skb(struct tuple *t, struct sk_buff *skb,
                                            struct sock *listener)

@@ -181,6 +181,14 @@ static __always_inline void name_queues(struct record *r, struct sock *listener)
     r->syn_queue_len = READ(listener, syn_queue_len);
 }
 
+/* Where a full socket was made; half an id would be another one's. */
+static __always_inline void name_cgroup(struct record *r, struct sock *sk)
+{
+    __u64 cgroup = cgroup_of(sk);
+
+    r->cgroup = cgroup >> 32 ? 0 : cgroup;
+}
+
 static __always_inline void commit(void *ctx, struct record *r)
 {
 #ifdef STACKS

@@ -82,7 +82,7 @@ struct record {
     __u16 error; /* errno */
     __u8 stage; /* Stage */
     __u8 flags; /* Flag */
-    __u32 reserved; /* always 0 */
+    __u32 cgroup; /* cgroup v2 id; 0 if unknown, or beyond 32 bits */
 #ifdef STACKS
     __u64 stack[STACK_DEPTH]; /* offsets from _stext */
 #endif

@@ -57,7 +57,7 @@ class Exporter:
         with watch.lock:
             families = [
                 *observed_families(watch.tracker, watch.tally, source.now_ns()),
-                *listener_families(watch.ledger, watch.tally.waits),
+                *listener_families(watch.ledger, watch.tally.waits, source.names),
             ]
             if watch.reading is not None:
                 families += reconciliation_families(watch.reconciliation, watch.reading)

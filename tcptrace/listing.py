@@ -114,14 +114,15 @@ class _Screen:
 
     def _show(self, rows: list[Row]) -> None:
         now_ns = self._watch.source.now_ns()
+        names = self._watch.source.names
         if self._listing.as_json:
             at = self._clock.utc(now_ns)
-            self._write("".join(f"{as_json(row, at)}\n" for row in rows))
+            self._write("".join(f"{as_json(row, at, names)}\n" for row in rows))
             return
         told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
         told.append(self._differences())
         width = width_of(self._listing.stream)
-        table = render(rows, self._paint, self._names(), note=told, width=width)
+        table = render(rows, self._paint, names, note=told, width=width)
         if not self._refreshes:
             self._write(f"{table}\n" if self._listing.once else f"{table}\n\n")
             return
@@ -144,14 +145,6 @@ class _Screen:
             return "agrees with the kernel"
         more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
         return f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
-
-    def _names(self) -> dict[int, str]:
-        """Namespaces worth telling: all but this process's own."""
-        own = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
-        reading = self._watch.reading
-        named = {one.netns: one.name for one in reading.namespaces} if reading else {}
-        found = {one.address.netns for one in self._watch.ledger.listeners} - {own, 0}
-        return {netns: named.get(netns) or str(netns) for netns in found}
 
     def _write(self, text: str) -> None:
         self._listing.stream.write(text)

@@ -15,6 +15,7 @@ from tcptrace.wire.layout import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.recording import RecordingReader
     from tcptrace.wire.head import ProgramRuns, TraceHead
     from tcptrace.wire.ledger import LedgerReading
@@ -98,6 +99,11 @@ class ReplaySource:
     def symbol(self, offset: int) -> str | None:
         """Names a kernel address given as its offset from _stext."""
         return self._reader.symbols.get(offset)
+
+    @property
+    def names(self) -> Names:
+        """Returns the names that the recording has told until now."""
+        return self._reader.names
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:  # noqa: ARG002 - Source's
         """Covers nothing: what a recorded trace saw is among its records."""

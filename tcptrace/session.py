@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.recording import RecordingWriter
     from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
     from tcptrace.wire.ledger import LedgerReading
@@ -56,6 +57,10 @@ class Source(Protocol):
 
     def symbol(self, offset: int) -> str | None:
         """Names a kernel address given as its offset from _stext; None if it can't."""
+
+    @property
+    def names(self) -> Names:
+        """Names for the numbers in the records, as far as they are known by now."""
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:
         """Has a record of every socket sent; returns the namespaces that it covers.
@@ -227,6 +232,7 @@ def record(
         with stop.on_signals():
             note(notes, opening)
             _record_all(source, writer, stop)
+            writer.write_names(source.names)
             losses, now_ns = source.losses(), source.now_ns()
             writer.finish(losses, now_ns)
     finally:
@@ -261,6 +267,8 @@ class _Records:
         if (lost := self._source.lost_records()) > self._lost:
             self._lost = lost
             self._writer.write_lost(lost)
+        # Before the records, so that whoever reads them knows the names.
+        self._writer.write_names(self._source.names)
         if batch:
             self._writer.write(batch)
 

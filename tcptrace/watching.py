@@ -160,7 +160,14 @@ class Watch:
             self.ledger.absorb(reading)
             self.reconciliation.compare(reading, self.ledger)
             self.reading = reading
+            self._learn_namespaces(reading)
             self._forget_waits(reading.at_ns)
+
+    def _learn_namespaces(self, reading: LedgerReading) -> None:
+        known = self.source.names.namespaces
+        for figures in reading.namespaces:
+            if figures.name and figures.netns not in known:
+                known.learn(figures.netns, figures.name)
 
     def _forget_waits(self, now_ns: int) -> None:
         """A listener that the ledger has forgotten, or never told apart, is told of no more."""

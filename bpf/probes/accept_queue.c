@@ -97,6 +97,7 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     fill_from_ack(r, ack);
     r->accept_queue_len++; /* as it joins */
     r->flags = flags;
+    name_cgroup(r, child);
     commit(ctx, r);
 }
 
@@ -153,6 +154,7 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     r->stage = stage;
     r->flags = flags;
     fill_from_ack(r, ack);
+    name_cgroup(r, listener);
     commit(ctx, r);
 }
 
@@ -272,6 +274,7 @@ static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flag
     r->flags = flags;
     r->new_state = READ(child, skc_state);
     name_process(r);
+    name_cgroup(r, child);
     commit(ctx, r);
 }
 

@@ -33,6 +33,9 @@ static __always_inline void see(void *ctx, struct sock *sk, u8 state)
     } else if (!is_mini) {
         socket = READ(sk, sk_socket);
         r->origin = socket ? READ(socket, i_ino) : 0;
+        name_cgroup(r, sk);
+    } else if (origin) {
+        name_cgroup(r, origin);
     }
     if (state == STATE_LISTEN)
         name_queues(r, sk);

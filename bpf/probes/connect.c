@@ -15,6 +15,7 @@ static __always_inline int on_connect(void *ctx, struct sock *sk)
     if (r == FILTERED_OUT)
         return 0;
     name_process(r);
+    name_cgroup(r, sk);
     commit(ctx, r);
     return 0;
 }

@@ -32,8 +32,10 @@ static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old,
         return 0;
     r->old_state = old;
     r->new_state = new;
-    if (new == STATE_SYN_SENT || new == STATE_LISTEN)
+    if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
         name_process(r);
+        name_cgroup(r, sk);
+    }
     if (new == STATE_LISTEN || old == STATE_LISTEN)
         name_queues(r, sk);
     else

@@ -57,6 +57,7 @@ static __always_inline void send_syn(void *ctx, u8 kind, struct sock *listener, 
     if (r == FILTERED_OUT)
         return;
     r->new_state = kind == KIND_SYN_QUEUED ? STATE_NEW_SYN_RECV : 0;
+    name_cgroup(r, listener);
     name_queues(r, listener);
     commit(ctx, r);
 }
@@ -152,6 +153,7 @@ static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
     r->accept_queue_len = syn->accept_queue_len;
     r->accept_queue_limit = syn->accept_queue_limit;
     r->syn_queue_len = syn->syn_queue_len;
+    name_cgroup(r, listener);
     commit(ctx, r);
     return 0;
 }

@@ -53,7 +53,8 @@ def _who() -> list[Builder[models.Panel]]:
                 Column(
                     "sockets",
                     Target(
-                        f"max by ({WHERE}, comm, cgroup) (tcptrace_listener_info{{{LISTENER}}}) "
+                        f"max by ({WHERE}, comm, cgroup, pod_name) "
+                        f"(tcptrace_listener_info{{{LISTENER}}}) "
                         f"* on ({WHERE}) group_left () "
                         f"max by ({WHERE}) (tcptrace_listener_sockets{{{LISTENER}}})",
                         instant=True,
@@ -62,7 +63,7 @@ def _who() -> list[Builder[models.Panel]]:
                     units.Short,
                 ),
             ),
-            ("instance", "netns", "address", "port", "comm", "cgroup"),
+            ("instance", "netns", "address", "port", "comm", "cgroup", "pod_name"),
         ),
         number(
             About(

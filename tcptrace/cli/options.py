@@ -124,11 +124,11 @@ def printer_maker(*, timeline: bool, as_json: bool) -> Callable[[Source], Printe
     def make(source: Source) -> Printer:
         clock = WallClock(source.head)
         if as_json:
-            return JsonPrinter(stdout, clock, source.symbol)
+            return JsonPrinter(stdout, clock, source.symbol, source.names)
         paint, width = Paint.of(stdout), width_of(stdout)
         if timeline:
-            return TimelinePrinter(stdout, clock, paint, width, source.symbol)
-        return TextPrinter(stdout, clock, paint, width)
+            return TimelinePrinter(stdout, clock, paint, width, source.symbol, source.names)
+        return TextPrinter(stdout, clock, paint, width, source.names)
 
     return make
 

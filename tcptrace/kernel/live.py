@@ -20,6 +20,7 @@ from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
+from tcptrace.kernel.surroundings import Surroundings
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcptrace.kernel.options import TraceOptions
+    from tcptrace.lifecycle.names import Names
     from tcptrace.wire.ledger import LedgerReading
 
 # -P: root imports nothing from the current directory.
@@ -59,9 +61,12 @@ class LiveSource:
         self._attached = attached
         record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size)
+        self._surroundings = Surroundings(record_size)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
-        self._stock = Stock(attached.ledger, options.netns) if attached.ledger else None
+        self._stock = None
+        if attached.ledger:
+            self._stock = Stock(attached.ledger, options.netns, self._surroundings)
         # A process that changed its user may not open its own fdinfo any more, but may read on.
         self._infos = [
             os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)
@@ -71,7 +76,14 @@ class LiveSource:
     def read(self, timeout_s: float) -> bytes:
         """Returns the next records end to end; empty after the time."""
         self._ring.wait(timeout_s)
-        return self._ring.read(BATCH_RECORDS)
+        batch = self._ring.read(BATCH_RECORDS)
+        self._surroundings.notice(batch)
+        return batch
+
+    @property
+    def names(self) -> Names:
+        """Names of what the records told of until now."""
+        return self._surroundings.names
 
     def now_ns(self) -> int:
         """The clock of the records."""

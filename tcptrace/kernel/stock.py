@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel.cgroups import CgroupNames
 from tcptrace.kernel.ledger import Census, LedgerMap
 from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
 from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump, listening_inodes
@@ -18,6 +17,8 @@ from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcptrace.kernel.surroundings import Surroundings
+
 
 class Stock:
     """The ledger of a live trace, and the namespaces that it can walk over.
@@ -25,17 +26,23 @@ class Stock:
     Args:
         ledger: descriptors of its slots and its control.
         netns: the inode number of the only namespace that is traced; None for all.
+        surroundings: learns who the namespaces are, and finds cgroups.
 
     Raises:
         CannotTrace: the kernel lacks sock_diag.
     """
 
-    def __init__(self, ledger: tuple[int, ...], netns: int | None) -> None:
+    def __init__(
+        self, ledger: tuple[int, ...], netns: int | None, surroundings: Surroundings
+    ) -> None:
         self._map = LedgerMap(*ledger)
         self._namespaces = watch_all(netns)
         _check_dumps(self._namespaces)
         self._owners = owners(self._namespaces)
-        self._cgroups = CgroupNames()
+        self._surroundings = surroundings
+        for namespace in self._namespaces:
+            if namespace.name:
+                surroundings.name_namespace(namespace.inode, namespace.name)
 
     def snapshot(self, between: Callable[[], object]) -> set[int]:
         """Has the probes send a record of each socket.
@@ -62,7 +69,9 @@ class Stock:
             for namespace, first, last in zip(self._namespaces, before, after, strict=True)
         )
         ids = {slot.cgroup for _, slot in slots if not slot.closed_at_ns}
-        cgroups = {cgroup: path for cgroup in ids if (path := self._cgroups.path(cgroup))}
+        self._surroundings.want_cgroups(ids)
+        known = self._surroundings.names.cgroups
+        cgroups = {cgroup: known[cgroup] for cgroup in ids & known.keys()}
         return LedgerReading(time.monotonic_ns(), epoch, slots, figures, self._owners, cgroups)
 
     def _walk(self, census: Census, states: int, between: Callable[[], object]) -> set[int]:

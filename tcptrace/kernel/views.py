@@ -52,6 +52,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("syn_queue_len", "inet_connection_sock", "icsk_accept_queue.qlen"),
         ViewMember("syn_queue_young", "inet_connection_sock", "icsk_accept_queue.young"),
         ViewMember("sk_cgroup", "sock", "sk_cgrp_data.cgroup", optional=True),
+        ViewMember("sk_cgroup_word", "sock", "sk_cgrp_data.val", optional=True),
         ViewMember("total_retrans", "tcp_sock", "total_retrans"),
     ),
     "request_sock": (

@@ -139,6 +139,8 @@ class Connection:
     netns: int
     local: Endpoint
     remote: Endpoint
+    cgroup: int = 0
+    """Id of the cgroup (version 2) that its socket, or its listener, was made in; 0: unknown."""
     spans: list[StateSpan] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     moments_left_out: int = 0
@@ -235,6 +237,8 @@ class Listener:
     syn_queue_peak: int = 0
     drops: dict[Stage, int] = field(default_factory=dict)
     cookies_sent: int = 0
+    cgroup: int = 0
+    """Id of the cgroup (version 2) that it was made in; 0: unknown."""
     folded: int = 0
     """How many closed listeners it stands for, if it is not one but the sum of the oldest."""
 

@@ -42,6 +42,7 @@ class Listeners:
         process = Process(record.pid, record.comm.rstrip(b"\0"))
         listener = Listener(record.netns, local_of(record), process, record.at_ns)
         listener.accept_queue_limit = record.accept_queue_limit
+        listener.cgroup = record.cgroup
         self._add(record, record.sock, listener)
 
     def close(self, record: Record) -> Listener | None:
@@ -75,6 +76,7 @@ class Listeners:
         listener.accept_queue_limit = record.accept_queue_limit
         listener.accept_queue_peak = max(listener.accept_queue_peak, record.accept_queue_len)
         listener.syn_queue_peak = max(listener.syn_queue_peak, record.syn_queue_len)
+        listener.cgroup = listener.cgroup or record.cgroup
         return listener
 
     def drop(self, record: Record, sock: int) -> None:

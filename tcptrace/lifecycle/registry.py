@@ -180,6 +180,7 @@ class Registry:
             record.netns,
             local_of(record),
             remote_of(record),
+            record.cgroup,
         )
         return Life(connection, ends=ends_in(record), born_ns=record.at_ns)
 

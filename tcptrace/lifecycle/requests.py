@@ -177,6 +177,7 @@ class RequestEvents:
             registry.take_role(life, _SERVER)
         connection = life.connection
         connection.family = record.family
+        connection.cgroup = connection.cgroup or record.cgroup
         if connection.queued_at_ns is None:
             connection.queued_at_ns = record.at_ns
             if registry.observer is not None:
@@ -256,6 +257,7 @@ class RequestEvents:
         if connection.accepted_at_ns is None:
             connection.accepted_at_ns = record.at_ns
             connection.process = process_of(record)
+            connection.cgroup = connection.cgroup or record.cgroup
             rules.remember(connection, record)
             if registry.observer is not None:
                 registry.observer.accepted(connection, registry.listeners.find(life.listener))

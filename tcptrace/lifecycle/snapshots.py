@@ -188,6 +188,7 @@ class Snapshots:
             return  # the full socket of its TIME_WAIT socket, or a second child
         if connection.process is None and record.old_state not in _WITHOUT_OWNER:
             connection.process = self._owners.get(record.origin)
+        connection.cgroup = connection.cgroup or record.cgroup
         if state is connection.state or self._registry.left is None:
             self._differing.pop(connection.id, None)
         else:

@@ -11,7 +11,9 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.terminal import comm_text
+from tcptrace.sinks.whereabouts import as_json
 from tcptrace.sinks.words import call_stack, error_name
 from tcptrace.tcp import State, address_text
 from tcptrace.wire.events import Kind
@@ -35,6 +37,7 @@ class JsonPrinter:
         stream: where to.
         clock: tells the time of day.
         symbol: names a kernel address given as its offset from _stext; None if it can't.
+        names: of cgroups and network namespaces.
     """
 
     after_time_wait = True
@@ -44,7 +47,9 @@ class JsonPrinter:
         stream: TextIO,
         clock: WallClock,
         symbol: Callable[[int], str | None] = lambda _offset: None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names or Names()
         self._stream = stream
         self._clock = clock
         self._symbol = symbol
@@ -77,6 +82,8 @@ class JsonPrinter:
             "family": connection.family_name,
             "v4_mapped": connection.family == socket.AF_INET6 and connection.remote.is_ipv4,
             "netns": connection.netns,
+            "netns_name": self._names.namespaces.get(connection.netns),
+            **as_json(self._names.workload(connection.cgroup), self._names),
             "local": _endpoint(connection.local),
             "remote": _endpoint(connection.remote),
             "process": _process(connection.process),

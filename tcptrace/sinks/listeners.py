@@ -6,8 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.lifecycle.ledger import OTHER_ADDRESS
+from tcptrace.lifecycle.workload import parse
+from tcptrace.sinks import whereabouts
 from tcptrace.sinks.terminal import comm_text, flow, process_text, safe_text
 from tcptrace.sinks.units import duration
+from tcptrace.sinks.whereabouts import container_text, unit_text
 from tcptrace.sinks.words import STAGE_WORDS
 from tcptrace.wire.ledger import Count
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tcptrace.lifecycle.ledger import Member
+    from tcptrace.lifecycle.names import Names
     from tcptrace.lifecycle.overview import Row
     from tcptrace.sinks.terminal import Paint
 
@@ -53,7 +57,7 @@ def matches(row: Row, wanted: str) -> bool:
 def render(
     rows: list[Row],
     paint: Paint,
-    names: Mapping[int, str],
+    names: Names,
     *,
     note: list[str],
     width: int | None = None,
@@ -63,7 +67,7 @@ def render(
     Args:
         rows: in the order to show.
         paint: colours, or none.
-        names: of network namespaces, where they are worth telling.
+        names: of cgroups and network namespaces.
         note: what stands above it, in pieces; safe for a terminal.
         width: columns to stay within, if there are 95; None for 100.
     """
@@ -74,7 +78,7 @@ def render(
     lines = [paint(line, "dim") for line in flow(note, width)]
     lines.append(paint(_line("LISTENER", room, *_TITLES), "strong"))
     for row, title in zip(rows, titles, strict=True):
-        lines += _lines_of(row, title, room, paint, width)
+        lines += _lines_of(row, title, room, paint, width, names)
     if not rows:
         lines.append("no listeners")
     return "\n".join(lines)
@@ -84,17 +88,22 @@ def _line(title: str, room: int, *cells: str) -> str:
     return f"{title:{room}}{'':{_GAP}}{_CELLS.format(*cells)}".rstrip()
 
 
-def _name(row: Row, names: Mapping[int, str]) -> str:
+def _name(row: Row, names: Names) -> str:
+    """Its address, and the namespace if it isn't the tracer's own."""
     address = row.listening.address
-    name = names.get(address.netns)
-    place = f"@{safe_text(name)}" if name else ""
+    name = names.namespaces.get(address.netns, "")
+    if names.own_netns and not name:
+        name = str(address.netns)
+    place = f"@{safe_text(name)}" if name and address.netns not in (0, names.own_netns) else ""
     if address.address == OTHER_ADDRESS:
         return f"{OTHER_ADDRESS}{place}"
     text = f"[{address.address}]" if ":" in address.address else address.address
     return f"{text}:{address.port}{place}"
 
 
-def _lines_of(row: Row, title: str, room: int, paint: Paint, width: int) -> Iterator[str]:
+def _lines_of(
+    row: Row, title: str, room: int, paint: Paint, width: int, names: Names
+) -> Iterator[str]:
     listening = row.listening
     members = list(listening.members.values())
     owner = process_text(listening.owner) if listening.owner else "-"
@@ -118,12 +127,22 @@ def _lines_of(row: Row, title: str, room: int, paint: Paint, width: int) -> Iter
         title = ""
     line = _line(title, room, *cells)
     yield paint(line, colour) if colour else line
+    if where := _where(row, names):
+        yield paint(f"  · {where}", "dim")
     if told := _told(row):
         for piece in flow(told, width - 4):
             yield paint(f"  └ {piece}", "warn")
     if len(members) > 1:
         for member in members:
             yield _member_line(member, room)
+
+
+def _where(row: Row, names: Names) -> str:
+    """The container and the systemd unit that it is in."""
+    listening = row.listening
+    workload = parse(listening.cgroup) if listening.cgroup else None
+    told = (container_text(workload, names), unit_text(workload, listening.owner))
+    return " · ".join(text for text in told if text)
 
 
 def _told(row: Row) -> list[str]:
@@ -194,20 +213,22 @@ def _colour(row: Row) -> str:
     return ""
 
 
-def as_json(row: Row, at: str | None) -> str:
+def as_json(row: Row, at: str | None, names: Names) -> str:
     """One listener as one line of JSON (docs/schema/listener-v1.json)."""
     listening = row.listening
+    workload = parse(listening.cgroup) if listening.cgroup else None
     counts = listening.counts
     told = {
         "schema": SCHEMA,
         "at": at,
         "netns": listening.address.netns,
+        "netns_name": names.namespaces.get(listening.address.netns),
         "family": listening.family,
         "address": listening.address.address,
         "port": listening.address.port,
         "is_open": listening.is_open,
         "owner": _process(listening.owner),
-        "cgroup": listening.cgroup or None,
+        **whereabouts.as_json(workload, names),
         "sockets": [_socket(member) for member in listening.members.values()],
         "drops": {stage.name.lower(): count for stage, count in row.drops.items()},
         "drop_rate": round(row.drop_rate, 3),

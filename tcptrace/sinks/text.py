@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Connection, Role
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.terminal import flow, process_text
 from tcptrace.sinks.units import duration
+from tcptrace.sinks.whereabouts import places
 from tcptrace.sinks.words import end_words, remarks, troubles
 from tcptrace.tcp import Endpoint, address_text
 
@@ -41,13 +43,20 @@ class TextPrinter:
         clock: tells the time of day.
         paint: colours, or none.
         width: the terminal's columns; None if there is no terminal.
+        names: of cgroups and network namespaces.
     """
 
     after_time_wait = False
 
     def __init__(
-        self, stream: TextIO, clock: WallClock, paint: Paint, width: int | None = None
+        self,
+        stream: TextIO,
+        clock: WallClock,
+        paint: Paint,
+        width: int | None = None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names or Names()
         self._stream = stream
         self._clock = clock
         self._paint = paint
@@ -106,6 +115,9 @@ class TextPrinter:
             len(str(end)) > self._endpoint_width for end in (connection.local, connection.remote)
         ):
             pieces += [str(connection.local), str(connection.remote)]
+        workload = self._names.workload(connection.cgroup)
+        owner = connection.process or connection.listening_process
+        pieces += places(connection.netns, workload, owner, self._names)
         pieces += [*troubles(connection), *remarks(connection, now_ns)]
         if room is None:
             return " · ".join(pieces), []

@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Connection, Outcome
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.story import STATE_WIDTH, story, with_reason
 from tcptrace.sinks.terminal import flow, process_text, safe_text
 from tcptrace.sinks.units import offset, plural
+from tcptrace.sinks.whereabouts import places
 from tcptrace.sinks.words import (
     aftermath,
     arrow,
@@ -48,6 +50,7 @@ class TimelinePrinter:
         paint: colours, or none.
         width: columns to wrap call stacks at; None for 100.
         symbol: names a kernel address given as its offset from _stext; None if it can't.
+        names: of cgroups and network namespaces.
     """
 
     after_time_wait = False
@@ -59,7 +62,9 @@ class TimelinePrinter:
         paint: Paint,
         width: int | None = None,
         symbol: Callable[[int], str | None] = lambda _offset: None,
+        names: Names | None = None,
     ) -> None:
+        self._names = names or Names()
         self._stream = stream
         self._clock = clock
         self._paint = paint
@@ -105,6 +110,8 @@ class TimelinePrinter:
         ]
         if process is not None:
             pieces.append(process_text(process))
+        workload = self._names.workload(connection.cgroup)
+        pieces += places(connection.netns, workload, process, self._names)
         first, *more = flow(pieces, self._width)
         self._write(first, "strong")
         for line in more:

@@ -9,13 +9,16 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.wire.events import STACK_DEPTH, Record
-from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import FIELDS, RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = struct.Struct("<" + RECORD_FORMAT)
 _STACK: Final = struct.Struct(f"<{STACK_DEPTH}Q")
+
+
+_PLACES: Final = {field.name: field.offset // 4 for field in FIELDS if field.size == 4}  # noqa: PLR2004 - a u32's
 
 
 class WireError(ValueError):
@@ -61,3 +64,15 @@ def decode_stacked(batch: bytes | memoryview) -> Iterator[Stacked]:
     for at in range(0, len(batch), stride):
         record = Record._make(_BATCH.unpack_from(batch, at))
         yield Stacked(record, decode_stack(batch[at + RECORD_SIZE : at + stride]))
+
+
+def numbers_in(batch: bytes | memoryview, field: str, stride: int) -> set[int]:
+    """The different values that a field of 32 bits has in records laid end to end.
+
+    Args:
+        batch: a whole number of records.
+        field: its name.
+        stride: bytes from one record to the next.
+    """
+    words = memoryview(batch).cast("I")
+    return set(words[_PLACES[field] :: stride // 4])

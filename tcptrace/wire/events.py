@@ -68,7 +68,11 @@ class Record(NamedTuple):
     error: Annotated[int, Wire("u16", "errno", "sk_err")]
     stage: Annotated[int, Wire("u8", "Stage", "the probe")]
     flags: Annotated[int, Wire("u8", "Flag", "the probe")]
-    reserved: Annotated[int, Wire("u32", "always 0", "-")]
+    cgroup: Annotated[
+        int, Wire("u32", "cgroup v2 id; 0 if unknown, or beyond 32 bits", "sk_cgrp_data")
+    ]
+    """Where the socket was made; a SYN's and a request's is their listener's. Carried by what can
+    be the first that is told of a life or a listener."""
 
 
 class Kind(IntEnum):

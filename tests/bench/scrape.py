@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tcptrace.exporting import Exporter
 from tcptrace.kernel.live import BATCH_RECORDS
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.tcp import MAPPED_PREFIX, State
 from tcptrace.watching import Watch
@@ -80,6 +81,10 @@ class Host:
 
     def losses(self) -> Losses:
         return Losses(0, {}, ())
+
+    @property
+    def names(self) -> Names:
+        return Names()
 
     def lost_records(self) -> int:
         return 0

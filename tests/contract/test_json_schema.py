@@ -10,6 +10,7 @@ import pytest
 from unit import samples
 
 from tcptrace.lifecycle.connection import Connection, How, Outcome, Partial, Role, Side
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.jsonl import JsonPrinter
 from tcptrace.sinks.units import WallClock
 from tcptrace.tcp import State
@@ -24,9 +25,9 @@ SCHEMA: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 FIELDS = SCHEMA["properties"]
 
 
-def printed(life: Connection) -> dict[str, Any]:
+def printed(life: Connection, names: Names | None = None) -> dict[str, Any]:
     stream = io.StringIO()
-    JsonPrinter(stream, WallClock(samples.head())).show(life, samples.START)
+    JsonPrinter(stream, WallClock(samples.head()), names=names).show(life, samples.START)
     told: dict[str, Any] = json.loads(stream.getvalue())
     return told
 
@@ -67,3 +68,44 @@ def test_every_state_event_and_stage_is_in_the_schema() -> None:
         kind.name.lower() for kind in Kind
     ]
     assert SCHEMA["$defs"]["stage"]["enum"] == [stage.name.lower() for stage in Stage]
+
+
+@pytest.mark.parametrize(
+    ("path", "container", "pod", "systemd"),
+    [
+        (
+            f"/system.slice/docker-{'0f' * 32}.scope",
+            {"id": "0f" * 32, "runtime": "docker", "name": None},
+            None,
+            {"unit": None, "slice": "system.slice", "user": None},
+        ),
+        (
+            f"/kubepods/pod2c48913c-b29f-11e7-9350-020968147796/{'0e' * 32}",
+            {"id": "0e" * 32, "runtime": None, "name": None},
+            {
+                "uid": "2c48913c-b29f-11e7-9350-020968147796",
+                "qos": "guaranteed",
+                "name": None,
+                "namespace": None,
+            },
+            None,
+        ),
+        (
+            "/user.slice/user-7.slice/user@7.service/app.slice/app-\x1b[2J.service",
+            None,
+            None,
+            {"unit": "app-\x1b[2J.service", "slice": "app.slice", "user": 7},
+        ),
+        ("/", None, None, None),
+    ],
+)
+def test_where_a_life_is(path: str, container: object, pod: object, systemd: object) -> None:
+    life = samples.server()
+    life.cgroup = 5
+    names = Names()
+    names.cgroups.learn(5, path)
+    names.namespaces.learn(life.netns, "blue")
+    told = printed(life, names)
+    jsonschema.validate(told, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert (told["netns_name"], told["cgroup"]) == ("blue", path)
+    assert (told["container"], told["pod"], told["systemd"]) == (container, pod, systemd)

@@ -10,6 +10,7 @@ from unit import samples, slots
 
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.ledger import DROP_STAGES, KEEP_CLOSED_NS, PEAK_WINDOW_NS, Ledger
+from tcptrace.lifecycle.names import Names, PodNames
 from tcptrace.lifecycle.overview import RATE_WINDOW_NS, Overview, Row
 from tcptrace.sinks.listeners import SCHEMA as NAME
 from tcptrace.sinks.listeners import as_json
@@ -29,6 +30,11 @@ BUSY = slots.slot(
     syn_queue_young=1,
     cgroup=7,
 )
+ID = "3f2a9c71d5e84b06" * 4
+POD = f"/kubepods/burstable/pod2c48913c-b29f-11e7-9350-020968147796/{ID}"
+NAMES = Names()
+NAMES.namespaces.learn(slots.NETNS, "blue")
+NAMES.containers.learn(ID, PodNames("nginx", "web-0", "shop"))
 HOSTILE = b"\xff\x1b\"\n'" * 3 + b"\0"
 LISTENERS: dict[str, dict[int, Slot]] = {
     "quiet": {1: slots.slot()},
@@ -37,6 +43,7 @@ LISTENERS: dict[str, dict[int, Slot]] = {
     "closed": {1: slots.slot(closed_at_ns=samples.START)},
     "overflow": {0: slots.overflow({Stage.OTHER: 1})},
     "ipv6": {1: slots.slot("2001:db8::1", 65535, syncookies=2)},
+    "pod": {1: slots.slot(cgroup=9)},
     "hostile": {1: slots.slot(comm=HOSTILE, cgroup=8)},
 }
 
@@ -44,7 +51,7 @@ LISTENERS: dict[str, dict[int, Slot]] = {
 def row_of(found: dict[int, Slot]) -> Row:
     """After two looks, with waits."""
     ledger, overview = Ledger(10), Overview()
-    cgroups = {7: "/system.slice/nginx.service", 8: "/a\\xff\x1b[2J"}
+    cgroups = {7: "/system.slice/nginx.service", 8: "/a\\xff\x1b[2J", 9: POD}
     waits = AcceptWaits()
     rows: list[Row] = []
     for second in (1, 4):
@@ -62,7 +69,7 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("name", LISTENERS)
 def test_every_line_is_what_the_schema_says(name: str) -> None:
     at = WallClock(samples.head()).utc(samples.START)
-    told = json.loads(as_json(row_of(LISTENERS[name]), at))
+    told = json.loads(as_json(row_of(LISTENERS[name]), at, NAMES))
     jsonschema.validate(told, SCHEMA, cls=jsonschema.Draft202012Validator)
     assert set(told) == set(SCHEMA["required"]) == set(FIELDS)
     for socket in told["sockets"]:
@@ -71,7 +78,7 @@ def test_every_line_is_what_the_schema_says(name: str) -> None:
 
 
 def test_a_time_that_the_calendar_lacks_is_null() -> None:
-    told = json.loads(as_json(row_of(LISTENERS["quiet"]), None))
+    told = json.loads(as_json(row_of(LISTENERS["quiet"]), None, Names()))
     jsonschema.validate(told, SCHEMA, cls=jsonschema.Draft202012Validator)
 
 
@@ -90,3 +97,17 @@ def test_the_times_that_it_names_are_the_ones_that_are_kept() -> None:
     assert PEAK_WINDOW_NS == 60 * samples.S
     assert "last 5 s" in FIELDS["drop_rate"]["description"]
     assert RATE_WINDOW_NS == 5 * samples.S
+
+
+def test_a_pods_listener_tells_of_both() -> None:
+    told = json.loads(as_json(row_of(LISTENERS["pod"]), None, NAMES))
+    assert told["netns_name"] == "blue"
+    assert told["cgroup"] == POD
+    assert told["container"] == {"id": ID, "runtime": None, "name": "nginx"}
+    assert told["pod"] == {
+        "uid": "2c48913c-b29f-11e7-9350-020968147796",
+        "qos": "burstable",
+        "name": "web-0",
+        "namespace": "shop",
+    }
+    assert told["systemd"] is None

@@ -79,7 +79,7 @@ def record(at_ns: int = START, kind: Kind = Kind.STATE_CHANGED, sock: int = 1) -
         error=0,
         stage=Stage.NONE,
         flags=0,
-        reserved=0,
+        cgroup=0,
     )
 
 

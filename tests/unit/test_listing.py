@@ -14,6 +14,7 @@ import pyte
 import pytest
 
 from tcptrace.errors import OutputFailed
+from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.listing import Listing, show
 from tcptrace.stopping import Limits
@@ -52,6 +53,7 @@ def shown(  # noqa: PLR0913 - the command's options
 @pytest.fixture
 def host() -> FakeHost:
     host = FakeHost()
+    host.names = Names(own_netns=OWN)
     host.slots = {
         1: slots.slot(port=80, netns=OWN),
         2: slots.slot("::1", 443, netns=OWN, counts={Stage.OTHER: 3}, comm=b"sshd\0"),

@@ -53,7 +53,7 @@ records = st.builds(
     error=st.sampled_from([0, 104, 110, 65535]),
     stage=st.sampled_from(Stage).map(int),
     flags=st.integers(0, 255),
-    reserved=st.just(0),
+    cgroup=st.integers(0, 2**32 - 1),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tcptrace import session
 from tcptrace.errors import BadRecording, OutputFailed
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits
 from tcptrace.wire.events import Kind
@@ -73,6 +74,7 @@ class FakeSource:
         """The next ones of the ledger; none any more when they are used up."""
         self.lost: list[int] = []
         """How many records are lost at each question."""
+        self.names = Names()
 
     @property
     def head(self) -> TraceHead:

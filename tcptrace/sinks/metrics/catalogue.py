@@ -37,6 +37,12 @@ class Metric(NamedTuple):
 
 _LISTENER: Final = ("netns", "address", "port")
 
+LISTENER_INFO: Final = (
+    "comm", "cgroup", "netns_name", "container_id", "container_name", "pod_name", "pod_namespace",
+    "pod_uid", "unit",
+)  # fmt: skip
+"""What the one info metric says of a listener, so that its others need not carry it."""
+
 _WAITS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
@@ -257,10 +263,11 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "tcptrace_listener_info",
         Type.GAUGE,
-        (*_LISTENER, "comm", "cgroup"),
-        "1; who listens: the comm of the process that called listen() or was found holding the "
-        "socket, and the last part of its cgroup's path.",
-        "listen(), or /proc at the start",
+        (*_LISTENER, *LISTENER_INFO),
+        "1; who listens, for joining with the others: the comm of the process that called listen() "
+        "or was found holding the socket, the last part of its cgroup's path, and what that path "
+        "and --cri-socket tell. Empty where it isn't known.",
+        "listen(), or /proc at the start; sk_cgrp_data, /sys/fs/cgroup; /run/netns; CRI",
     ),
     # How well it is known.
     Metric(

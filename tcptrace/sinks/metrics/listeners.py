@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.ledger import OTHER_ADDRESS
-from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, STAGES
+from tcptrace.lifecycle.names import PodNames
+from tcptrace.lifecycle.workload import parse
+from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, LISTENER_INFO, STAGES
 from tcptrace.sinks.metrics.families import counter, gauge, label_text
 from tcptrace.sinks.terminal import comm_text
 from tcptrace.wire.events import Stage
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.accept_waits import AcceptWaits
     from tcptrace.lifecycle.ledger import Address, Ledger, Listening
+    from tcptrace.lifecycle.names import Names
     from tcptrace.lifecycle.reconciliation import Reconciliation
     from tcptrace.wire.ledger import LedgerReading
 
@@ -27,12 +30,15 @@ _COOKIE_COUNTS: Final = dict(
 _STAGES: Final = {name: Stage[name.upper()] for name in STAGES}
 
 
-def listener_families(ledger: Ledger, waits: Mapping[Address, AcceptWaits]) -> Iterator[Metric]:
+def listener_families(
+    ledger: Ledger, waits: Mapping[Address, AcceptWaits], names: Names
+) -> Iterator[Metric]:
     """Every family about listeners.
 
     Args:
         ledger: as of now.
         waits: in accept queues, by listener.
+        names: of namespaces and containers.
     """
     told = [(_labels(listening), listening) for listening in ledger.listeners]
     yield from _queues([(labels, one) for labels, one in told if one.is_open])
@@ -50,7 +56,7 @@ def listener_families(ledger: Ledger, waits: Mapping[Address, AcceptWaits]) -> I
         syns.add_metric(labels, counts[Count.SYN_QUEUED])
         sockets.add_metric(labels, len(listening.members))
         if listening.address.address != OTHER_ADDRESS:
-            info.add_metric([*labels, *_owner(listening)], 1)
+            info.add_metric([*labels, *_info(listening, names)], 1)
     yield from _accepts(told, waits)
     folded = gauge("tcptrace_listeners_folded")
     folded.add_metric([], ledger.folded)
@@ -100,9 +106,22 @@ def _labels(listening: Listening) -> list[str]:
     return [str(address.netns), address.address, str(address.port)]
 
 
-def _owner(listening: Listening) -> tuple[str, str]:
-    comm = comm_text(listening.owner.comm) if listening.owner else ""
-    return label_text(comm), label_text(listening.cgroup.rpartition("/")[2])
+def _info(listening: Listening, names: Names) -> list[str]:
+    """The labels of LISTENER_INFO."""
+    workload = parse(listening.cgroup)
+    pod = names.pod_names(workload) or PodNames("", "", "")
+    told = {
+        "comm": comm_text(listening.owner.comm) if listening.owner else "",
+        "cgroup": listening.cgroup.rpartition("/")[2],
+        "netns_name": names.namespaces.get(listening.address.netns, ""),
+        "container_id": workload.container,
+        "container_name": pod.container,
+        "pod_name": pod.pod,
+        "pod_namespace": pod.namespace,
+        "pod_uid": workload.pod_uid,
+        "unit": workload.unit,
+    }
+    return [label_text(told[label]) for label in LISTENER_INFO]
 
 
 def reconciliation_families(

@@ -5,6 +5,7 @@
     block RECS    records end to end, with their stacks if the head says so     } any number,
     block SYMS    [[offset from _stext, name], …] as JSON, before its first use } in any order
     block LDGR    a reading of the ledger: see ledger.py                         }
+    block NAME    names of cgroups and namespaces that are new: see names.py     }
     block LOST    how many records the ring has lost until here (u64)            }
     block DONE    how it ended as JSON; not there if the writer was killed
 
@@ -36,6 +37,7 @@ HEAD: Final = b"HEAD"
 RECS: Final = b"RECS"
 SYMS: Final = b"SYMS"
 LDGR: Final = b"LDGR"
+NAME: Final = b"NAME"
 LOST: Final = b"LOST"
 DONE: Final = b"DONE"
 

@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from tcptrace.errors import BadRecording
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.recording.head import BadHead, Ending, ending_from, head_from
 from tcptrace.sinks.recording.layout import (
     COUNT,
@@ -19,12 +20,14 @@ from tcptrace.sinks.recording.layout import (
     LOST,
     MAGIC,
     MAX_PAYLOAD,
+    NAME,
     RECS,
     START,
     SYMS,
     stride_of,
 )
 from tcptrace.sinks.recording.ledger import BadLedger, LedgerDecoder
+from tcptrace.sinks.recording.names import BadNames, take_names
 from tcptrace.tcp import State
 from tcptrace.wire.events import WIRE_VERSION, Kind, Stage
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from tcptrace.wire.head import TraceHead
     from tcptrace.wire.ledger import LedgerReading
 
-_TAGS: Final = (HEAD, RECS, SYMS, LDGR, LOST, DONE)
+_TAGS: Final = (HEAD, RECS, SYMS, LDGR, NAME, LOST, DONE)
 _OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _STATES: Final = frozenset({0, *State})
 _ALLOWED: Final = {
@@ -75,6 +78,8 @@ class RecordingReader:
         """Whether the file stopped before its last block: its writer was killed."""
         self.symbols: dict[int, str] = {}
         """Names of kernel addresses, by offset from _stext, as far as they were read."""
+        self.names = Names()
+        """Names for the numbers in the records, as far as they were read."""
         self.lost_records = 0
         """How many records the ring had lost by then, as far as that was read."""
         self._ledger = LedgerDecoder()
@@ -107,6 +112,8 @@ class RecordingReader:
                 self._take_ledger(block.payload)
                 if self.reading is not before:
                     yield b""
+            elif block.tag == NAME:
+                self._take_names(block.payload)
             elif block.tag == LOST:
                 self._take_lost(block.payload)
             elif block.tag == DONE:
@@ -180,6 +187,12 @@ class RecordingReader:
         try:
             self._ledger.take(payload)
         except BadLedger as error:
+            raise self._damage(str(error)) from error
+
+    def _take_names(self, payload: bytes) -> None:
+        try:
+            take_names(self.names, payload)
+        except BadNames as error:
             raise self._damage(str(error)) from error
 
     def _take_lost(self, payload: bytes) -> None:

@@ -19,18 +19,21 @@ from tcptrace.sinks.recording.layout import (
     LOST,
     MAGIC,
     MAX_PAYLOAD,
+    NAME,
     RECS,
     START,
     SYMS,
     stride_of,
 )
 from tcptrace.sinks.recording.ledger import LedgerEncoder
+from tcptrace.sinks.recording.names import NamesEncoder
 from tcptrace.sinks.units import plural
 from tcptrace.wire.decode import decode_stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcptrace.lifecycle.names import Names
     from tcptrace.wire.head import Losses, TraceHead
     from tcptrace.wire.ledger import LedgerReading
 
@@ -62,6 +65,7 @@ class RecordingWriter:
         self._stride = stride_of(head)
         self._stacks = head.stacks
         self._ledger = LedgerEncoder()
+        self._names = NamesEncoder()
         self._named: set[int] = set()
         self.records = 0
         """How many were written."""
@@ -84,6 +88,11 @@ class RecordingWriter:
         """Appends a reading of the ledger."""
         for payload in self._ledger.blocks(reading):
             self._block(LDGR, payload)
+
+    def write_names(self, names: Names) -> None:
+        """Appends what the trace has learnt since the last time."""
+        for payload in self._names.blocks(names):
+            self._block(NAME, payload)
 
     def write_lost(self, lost_records: int) -> None:
         """Appends how many records the ring has lost until now."""

@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcptrace.kernel import cgroups
-from tcptrace.kernel.cgroups import CgroupNames
+from tcptrace.kernel.cgroups import walk_cgroups
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Hierarchy:
-    """A directory in the hierarchy's place, and a clock that stands still."""
+    """A directory in the hierarchy's place."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
-        self.now_s = 1000.0
         (root / "cgroup.controllers").touch()
         monkeypatch.setattr(cgroups, "_ROOT", str(root))
-        monkeypatch.setattr("time.monotonic", lambda: self.now_s)
 
     def make(self, path: str | bytes) -> int:
         whole = os.path.join(os.fsencode(self.root), os.fsencode(path))  # noqa: PTH118 - bytes
         os.makedirs(whole)  # noqa: PTH103
         return os.stat(whole).st_ino  # noqa: PTH116
+
+    def walked(self) -> dict[int, str]:
+        return dict(found for found in walk_cgroups() if found is not None)
 
 
 @pytest.fixture
@@ -34,64 +35,57 @@ def hierarchy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hierarchy:
     return Hierarchy(tmp_path, monkeypatch)
 
 
-def test_a_cgroup_is_named_by_its_path(hierarchy: Hierarchy) -> None:
+def test_cgroups_are_named_by_their_paths(hierarchy: Hierarchy) -> None:
     nginx = hierarchy.make("system.slice/nginx.service")
-    names = CgroupNames()
-    assert names.path(nginx) == "/system.slice/nginx.service"
-    assert names.path(hierarchy.root.stat().st_ino) == "/"
-    assert names.path(0) == ""
-    assert names.path(1) == ""
+    found = hierarchy.walked()
+    assert found[nginx] == "/system.slice/nginx.service"
+    assert found[hierarchy.root.stat().st_ino] == "/"
+    assert sorted(found.values()) == ["/", "/system.slice", "/system.slice/nginx.service"]
 
 
-def test_it_walks_again_for_a_new_one_but_not_at_once(hierarchy: Hierarchy) -> None:
-    names = CgroupNames()
-    assert names.path(1) == ""
-    new = hierarchy.make("new")
-    assert names.path(new) == ""
-    hierarchy.now_s += 11
-    assert names.path(new) == "/new"
-
-
-def test_one_that_is_gone_is_forgotten_at_the_next_walk(hierarchy: Hierarchy) -> None:
-    gone = hierarchy.make("gone")
-    names = CgroupNames()
-    assert names.path(gone) == "/gone"
-    shutil.rmtree(hierarchy.root / "gone")
-    assert names.path(gone) == "/gone"
-    hierarchy.now_s += 11
-    assert names.path(1) == ""
-    assert names.path(gone) == ""
+def test_the_outer_ones_come_first(hierarchy: Hierarchy) -> None:
+    for path in ("a/a/a/a", "b"):
+        hierarchy.make(path)
+    lengths = [len(path) for path in hierarchy.walked().values()]
+    assert lengths == sorted(lengths)
 
 
 def test_links_are_not_followed(hierarchy: Hierarchy) -> None:
     inner = hierarchy.make("a/b")
     (hierarchy.root / "a/b/up").symlink_to("..")
-    assert CgroupNames().path(inner) == "/a/b"
+    assert hierarchy.walked()[inner] == "/a/b"
 
 
 def test_a_hostile_name_is_text(hierarchy: Hierarchy) -> None:
     hostile = hierarchy.make(b"a\xff\x1b[2J\n")
-    path = CgroupNames().path(hostile)
+    path = hierarchy.walked()[hostile]
     assert path == "/a\\xff\x1b[2J\n"
     path.encode()
 
 
-def test_no_more_than_so_many_are_kept(
-    hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_there_is_an_end_to_it(hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
-        hierarchy.make(str(number))
+        hierarchy.make(f"{number}/{number}")
     monkeypatch.setattr(cgroups, "_MOST", 5)
-    names = CgroupNames()
-    names.path(1)
-    assert len(names._paths) == 5
+    assert len(hierarchy.walked()) == 6
+
+
+def test_what_goes_in_between_is_no_error(hierarchy: Hierarchy) -> None:
+    hierarchy.make("a/b")
+    stays = hierarchy.make("c/d")
+    walk = walk_cgroups()
+    assert next(walk) is not None
+    assert {found[1] for found in (next(walk), next(walk)) if found} == {"/a", "/c"}
+    shutil.rmtree(hierarchy.root / "a")
+    assert [found for found in walk if found is not None] == [(stays, "/c/d")]
 
 
 def test_no_hierarchy_at_all(hierarchy: Hierarchy) -> None:
     shutil.rmtree(hierarchy.root)
-    assert CgroupNames().path(77) == ""
+    assert hierarchy.walked() == {}
 
 
 def test_ids_are_not_looked_up_in_a_hierarchy_of_version_1(hierarchy: Hierarchy) -> None:
     (hierarchy.root / "cgroup.controllers").unlink()
-    assert CgroupNames().path(hierarchy.make("nginx")) == ""
+    hierarchy.make("nginx")
+    assert hierarchy.walked() == {}

@@ -15,6 +15,8 @@ from tcptrace.kernel.ledger import Census
 from tcptrace.kernel.namespaces import WatchedNamespace
 from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY
 from tcptrace.kernel.stock import Stock
+from tcptrace.kernel.surroundings import Surroundings
+from tcptrace.wire.layout import RECORD_SIZE
 from unit import slots
 from unit.kernel.test_ledger import FakeMaps
 
@@ -34,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMaps]:
 
 @pytest.fixture
 def stock(fake: FakeMaps) -> Iterator[Stock]:
-    stock = Stock((fake.slots, fake.control), None)
+    stock = Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
     yield stock
     stock.close()
 
@@ -101,18 +103,16 @@ def test_this_machine_is_walked_for_real(stock: Stock) -> None:
 def test_cgroups_of_open_listeners_are_named(
     fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
-
-    def path(cgroup: int) -> str:
-        asked.append(cgroup)
-        return "/a" if cgroup == 7 else ""
-
-    monkeypatch.setattr(stock._cgroups, "path", path)
+    asked: set[int] = set()
+    monkeypatch.setattr(stock._surroundings, "want_cgroups", asked.update)
+    stock._surroundings.names.cgroups.learn(7, "/a")
+    stock._surroundings.names.cgroups.learn(10, "/b")
     for number, cgroup in enumerate((7, 8, 9), 1):
         closed_at_ns = 5 if cgroup == 9 else 0
         fake.put(number, slots.slot(port=number, cgroup=cgroup, closed_at_ns=closed_at_ns))
     assert stock.reading().cgroups == {7: "/a"}
-    assert set(asked) == {0, 7, 8}
+    assert asked == {0, 7, 8}
+    assert stock._surroundings.names.namespaces[OWN] == "blue"
 
 
 @pytest.mark.parametrize(
@@ -129,5 +129,5 @@ def test_who_cannot_walk_does_not_begin(
 
     monkeypatch.setattr(module, "listening_inodes", refuse)
     with pytest.raises(CannotTrace, match=message):
-        Stock((fake.slots, fake.control), None)
+        Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
     namespace.close()

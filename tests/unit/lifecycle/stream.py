@@ -112,7 +112,7 @@ class Stream:
             error=0,
             stage=Stage.NONE,
             flags=0,
-            reserved=0,
+            cgroup=0,
         )
         self.records.append(blank._replace(**fields))
         return self.now_ns

@@ -284,7 +284,7 @@ garbage = st.builds(
     error=st.sampled_from([0, 103, 104, 110, 111, 113, 65535]),
     stage=st.sampled_from(Stage).map(int) | st.just(200),
     flags=st.sampled_from(Flag).map(int) | st.integers(0, 255),
-    reserved=st.just(0),
+    cgroup=st.integers(0, 2**32 - 1),
 )
 
 

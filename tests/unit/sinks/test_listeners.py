@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.ledger import Ledger
+from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.overview import Overview, Row
 from tcptrace.sinks.listeners import SORTS, as_json, matches, render, selected
 from tcptrace.sinks.terminal import Paint
@@ -39,8 +40,8 @@ def rows_of(
     return rows
 
 
-def table(rows: list[Row], width: int | None = None, names: dict[int, str] | None = None) -> str:
-    return render(rows, PLAIN, names or {}, note=["2 listeners", "12:34:56"], width=width)
+def table(rows: list[Row], width: int | None = None, names: Names | None = None) -> str:
+    return render(rows, PLAIN, names or Names(), note=["2 listeners", "12:34:56"], width=width)
 
 
 def test_a_listener_on_one_line() -> None:
@@ -128,15 +129,39 @@ def test_an_address_too_long_for_its_column_has_a_line_of_its_own() -> None:
 
 def test_namespaces_are_told_where_they_are_worth_it() -> None:
     rows = rows_of(reading(1, {1: slot(), 2: slot(netns=7, port=81)}))
-    lines = table(rows, names={7: "blue\x1b[2J"}).splitlines()
+    names = Names(own_netns=NETNS)
+    assert table(rows, names=names).splitlines()[3].startswith("0.0.0.0:81@7  ")
+    names.namespaces.learn(7, "blue\x1b[2J")
+    lines = table(rows, names=names).splitlines()
     assert lines[2].startswith("0.0.0.0:80 ")
     assert lines[3].startswith("0.0.0.0:81@blue\\x1b[2J  ")
+
+
+def test_containers_and_units_have_a_line_of_their_own() -> None:
+    found = {
+        1: slot(port=1, cgroup=1),
+        2: slot(port=2, cgroup=2),
+        3: slot(port=3, cgroup=3),
+        4: slot(port=4, cgroup=4),
+    }
+    cgroups = {
+        1: f"/docker/{'0123456789ab' + '0' * 52}",
+        2: "/system.slice/nginx.service",
+        3: "/system.slice/shop.service",
+        4: "/lxc.payload.a\x1b[2J",
+    }
+    lines = table(rows_of(reading(1, found, cgroups=cgroups))).splitlines()
+    assert [line for line in lines if line.startswith("  ·")] == [
+        "  · docker 0123456789ab",
+        "  · shop.service",
+        "  · lxc a\\x1b[2J",
+    ]
 
 
 def test_colours() -> None:
     def colour(*slots: Slot) -> str:
         rows = rows_of(*(reading(n, {1: one}) for n, one in enumerate(slots, 1)))
-        return render(rows, COLOURED, {}, note=["x"]).splitlines()[2][:5]
+        return render(rows, COLOURED, Names(), note=["x"]).splitlines()[2][:5]
 
     drops = slot(counts={Stage.OTHER: 1})
     assert colour(slot(), drops) == "\x1b[31m"
@@ -189,14 +214,23 @@ HOSTILE_SLOTS = st.builds(
 @given(
     st.lists(HOSTILE_SLOTS, max_size=12),
     st.dictionaries(st.sampled_from([NETNS, 7]), st.text(max_size=300), max_size=2),
+    st.dictionaries(
+        st.integers(0, 2), st.text(max_size=300).map("/lxc.payload.{}".format), max_size=2
+    ),
     st.sampled_from([95, 100, 132]),
     st.booleans(),
 )
 def test_no_line_is_too_wide_and_none_steers_the_terminal(
-    found: list[Slot], names: dict[int, str], width: int, coloured: bool
+    found: list[Slot],
+    namespaces: dict[int, str],
+    cgroups: dict[int, str],
+    width: int,
+    coloured: bool,
 ) -> None:
+    names = Names()
+    names.namespaces.update(namespaces)
     first = reading(1, {n: one._replace(counts=(0,) * COUNTS) for n, one in enumerate(found, 1)})
-    rows = rows_of(first, reading(2, dict(enumerate(found, 1)), epoch=0))
+    rows = rows_of(first, reading(2, dict(enumerate(found, 1)), epoch=0, cgroups=cgroups))
     paint = COLOURED if coloured else PLAIN
     note = ["1,234 listeners", "12:34:56", "differs from the kernel: " + "x" * 60]
     text = render(rows, paint, names, note=note, width=None if width == 100 else width)
@@ -207,7 +241,7 @@ def test_no_line_is_too_wide_and_none_steers_the_terminal(
 
 
 def test_the_note_is_broken_where_it_is_too_long() -> None:
-    text = render([], PLAIN, {}, note=["a" * 60, "b" * 60])
+    text = render([], PLAIN, Names(), note=["a" * 60, "b" * 60])
     assert text.splitlines()[:2] == ["a" * 60, "b" * 60]
 
 
@@ -270,7 +304,7 @@ class TestSelection:
 class TestJson:
     def told(self, *readings: LedgerReading) -> dict[str, Any]:
         (row,) = rows_of(*readings)
-        line = as_json(row, "2025-11-21T21:17:03.000000Z")
+        line = as_json(row, "2025-11-21T21:17:03.000000Z", Names())
         assert "\n" not in line
         told: dict[str, Any] = json.loads(line)
         return told

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tcptrace.errors import BadRecording, OutputFailed
+from tcptrace.lifecycle.names import Names, PodNames
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.sinks.recording.head import head_json
 from tcptrace.sinks.recording.layout import FRONT, MAGIC, MAX_PAYLOAD, START
@@ -457,3 +458,62 @@ def test_dev_full(tmp_path: Path) -> None:
     link.symlink_to("/dev/full")
     with link.open("wb", buffering=0) as file, pytest.raises(OutputFailed):
         RecordingWriter(cast("BinaryIO", file), "full", samples.head())
+
+
+def test_names_are_written_once_and_come_before_what_follows() -> None:
+    names = Names(own_netns=11)
+    names.cgroups.learn(7, "/ünder\x1b")
+    names.containers.learn("0f", PodNames("nginx", "web-0", "shop"))
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "x", samples.head())
+    writer.write_names(names)
+    size = writer.size
+    writer.write_names(names)
+    assert writer.size == size
+    names.namespaces.learn(12, "blue")
+    for number in range(100, 300):
+        names.cgroups.learn(number, "/" + "\x1b" * 2000)
+    writer.write_names(names)
+    writer.finish(samples.NO_LOSSES, samples.START)
+    reader = RecordingReader(io.BytesIO(file.getvalue()), "x")
+    assert list(reader.blocks()) == []
+    told = reader.names
+    assert (told.own_netns, told.namespaces, told.containers) == (
+        11,
+        {12: "blue"},
+        {"0f": PodNames("nginx", "web-0", "shop")},
+    )
+    assert told.cgroups[7] == "/ünder\x1b"
+    assert len(told.cgroups) == 201
+    assert len(told.cgroups[299]) == 1024
+
+
+@settings(max_examples=FUZZED // 4, deadline=None)
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "own_netns": JSON,
+            "cgroups": JSON | st.lists(st.tuples(JSON, JSON), max_size=2),
+            "namespaces": JSON | st.lists(st.tuples(JSON, JSON), max_size=2),
+            "containers": JSON | st.lists(st.tuples(JSON, JSON, JSON, JSON), max_size=2),
+        },
+    ),
+)
+@example({"own_netns": True})
+@example({"cgroups": [[-1, "/"]]})
+@example({"containers": [[]]})
+@example({"namespaces": {"ab": 1}})
+def test_names_of_any_words(words: object) -> None:
+    payload = json.dumps(words).encode()
+    got, reader, _ = read(written(ended=False) + block(b"NAME", payload))
+    assert got == RECORDS
+    assert reader is not None
+    names = reader.names
+    assert {type(key) for key in (*names.cgroups, *names.namespaces, names.own_netns)} == {int}
+    assert {type(key) for key in names.containers} <= {str}
+    for name in (*names.cgroups.values(), *names.namespaces.values()):
+        assert type(name) is str
+    for pod in names.containers.values():
+        assert [type(name) for name in pod] == [str, str, str]

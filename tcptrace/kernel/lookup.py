@@ -1,0 +1,98 @@
+"""Finds names by numbers where the kernel only lists them: by a walk over all there are.
+
+A number is looked for when it is first seen, since what it names may be gone a moment later. The
+collector does it between two reads of the ring, so a walk is done in slices and has a share of its
+time only; what a walk came across is remembered.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.names import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_SLICE_S: Final = 0.02
+"""How long the ring waits for a slice of a walk."""
+_REST: Final = 4
+"""So many times as long nothing is looked for afterwards."""
+_FIRST_S: Final = 1.0
+"""How long the first walk may take, before anything is traced."""
+_MOST_WALKED: Final = 20_000
+"""What a walk came across and nobody has asked for yet."""
+_MOST_PENDING: Final = 1_000
+
+
+class Lookup:
+    """Names by numbers.
+
+    Args:
+        walk: begins a walk over all there are now; None for what has no number or name.
+        known: where names go that were asked for and found.
+    """
+
+    def __init__(
+        self, walk: Callable[[], Iterator[tuple[int, str] | None]], known: Known[int, str]
+    ) -> None:
+        self._begin = walk
+        self._known = known
+        self._walked: dict[int, str] = {}
+        self._pending: set[int] = set()
+        self._missed: Known[int, None] = Known()
+        self._walk: Iterator[tuple[int, str] | None] | None = None
+        self._fresh: dict[int, str] = {}
+        self._asked: set[int] = set()
+        self._next_s = 0.0
+
+    def walk_once(self) -> None:
+        """Walks over what is there at the start, as far as a second goes."""
+        self._next_s = 0.0
+        self._advance(_FIRST_S)
+        self._next_s = 0.0
+
+    def want(self, numbers: Iterable[int]) -> None:
+        """These were seen: their names are wanted, now or soon."""
+        for number in set(numbers).difference(self._known, self._missed, self._pending, (0,)):
+            name = self._walked.get(number)
+            if name is not None:
+                self._known.learn(number, name)
+            elif len(self._pending) < _MOST_PENDING:
+                self._pending.add(number)
+
+    def look(self) -> None:
+        """Goes on looking for what is wanted, if it is time to."""
+        if self._pending and time.monotonic() >= self._next_s:
+            self._advance(_SLICE_S)
+
+    def _advance(self, slice_s: float) -> None:
+        if self._walk is None:
+            self._walk, self._fresh, self._asked = self._begin(), {}, set(self._pending)
+        began_s = time.monotonic()
+        for found in self._walk:
+            if found is not None:
+                self._come_across(*found)
+            now_s = time.monotonic()
+            if now_s - began_s > slice_s:
+                self._next_s = now_s + _REST * (now_s - began_s)
+                return
+        now_s = time.monotonic()
+        self._next_s = now_s + _REST * (now_s - began_s)
+        self._end()
+
+    def _come_across(self, number: int, name: str) -> None:
+        if number in self._pending:
+            self._pending.remove(number)
+            self._known.learn(number, name)
+        if len(self._fresh) < _MOST_WALKED:
+            self._fresh[number] = name
+
+    def _end(self) -> None:
+        """What was asked for before this walk began, and not found, never will be."""
+        self._walk = None
+        self._walked, self._fresh = self._fresh, {}
+        for number in self._asked & self._pending:
+            self._missed.learn(number, None)
+        self._pending -= self._asked
