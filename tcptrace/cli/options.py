@@ -81,6 +81,11 @@ _HOW = (
         help="Whom to become once everything is attached.",
     ),
     _RING,
+    click.option(
+        "--cri-socket",
+        metavar="PATH",
+        help="A container runtime's: gives pods and containers their names.",
+    ),
 )
 
 

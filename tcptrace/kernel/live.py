@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
 from tcptrace.kernel.hooks import CENSUS_HOOK
+from tcptrace.kernel.pods import PodLookup
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
@@ -55,13 +57,19 @@ class Attached(NamedTuple):
 class LiveSource:
     """Records from the running kernel, as session.Source wants them."""
 
-    def __init__(self, attached: Attached, head: TraceHead, options: TraceOptions) -> None:
+    def __init__(
+        self,
+        attached: Attached,
+        head: TraceHead,
+        options: TraceOptions,
+        pods: PodLookup | None = None,
+    ) -> None:
         self.head = head
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
         record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size)
-        self._surroundings = Surroundings(record_size)
+        self._surroundings = Surroundings(record_size, pods)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
         self._stock = None
@@ -141,6 +149,7 @@ class LiveSource:
 
     def close(self) -> None:
         """Detaches every probe: their descriptors were the only thing that held them."""
+        self._surroundings.close()
         self._ring.close()
         self._counters.close()
         if self._stock is not None:
@@ -161,14 +170,20 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
     """Attaches and drops privileges: after this the process is the unprivileged collector.
 
     Raises:
-        BadArgument: `--user` names nobody, or root.
-        CannotTrace: not root, or the loader says why.
+        BadArgument: `--user` names nobody, or root; there is no such `--cri-socket`.
+        CannotTrace: not root, or the loader says why, or no container runtime answers.
     """
     user = privileges.find_user(options.user)
     if os.geteuid() != 0:
         raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
-    attached = attach(options, count_hits=count_hits)
-    source = LiveSource(attached, head_of(options, attached), options)
+    pods = PodLookup(Path(options.cri_socket), options.user) if options.cri_socket else None
+    try:
+        attached = attach(options, count_hits=count_hits)
+    except BaseException:
+        if pods is not None:
+            pods.close()
+        raise
+    source = LiveSource(attached, head_of(options, attached), options, pods)
     privileges.drop(user)
     return source
 

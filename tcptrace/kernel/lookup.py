@@ -32,11 +32,16 @@ class Lookup:
     Args:
         walk: begins a walk over all there are now; None for what has no number or name.
         known: where names go that were asked for and found.
+        found: hears of each of those.
     """
 
     def __init__(
-        self, walk: Callable[[], Iterator[tuple[int, str] | None]], known: Known[int, str]
+        self,
+        walk: Callable[[], Iterator[tuple[int, str] | None]],
+        known: Known[int, str],
+        found: Callable[[str], object] = str,
     ) -> None:
+        self._tell = found
         self._begin = walk
         self._known = known
         self._walked: dict[int, str] = {}
@@ -58,7 +63,7 @@ class Lookup:
         for number in set(numbers).difference(self._known, self._missed, self._pending, (0,)):
             name = self._walked.get(number)
             if name is not None:
-                self._known.learn(number, name)
+                self._learn(number, name)
             elif len(self._pending) < _MOST_PENDING:
                 self._pending.add(number)
 
@@ -85,9 +90,13 @@ class Lookup:
     def _come_across(self, number: int, name: str) -> None:
         if number in self._pending:
             self._pending.remove(number)
-            self._known.learn(number, name)
+            self._learn(number, name)
         if len(self._fresh) < _MOST_WALKED:
             self._fresh[number] = name
+
+    def _learn(self, number: int, name: str) -> None:
+        self._known.learn(number, name)
+        self._tell(name)
 
     def _end(self) -> None:
         """What was asked for before this walk began, and not found, never will be."""

@@ -47,6 +47,16 @@ def drop(user: pwd.struct_passwd) -> None:
         raise CannotTrace(f"can't become user {user.pw_name}: {error.strerror}") from error
     if _has_capabilities():
         raise CannotTrace(f"user {user.pw_name} keeps capabilities (securebits): nothing is traced")
+    forbid_new()
+
+
+def forbid_new() -> None:
+    """Sets no_new_privs for this thread and those that it starts: no program gives any back.
+
+    Raises:
+        CannotTrace: the kernel refused.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise CannotTrace(f"can't set no_new_privs: {os.strerror(ctypes.get_errno())}")
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.kernel.cgroups import walk_cgroups
 from tcptrace.kernel.lookup import Lookup
 from tcptrace.lifecycle.names import Names
+from tcptrace.lifecycle.workload import parse
 from tcptrace.wire.decode import numbers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from tcptrace.kernel.pods import PodLookup
 
 _NAMED: Final = Path("/run/netns")
 _OWN: Final = Path("/proc/self/ns/net")
@@ -24,14 +27,21 @@ _OWN: Final = Path("/proc/self/ns/net")
 class Surroundings:
     """Keeps names up to date.
 
+    Args:
+        stride: bytes from one record to the next.
+        pods: asks a container runtime, if there is one to ask.
+
     Attributes:
         names: what is known by now.
     """
 
-    def __init__(self, stride: int) -> None:
+    def __init__(self, stride: int, pods: PodLookup | None = None) -> None:
         self.names = Names(own_netns=_OWN.stat().st_ino)
         self._stride = stride
-        self._cgroups = Lookup(walk_cgroups, self.names.cgroups)
+        self._pods = pods
+        if pods is not None:
+            self.names.containers = pods.known
+        self._cgroups = Lookup(walk_cgroups, self.names.cgroups, self._ask_runtime)
         self._namespaces = Lookup(walk_namespaces, self.names.namespaces)
         self._cgroups.walk_once()
         self._namespaces.walk_once()
@@ -43,10 +53,21 @@ class Surroundings:
             self._namespaces.want(numbers_in(batch, "netns", self._stride))
         self._cgroups.look()
         self._namespaces.look()
+        if self._pods is not None:
+            self._pods.look()
 
     def want_cgroups(self, ids: Iterable[int]) -> None:
         """Looks for these cgroups from now on."""
         self._cgroups.want(ids)
+
+    def _ask_runtime(self, cgroup: str) -> None:
+        if self._pods is not None:
+            self._pods.want(parse(cgroup).container)
+
+    def close(self) -> None:
+        """Ends what was started."""
+        if self._pods is not None:
+            self._pods.close()
 
     def name_namespace(self, inode: int, name: str) -> None:
         """Takes a namespace's name from who knows it."""

@@ -101,7 +101,7 @@ def _name(row: Row, names: Names) -> str:
     return f"{text}:{address.port}{place}"
 
 
-def _lines_of(
+def _lines_of(  # noqa: PLR0913, PLR0917 - what a line takes
     row: Row, title: str, room: int, paint: Paint, width: int, names: Names
 ) -> Iterator[str]:
     listening = row.listening

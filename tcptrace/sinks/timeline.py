@@ -55,7 +55,7 @@ class TimelinePrinter:
 
     after_time_wait = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that it shows with
         self,
         stream: TextIO,
         clock: WallClock,

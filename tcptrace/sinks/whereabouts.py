@@ -1,4 +1,4 @@
-"""Where a socket is: its network namespace, container, pod and systemd unit, for people and as JSON.
+"""Where a socket is: namespace, container, pod, systemd unit; for people and as JSON.
 
 All of it was named by somebody else: escaped and bounded before it is shown.
 """

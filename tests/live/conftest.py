@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TOOLS = (
-    *("ab", "bpftool", "hping3", "ip", "mount", "nginx", "openssl", "prometheus", "promtool"),
-    *("ss", "tc", "umount", TCPTRACE),
+    *("ab", "bpftool", "crun", "hping3", "ip", "mount", "nginx", "openssl", "prometheus"),
+    *("promtool", "ss", "tc", "umount", TCPTRACE),
 )
 _CARRIERS = ("kprobe", "fentry")
 _LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from . import cgroups
+from .namespaces import Namespace
 from .sockets import accept, connect, listen, make, this_process
 from .traced import Trace
 from .waiting import until
@@ -20,6 +22,7 @@ _BEFORE: Final = "127.2.0.1"
 _GROUP: Final = "127.2.0.2"
 _WITHIN: Final = "127.2.0.3"
 _AGAIN: Final = "127.2.0.4"
+_INSIDE: Final = "127.2.0.5"
 _LIMIT: Final = 5
 _BURST: Final = 4
 _GROUP_LIMITS: Final = (3, 4, 6)
@@ -96,6 +99,24 @@ def test_a_burst_between_two_looks_is_a_peak(listing: Listing) -> None:
     assert told["syns"] == _BURST
     assert not any(told["drops"].values())
     listing.wait_for_listener(_WITHIN, lambda told: not told["is_open"])
+
+
+def test_where_a_listener_is(listing: Listing) -> None:
+    """In a container and a network namespace of its own; the container's end changes nothing."""
+    container = "c0de" * 16
+    with Namespace(f"listeners-{listing.port}") as namespace, namespace.inside():
+        with cgroups.inside(f"/system.slice/docker-{container}.scope"):
+            listener = listen((_INSIDE, listing.port))
+            told = listing.wait_for_listener(_INSIDE, lambda told: told["container"])
+        assert (told["netns"], told["netns_name"]) == (namespace.inode, namespace.name)
+        assert told["container"] == {"id": container, "runtime": "docker", "name": None}
+        assert told["systemd"] == {"unit": None, "slice": "system.slice", "user": None}
+        with listener:
+            listener.listen(_LIMIT)
+            told = listing.wait_for_listener(
+                _INSIDE, lambda told: told["sockets"][0]["accept_queue"]["limit"] == _LIMIT
+            )
+        assert told["container"]["id"] == container
 
 
 def test_a_second_listen_changes_the_limit(listing: Listing) -> None:

@@ -7,9 +7,9 @@ as in Prometheus' own definition. Source: github.com/prometheus/client_model, me
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from tcptrace.messages import Field, message_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,46 +28,37 @@ _TYPES: Final = {
     "histogram": 4,
     "gaugehistogram": 5,
 }
-_REPEATED: Final = 3
-_OPTIONAL: Final = 1
-
-
-class _Field(NamedTuple):
-    name: str
-    number: int
-    type: str
-    is_repeated: bool = False
 
 
 _MESSAGES: Final = {
-    "LabelPair": (_Field("name", 1, "string"), _Field("value", 2, "string")),
-    "Gauge": (_Field("value", 1, "double"),),
-    "Counter": (_Field("value", 1, "double"),),
-    "Untyped": (_Field("value", 1, "double"),),
-    "Bucket": (_Field("cumulative_count", 1, "uint64"), _Field("upper_bound", 2, "double")),
-    "BucketSpan": (_Field("offset", 1, "sint32"), _Field("length", 2, "uint32")),
+    "LabelPair": (Field("name", 1, "string"), Field("value", 2, "string")),
+    "Gauge": (Field("value", 1, "double"),),
+    "Counter": (Field("value", 1, "double"),),
+    "Untyped": (Field("value", 1, "double"),),
+    "Bucket": (Field("cumulative_count", 1, "uint64"), Field("upper_bound", 2, "double")),
+    "BucketSpan": (Field("offset", 1, "sint32"), Field("length", 2, "uint32")),
     "Histogram": (
-        _Field("sample_count", 1, "uint64"),
-        _Field("sample_sum", 2, "double"),
-        _Field("bucket", 3, "Bucket", is_repeated=True),
-        _Field("schema", 5, "sint32"),
-        _Field("zero_threshold", 6, "double"),
-        _Field("zero_count", 7, "uint64"),
-        _Field("positive_span", 12, "BucketSpan", is_repeated=True),
-        _Field("positive_delta", 13, "sint64", is_repeated=True),
+        Field("sample_count", 1, "uint64"),
+        Field("sample_sum", 2, "double"),
+        Field("bucket", 3, "Bucket", is_repeated=True),
+        Field("schema", 5, "sint32"),
+        Field("zero_threshold", 6, "double"),
+        Field("zero_count", 7, "uint64"),
+        Field("positive_span", 12, "BucketSpan", is_repeated=True),
+        Field("positive_delta", 13, "sint64", is_repeated=True),
     ),
     "Metric": (
-        _Field("label", 1, "LabelPair", is_repeated=True),
-        _Field("gauge", 2, "Gauge"),
-        _Field("counter", 3, "Counter"),
-        _Field("untyped", 5, "Untyped"),
-        _Field("histogram", 7, "Histogram"),
+        Field("label", 1, "LabelPair", is_repeated=True),
+        Field("gauge", 2, "Gauge"),
+        Field("counter", 3, "Counter"),
+        Field("untyped", 5, "Untyped"),
+        Field("histogram", 7, "Histogram"),
     ),
     "MetricFamily": (
-        _Field("name", 1, "string"),
-        _Field("help", 2, "string"),
-        _Field("type", 3, "int32"),
-        _Field("metric", 4, "Metric", is_repeated=True),
+        Field("name", 1, "string"),
+        Field("help", 2, "string"),
+        Field("type", 3, "int32"),
+        Field("metric", 4, "Metric", is_repeated=True),
     ),
 }
 
@@ -155,23 +146,4 @@ def _by_labels(samples: Iterable[Sample]) -> Iterator[tuple[dict[str, str], list
 
 @cache
 def _message(name: str) -> Any:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tcptrace/metrics.proto", package=_PACKAGE, syntax="proto2"
-    )
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for field in fields:
-            _describe(described, field)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-
-
-def _describe(message: Any, field: _Field) -> None:
-    described = message.field.add(name=field.name, number=field.number)
-    described.label = _REPEATED if field.is_repeated else _OPTIONAL
-    if field.type in _MESSAGES:
-        described.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-        described.type_name = f".{_PACKAGE}.{field.type}"
-    else:
-        described.type = getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{field.type.upper()}")
+    return message_class("tcptrace/metrics.proto", _PACKAGE, _MESSAGES, name)

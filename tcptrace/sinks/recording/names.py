@@ -1,4 +1,4 @@
-"""Names that a trace has learnt, as a recording's blocks, and back: only what is new since the last.
+"""Names that a trace has learnt, as a recording's blocks, and back: each time what is new.
 
 A JSON object: the tracer's own network namespace, [id, path] of cgroups, [inode number, name] of
 network namespaces, [id, name, pod, namespace] of containers.

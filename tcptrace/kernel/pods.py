@@ -1,0 +1,164 @@
+"""Names of containers and pods from a container runtime, by the child that speaks to it (cri).
+
+Never waits: what is wanted is written to the child, and what it has answered is read, as far as
+that goes at once. A runtime that is slow, or gone, leaves containers without names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import selectors
+import stat
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from tcptrace.errors import BadArgument, CannotTrace
+from tcptrace.kernel.cri import MOST_NAME
+from tcptrace.lifecycle.names import Known, PodNames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# -P: root imports nothing from the current directory.
+_CHILD: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.cri")
+_START_S: Final = 20.0
+_MOST_WAITING: Final = 1_000
+_MOST_LINE: Final = 1 << 14
+_MOST_READ: Final = 1 << 16
+_AGAIN_S: Final = 5.0
+"""After so long a container is asked for again that the runtime did not know."""
+_MOST_TIMES: Final = 3
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class PodLookup:
+    """What a runtime calls containers.
+
+    Args:
+        path: of its socket.
+        user: whom the child becomes once it has connected.
+
+    Attributes:
+        known: what was answered, by the container's id.
+
+    Raises:
+        BadArgument: there is no such socket.
+        CannotTrace: grpcio is missing, or no runtime answers.
+    """
+
+    def __init__(self, path: Path, user: str) -> None:
+        _check(path)
+        self.known: Known[str, PodNames] = Known()
+        self._asked: Known[str, int] = Known()
+        """How often each was asked for."""
+        self._waiting: deque[str] = deque()
+        self._again: deque[tuple[float, str]] = deque()
+        self._buffer = b""
+        self._child = subprocess.Popen(
+            [*_CHILD, str(path.absolute()), user],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("TCPTRACE_DEBUG") else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._child.stdin is not None  # noqa: S101 - asked for above
+        assert self._child.stdout is not None  # noqa: S101
+        self._questions, self._answers = self._child.stdin, self._child.stdout
+        os.set_blocking(self._questions.fileno(), False)
+        os.set_blocking(self._answers.fileno(), False)
+        self._is_there = True
+        try:
+            self._begin(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, path: Path) -> None:
+        end_s = time.monotonic() + _START_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            while self._is_there and time.monotonic() < end_s:
+                selector.select(end_s - time.monotonic())
+                for told in self._told():
+                    if "error" in told:
+                        raise CannotTrace(f"--cri-socket {path}: {told['error']}")
+                    return
+        raise CannotTrace(f"--cri-socket {path}: no answer within {_START_S:g} s")
+
+    def want(self, container: str) -> None:
+        """Asks for a container, unless it is known or was asked for already."""
+        if container in self._asked or not _ID.fullmatch(container):
+            return
+        if len(self._waiting) < _MOST_WAITING:
+            self._asked.learn(container, 0)
+            self._waiting.append(container)
+
+    def look(self) -> None:
+        """Takes what was answered, and asks on."""
+        if not self._is_there:
+            return
+        for told in self._told():
+            self._take(told)
+        now_s = time.monotonic()
+        while self._again and self._again[0][0] <= now_s:
+            self._waiting.append(self._again.popleft()[1])
+        # A line is shorter than PIPE_BUF: all of it is written, or nothing.
+        with suppress(BlockingIOError, BrokenPipeError):
+            while self._waiting:
+                os.write(self._questions.fileno(), f"{self._waiting[0]}\n".encode())
+                self._waiting.popleft()
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        """The lines that have come, each if it is an object."""
+        try:
+            part = os.read(self._answers.fileno(), _MOST_READ)
+        except BlockingIOError:
+            return
+        self._is_there = bool(part)
+        *lines, self._buffer = (self._buffer + part).split(b"\n")
+        if len(self._buffer) > _MOST_LINE:
+            self._is_there = False
+        for line in lines:
+            with suppress(ValueError, RecursionError):
+                told = json.loads(line)
+                if isinstance(told, dict):
+                    yield told
+
+    def _take(self, told: dict[str, Any]) -> None:
+        container, names = told.get("id"), told.get("names")
+        if not isinstance(container, str) or container not in self._asked:
+            return
+        if isinstance(names, list) and len(names) == len(PodNames._fields):
+            self.known.learn(container, PodNames(*(str(name)[:MOST_NAME] for name in names)))
+            return
+        self._asked[container] += 1
+        if self._asked[container] < _MOST_TIMES:
+            self._again.append((time.monotonic() + _AGAIN_S, container))
+
+    def close(self) -> None:
+        """Ends the child."""
+        self._is_there = False
+        self._questions.close()
+        self._answers.close()
+        self._child.kill()
+        self._child.wait()
+
+
+def _check(path: Path) -> None:
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadArgument(f"--cri-socket {path}: {reason}") from error
+    if not is_socket:
+        raise BadArgument(f"--cri-socket {path}: it is no socket")
+    if importlib.util.find_spec("grpc") is None:
+        raise CannotTrace("--cri-socket needs grpcio: pip install 'tcptrace[cri]'")
