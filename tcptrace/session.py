@@ -163,7 +163,7 @@ def run(
         source.close()
     show.summary.add_listeners(tracker.listeners)
     elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
-    facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected)
+    facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected, source.names)
     note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))
     if fault is not None:
         raise fault

@@ -11,7 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT: Final = "/sys/fs/cgroup"
+_ROOT_ID: Final = 1
+"""Of the hierarchy's true root, as the kernel numbers them."""
 _MOST: Final = 200_000
+
+
+def what_is_there() -> str:
+    """Says for people which cgroups can be named here."""
+    root = Path(_ROOT)
+    try:
+        if not (root / "cgroup.controllers").exists():
+            return f"{_ROOT} has version 1, or nothing: containers and units are not named"
+        if root.stat().st_ino != _ROOT_ID:
+            return f"{_ROOT} is this container's own part: mount the host's to name the others"
+    except OSError as error:
+        return f"{_ROOT}: {error.strerror}: containers and units are not named"
+    return f"version 2 at {_ROOT}: containers and units are named"
 
 
 def walk_cgroups() -> Iterator[tuple[int, str] | None]:

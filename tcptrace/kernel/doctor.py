@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.errors import TcptraceError
 from tcptrace.kernel import privileges, selftest
 from tcptrace.kernel.btf import VMLINUX
+from tcptrace.kernel.cgroups import what_is_there
 from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
 from tcptrace.kernel.options import TraceOptions
 
@@ -50,7 +51,16 @@ class Check(NamedTuple):
 
 def examine() -> list[Check]:
     """Looks at everything, in the order in which a trace needs it."""
-    checks = [_kernel(), _privileges(), _lockdown(), _btf(), _kprobes(), _bcc(), _user()]
+    checks = [
+        _kernel(),
+        _privileges(),
+        _lockdown(),
+        _btf(),
+        _kprobes(),
+        _bcc(),
+        _user(),
+        _cgroups(),
+    ]
     if os.geteuid() != 0:
         checks.append(
             Check("hooks", ok=False, found="not tried without root", mend="sudo tcptrace doctor")
@@ -134,6 +144,11 @@ def _user() -> Check:
     except TcptraceError as error:
         return Check("collector's user", ok=False, found=str(error), mend="name another by --user")
     return Check("collector's user", ok=True, found=f"{user.pw_name}, uid {user.pw_uid}")
+
+
+def _cgroups() -> Check:
+    """Nothing depends on them but names."""
+    return Check("cgroups", ok=True, found=what_is_there())
 
 
 def _hooks() -> list[Check]:

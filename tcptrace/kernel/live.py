@@ -22,7 +22,7 @@ from tcptrace.kernel.pods import PodLookup
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
-from tcptrace.kernel.surroundings import Surroundings
+from tcptrace.kernel.surroundings import Surroundings, walk_namespaces
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION, Kind
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
@@ -265,7 +265,8 @@ def describe(options: TraceOptions) -> str:
     if options.pid is not None:
         parts.append(f"pid {options.pid}")
     if options.netns is not None:
-        parts.append(f"netns {options.netns}")
+        name = dict(filter(None, walk_namespaces())).get(options.netns)
+        parts.append(f"netns {name} ({options.netns})" if name else f"netns {options.netns}")
     if options.cidr is not None:
         parts.append(str(options.cidr))
     if options.family is not None:

@@ -144,12 +144,13 @@ class PodLookup:
             self._again.append((time.monotonic() + _AGAIN_S, container))
 
     def close(self) -> None:
-        """Ends the child."""
+        """Ends the child: by itself it does when nobody can ask any more."""
         self._is_there = False
         self._questions.close()
         self._answers.close()
-        self._child.kill()
-        self._child.wait()
+        with suppress(OSError):  # the confined collector may not signal others
+            self._child.kill()
+            self._child.wait()
 
 
 def _check(path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.connection import Listener, Role
+from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.terminal import flow, process_text, safe_text
 from tcptrace.sinks.units import duration, plural
+from tcptrace.sinks.whereabouts import places
 from tcptrace.sinks.words import (
     OUTCOME_COLOURS,
     OUTCOME_WORDS,
@@ -38,6 +40,8 @@ class TraceFacts(NamedTuple):
     """From the trace's begin to its end."""
     unexpected: int = 0
     """Records that fitted no life."""
+    names: Names | None = None
+    """Of cgroups and network namespaces."""
 
 
 def render_summary(
@@ -55,7 +59,7 @@ def render_summary(
     lines = [_title(summary, facts, paint)]
     lines += _outcomes(summary, paint, width)
     lines += _waits(summary)
-    lines += _listeners(summary, paint)
+    lines += _listeners(summary, paint, facts.names or Names())
     lines += _retransmits(summary, paint)
     lines += [paint(line, "warn") for line in _doubts(summary, facts, width)]
     return "\n".join(lines)
@@ -112,10 +116,10 @@ def _waits(summary: Summary) -> Iterator[str]:
         yield f"  {name:21}{histogram.count:>9,}{cells}"
 
 
-def _listeners(summary: Summary, paint: Paint) -> Iterator[str]:
+def _listeners(summary: Summary, paint: Paint, names: Names) -> Iterator[str]:
     ranked = sorted(summary.listeners, key=_trouble_of, reverse=True)
     for listener in ranked[:_MAX_LISTENERS]:
-        yield from _listener(listener, paint)
+        yield from _listener(listener, paint, names)
     if len(ranked) > _MAX_LISTENERS:
         yield f"  and {plural(len(ranked) - _MAX_LISTENERS, 'listener')} more, with no more trouble"
 
@@ -125,20 +129,23 @@ def _trouble_of(listener: Listener) -> tuple[int, int, int]:
     return sum(listener.drops.values()), listener.accept_queue_peak, listener.syn_queue_peak
 
 
-def _listener(listener: Listener, paint: Paint) -> Iterator[str]:
+def _listener(listener: Listener, paint: Paint, names: Names) -> Iterator[str]:
     if listener.folded:
         yield f"  {plural(listener.folded, 'listener')} closed before those"
     else:
-        yield from _queues(listener, paint)
+        yield from _queues(listener, paint, names)
     for stage, count in sorted(listener.drops.items(), key=lambda drop: -drop[1]):
         yield paint(f"    ✗ {count:,} × {STAGE_WORDS[stage]}", "bad")
     if listener.cookies_sent:
         yield paint(f"    ! {listener.cookies_sent:>7,}  SYN cookies sent: SYN queue full", "warn")
 
 
-def _queues(listener: Listener, paint: Paint) -> Iterator[str]:
-    process = f" {process_text(listener.process)}" if listener.process else ""
-    yield f"  listener {paint(str(listener.local), 'strong')}{process}"
+def _queues(listener: Listener, paint: Paint, names: Names) -> Iterator[str]:
+    told = [process_text(listener.process)] if listener.process else []
+    workload = names.workload(listener.cgroup)
+    told += places(listener.netns, workload, listener.process, names)
+    where = f" {' · '.join(told)}" if told else ""
+    yield f"  listener {paint(str(listener.local), 'strong')}{where}"
     limit = listener.accept_queue_limit
     accept_full = listener.accept_queue_peak > limit
     syn_full = bool(listener.drops.get(Stage.SYN_SYN_QUEUE_FULL))

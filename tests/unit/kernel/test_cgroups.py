@@ -89,3 +89,13 @@ def test_ids_are_not_looked_up_in_a_hierarchy_of_version_1(hierarchy: Hierarchy)
     (hierarchy.root / "cgroup.controllers").unlink()
     hierarchy.make("nginx")
     assert hierarchy.walked() == {}
+
+
+def test_doctor_says_what_can_be_named(
+    hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "is this container's own part" in cgroups.what_is_there()
+    monkeypatch.setattr(cgroups, "_ROOT_ID", hierarchy.root.stat().st_ino)
+    assert cgroups.what_is_there().startswith("version 2 at ")
+    (hierarchy.root / "cgroup.controllers").unlink()
+    assert "has version 1, or nothing" in cgroups.what_is_there()

@@ -65,6 +65,7 @@ class Fields(TypedDict, total=False):
     error: int
     stage: Stage
     flags: Flag
+    cgroup: int
 
 
 @dataclass
