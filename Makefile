@@ -93,3 +93,7 @@ recordings: setup ## record every alert's fault in a guest, into tests/data/faul
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
 	@tests/bench/headers
 	@$(BIN)/python -m tests.bench
+
+.PHONY: soak
+soak: setup-python ## a day of churn, 100 million events, without a kernel: does memory stay flat? EVENTS=N for less
+	$(BIN)/python -m tests.soak $(if $(EVENTS),--events $(EVENTS))

@@ -147,7 +147,7 @@ def run(
     """
     stop = Stop(limits)
     show = _Show(source, printer, limits.count, stop)
-    tracker = Tracker(show.closed, show.ended)
+    tracker = Tracker(show.closed, show.ended, most=limits.connections)
     try:
         with stop.on_signals():
             note(notes, opening)
@@ -162,6 +162,7 @@ def run(
         losses = source.losses()
         source.close()
     show.summary.add_listeners(tracker.listeners)
+    show.summary.add_folded(tracker.folded, tracker.counts.folded)
     elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
     facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected, source.names)
     note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))

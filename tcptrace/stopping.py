@@ -1,4 +1,4 @@
-"""When a trace ends: at a signal, after a duration, after a number of lives."""
+"""What bounds a trace: when it ends (signal, duration, number of lives), how much it keeps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +21,13 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a trace ends by itself; None means never."""
+    """When a trace ends by itself, None for never; and how much it keeps."""
 
     duration_s: float | None = None
     count: int | None = None
     """So many lives shown."""
+    connections: int = MOST_CONNECTIONS
+    """So many are kept in memory; the oldest idle ones beyond it are folded."""
 
 
 class Stop:

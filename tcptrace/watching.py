@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.connection import Process
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.reconciliation import Reconciliation
 from tcptrace.lifecycle.tracker import Tracker
@@ -43,6 +44,7 @@ class Watch:
         source: where records, ledger and snapshots come from; keeps a ledger.
         tally: hears what the records tell.
         most_listeners: how many listeners are kept apart.
+        most_connections: how many connections are kept; the oldest idle ones beyond it are folded.
 
     Attributes:
         lock: held while any of this changes.
@@ -53,11 +55,17 @@ class Watch:
         fault: what ended a recording before its end, if anything.
     """
 
-    def __init__(self, source: Source, tally: Tally, most_listeners: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tally: Tally,
+        most_listeners: int,
+        most_connections: int = MOST_CONNECTIONS,
+    ) -> None:
         self.source = source
         self.lock = threading.Lock()
         self.tally = tally
-        self.tracker = Tracker(_ignore, _ignore, tally)
+        self.tracker = Tracker(_ignore, _ignore, tally, most_connections)
         self.ledger = Ledger(most_listeners)
         self.reconciliation = Reconciliation()
         self.reading: LedgerReading | None = None

@@ -161,7 +161,8 @@ def _tracker() -> list[Builder[models.Panel]]:
             About(
                 "Partial and healed lives",
                 "Connections that are not known whole. began_before: open when tracing began, "
-                "harmless. gap, end_lost: records are missing. healed: a snapshot found them gone.",
+                "harmless. gap, end_lost: records are missing. folded: more were open than are "
+                "kept. healed: a snapshot found them gone.",
                 units.EventsPerSecond,
                 8,
             ),
@@ -184,13 +185,16 @@ def _tracker() -> list[Builder[models.Panel]]:
             About(
                 "Objects held",
                 "Connections and listeners in the collector's memory. It should follow the number "
-                "of sockets. Folded: listeners beyond --max-listeners, shown as address other; "
-                "raise that option.",
+                "of sockets, up to --max-connections: idle ones beyond it are counted by state "
+                "alone. Folded: listeners beyond --max-listeners, shown as address other, and "
+                "connections in the last second; raise these options.",
                 units.Short,
                 8,
             ),
             Target(f"sum by (object) (tcptrace_tracked_objects{{{HOST}}})", "{{object}}"),
+            Target(f"sum(tcptrace_connections_limit{{{HOST}}})", "most connections"),
             Target(f"sum(tcptrace_listeners_folded{{{HOST}}})", "folded listeners"),
+            Target(f"sum({rate('tcptrace_connections_folded_total', HOST)})", "folded connections"),
         ),
     ]
 

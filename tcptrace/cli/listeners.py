@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from tcptrace.cli.options import duration_option, host_options
+from tcptrace.cli.options import connections_option, duration_option, host_options
 from tcptrace.cli.params import seconds
 
 _MOST: Final = 10_000
@@ -35,6 +35,7 @@ _SORTS: Final = ("drops", "accept", "syn", "rate", "port")
     help="Between two tables.",
 )
 @duration_option
+@connections_option
 @host_options
 def command(
     what: str | None,
@@ -43,6 +44,7 @@ def command(
     sort: str,
     interval: float,
     duration: float | None,
+    max_connections: int,
     **host: Any,
 ) -> None:
     """Show every listener: both queues as length/limit with their peak in the last minute, drops by
@@ -60,6 +62,6 @@ def command(
 
     source = open_live(TraceOptions(ledger=True, **host))
     opening = tracing_line(source.head)
-    watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
+    watch = Watch(source, Tally(Bounds((), (), (), ())), _MOST, max_connections)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)
     show(watch, listing, Limits(duration), sys.stderr, opening)

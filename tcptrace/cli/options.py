@@ -89,6 +89,19 @@ _HOW = (
 )
 
 
+def connections_option(command: _Command) -> _Command:
+    """Adds --max-connections."""
+    return click.option(
+        "--max-connections",
+        type=click.IntRange(min=1),
+        default=100_000,
+        show_default=True,
+        metavar="N",
+        help="Connections kept in memory, 2.2 KB each; beyond it the oldest idle ones are counted"
+        " by state only.",
+    )(command)
+
+
 def duration_option(command: _Command) -> _Command:
     """Adds --duration."""
     return click.option(

@@ -9,6 +9,7 @@ import click
 
 from tcptrace.cli.options import (
     check_output,
+    connections_option,
     duration_option,
     filter_options,
     output_options,
@@ -25,6 +26,7 @@ from tcptrace.cli.params import port as read_port
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="End after this many connections."
 )
+@connections_option
 @filter_options
 def command(
     port: int,
@@ -33,6 +35,7 @@ def command(
     stacks: bool,
     duration: float | None,
     count: int | None,
+    max_connections: int,
     **filters: Any,
 ) -> None:
     """Trace the connections whose local or remote port is PORT: a number or a service's name.
@@ -47,5 +50,5 @@ def command(
 
     make_printer = printer_maker(timeline=timeline, as_json=as_json)
     source = open_live(TraceOptions(port=port, stacks=stacks, **filters))
-    limits = Limits(duration, count)
+    limits = Limits(duration, count, max_connections)
     run(source, make_printer(source), limits, sys.stderr, tracing_line(source.head))

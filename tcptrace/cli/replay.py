@@ -7,7 +7,12 @@ from pathlib import Path
 
 import click
 
-from tcptrace.cli.options import check_output, output_options, printer_maker
+from tcptrace.cli.options import (
+    check_output,
+    connections_option,
+    output_options,
+    printer_maker,
+)
 from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
 
@@ -23,7 +28,8 @@ from tcptrace.errors import BadArgument
     metavar="max|FACTOR",
     help="How fast: as it was recorded, some times faster, or at once.",
 )
-def command(file: Path, timeline: bool, as_json: bool, speed: float) -> None:
+@connections_option
+def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connections: int) -> None:
     """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""
     check_output(timeline=timeline, as_json=as_json)
     from tcptrace.replay import ReplaySource, cut_line, replaying_line  # noqa: PLC0415 - as in port
@@ -39,6 +45,7 @@ def command(file: Path, timeline: bool, as_json: bool, speed: float) -> None:
         reader = RecordingReader(opened, str(file))
         source = ReplaySource(reader, speed)
         printer = printer_maker(timeline=timeline, as_json=as_json)(source)
-        run(source, printer, Limits(), sys.stderr, replaying_line(reader, str(file)))
+        limits = Limits(connections=max_connections)
+        run(source, printer, limits, sys.stderr, replaying_line(reader, str(file)))
     if reader.cut:
         click.echo(cut_line(reader, str(file)), err=True)

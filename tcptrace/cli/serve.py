@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from tcptrace.cli.options import host_options
+from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.params import endpoint
 from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
@@ -63,12 +63,14 @@ _DEFAULT: Final = "127.0.0.1:9436"
     metavar="max|FACTOR",
     help="How fast to replay.",
 )
+@connections_option
 @host_options
 def command(
     listen: tuple[str, int],
     web_config: Path | None,
     textfile: Path | None,
     max_listeners: int,
+    max_connections: int,
     replay: Path | None,
     speed: float,
     **host: Any,
@@ -98,7 +100,7 @@ def command(
             source, told = _live(host)
         else:
             source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
-        watch = Watch(source, new_tally(), max_listeners)
+        watch = Watch(source, new_tally(), max_listeners, max_connections)
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
         outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
         serve(watch, exporter, outlets, f"serving {where}: {told}")

@@ -93,6 +93,8 @@ class Partial(StrEnum):
     """A record is missing in between: a transition starts where the last one did not end."""
     END_LOST = "end_lost"
     """Its object's address began another life first, or a snapshot did not find it any more."""
+    FOLDED = "folded"
+    """So many were open that what was known of it until then was folded into counters."""
 
 
 class Process(NamedTuple):
@@ -174,7 +176,8 @@ class Connection:
     """How TIME_WAIT was left: `timer`, `reused` or `killed` (a RST, or its namespace went)."""
     cookie: bool = False
     fastopen: bool = False
-    partial: set[Partial] = field(default_factory=set)
+    partial: frozenset[Partial] = frozenset()
+    """Most lives are whole, and share the empty one."""
 
     @property
     def state(self) -> State | None:

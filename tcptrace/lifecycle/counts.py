@@ -2,7 +2,7 @@
 
 A life counts once while it is in a kernel object, whichever of its objects that is, in the state
 that it is in: what the kernel's hash tables have of it. A life that is in CLOSE, held, over or in
-no object yet counts nowhere.
+no object yet counts nowhere. One that is folded, because there are too many, counts on.
 
 What is told apart by network namespace is so for MOST_NAMESPACES of them. Those that come when so
 many are known share one place for each family, with OTHER_NETNS for their inode number.
@@ -10,6 +10,7 @@ many are known share one place for each family, with OTHER_NETNS for their inode
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Role
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _CLOSE: Final = State.CLOSE
 _CLOSE_WAIT: Final = State.CLOSE_WAIT
 _TIME_WAIT: Final = State.TIME_WAIT
+
+_UNKNOWN: Final = Role.UNKNOWN
+_NOWHERE: Final[dict[str, Place]] = {}
 
 AGED: Final = (_CLOSE_WAIT, _TIME_WAIT)
 """The states whose sockets' ages are kept."""
@@ -41,13 +45,15 @@ class Place:
         by_state: how many are in a state, at its number.
         close_waits: when those in CLOSE_WAIT entered it, by life.
         time_waits: the same for TIME_WAIT.
-        roles: how many of those in TIME_WAIT have a life of this role.
+        folded: how many of those in a state are not kept one by one: no age is known of them.
+        roles: how many of those in TIME_WAIT have a life of this role; folded ones are unknown.
     """
 
-    __slots__ = ("by_state", "close_waits", "roles", "time_waits")
+    __slots__ = ("by_state", "close_waits", "folded", "roles", "time_waits")
 
     def __init__(self) -> None:
         self.by_state = [0] * (max(State) + 1)
+        self.folded = [0] * (max(State) + 1)
         self.close_waits: dict[int, int] = {}
         self.time_waits: dict[int, int] = {}
         self.roles = dict.fromkeys(Role, 0)
@@ -92,6 +98,68 @@ class StateCounts:
             elif state is _CLOSE_WAIT:
                 place.close_waits[connection.id] = at_ns
         life.counted = state
+
+    def fold(self, life: Life, state: State) -> Place:
+        """A life is kept no more, and counts on where it is returned."""
+        self.count(life, state, 0)
+        place, connection = life.place, life.connection
+        if place is None:
+            raise AssertionError("a life that is counted has its place")
+        place.folded[state] += 1
+        if state is _TIME_WAIT:
+            del place.time_waits[connection.id]
+            place.roles[connection.role] -= 1
+            place.roles[_UNKNOWN] += 1
+        elif state is _CLOSE_WAIT:
+            del place.close_waits[connection.id]
+        life.counted = None
+        return place
+
+    def unfold(self, life: Life, place: Place, state: State, at_ns: int) -> None:
+        """The reverse: one of those that are folded there is this life."""
+        place.folded[state] -= 1
+        connection = life.connection
+        if state is _TIME_WAIT:
+            place.time_waits[connection.id] = at_ns
+            place.roles[_UNKNOWN] -= 1
+            place.roles[connection.role] += 1
+        elif state is _CLOSE_WAIT:
+            place.close_waits[connection.id] = at_ns
+        life.counted, life.place = state, place
+
+    def folded_at(self, netns: int, family: str, state: State) -> Place | None:
+        """Where a socket may be folded; None if none is there in that state."""
+        for told_as in (netns, OTHER_NETNS):
+            place = self._places.get(told_as, _NOWHERE).get(family)
+            if place is not None and place.folded[state]:
+                return place
+        return None
+
+    def add_folded(self, netns: int, family: str, state: State) -> Place:
+        """Counts a socket without a life."""
+        place = self.place(netns, family)
+        self.settle_folded(place, state, place.folded[state] + 1)
+        return place
+
+    def settle_folded(self, place: Place, state: State, number: int) -> None:
+        """So many are folded in this state."""
+        change = number - place.folded[state]
+        place.folded[state] += change
+        place.by_state[state] += change
+        if state is _TIME_WAIT:
+            place.roles[_UNKNOWN] += change
+
+    def places(self) -> list[tuple[int, Place]]:
+        """Every place, with its namespace."""
+        return [(netns, one) for netns, places in self._places.items() for one in places.values()]
+
+    @property
+    def folded(self) -> Counter[State]:
+        """How many sockets are folded now, by state."""
+        folded: Counter[State] = Counter()
+        for _, place in self.places():
+            folded.update({state: place.folded[state] for state in State if place.folded[state]})
+        return folded
 
     def take_role(self, life: Life, role: Role) -> None:
         """A life's role becomes known."""

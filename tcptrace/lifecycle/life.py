@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MOST_MOMENTS: Final = 32
 """How many moments a life keeps; further ones are counted."""
 
+MOST_SPANS: Final = 64
+"""The same of states; a life that is whole has eight at most. The first and the last are kept."""
+
 STAGES: Final = {int(stage): stage for stage in Stage}
 STATES: Final = {int(state): state for state in State}
 _KINDS: Final = {int(kind): kind for kind in Kind}
@@ -143,9 +146,11 @@ def remember(connection: Connection, record: Record) -> None:
     )
 
 
-def begin_unseen(connection: Connection, state: State) -> None:
+def begin_unseen(
+    connection: Connection, state: State, reason: Partial = Partial.BEGAN_BEFORE
+) -> None:
     """Notes the state that a life was found in."""
-    connection.partial.add(Partial.BEGAN_BEFORE)
+    connection.partial |= {reason}
     connection.spans.append(StateSpan(state, None))
 
 
@@ -155,8 +160,8 @@ def leave(connection: Connection, state: State) -> None:
     if not spans:
         begin_unseen(connection, state)
     elif spans[-1].state is not state:
-        connection.partial.add(Partial.GAP)
-        spans.append(StateSpan(state, None))
+        connection.partial |= {Partial.GAP}
+        _append(connection, StateSpan(state, None))
 
 
 def enter(connection: Connection, state: State, at_ns: int, stack: tuple[int, ...] = ()) -> bool:
@@ -177,12 +182,20 @@ def enter(connection: Connection, state: State, at_ns: int, stack: tuple[int, ..
         closer = steps.get(state)
         if closer is not None and (connection.closed_by is None or closer is _BOTH):
             connection.closed_by, connection.closed_how = closer, How.FIN
-    spans.append(StateSpan(state, at_ns, None, stack))
+    _append(connection, StateSpan(state, at_ns, None, stack))
     if state is _ESTABLISHED and connection.established_at_ns is None:
         connection.established_at_ns = at_ns
     elif state is _TIME_WAIT and connection.timewait_at_ns is None:
         connection.timewait_at_ns = at_ns
     return is_known
+
+
+def _append(connection: Connection, span: StateSpan) -> None:
+    spans = connection.spans
+    if len(spans) >= MOST_SPANS:
+        del spans[1]
+        connection.partial |= {Partial.GAP}
+    spans.append(span)
 
 
 def close(life: Life, state: State, error: int) -> None:
@@ -291,7 +304,7 @@ def lose_end(life: Life) -> None:
     What TIME_WAIT told already stays true.
     """
     connection = life.connection
-    connection.partial.add(Partial.END_LOST)
+    connection.partial |= {Partial.END_LOST}
     if not life.is_reported and connection.state is not _TIME_WAIT:
         connection.closed_how, connection.outcome = None, Outcome.UNKNOWN
 

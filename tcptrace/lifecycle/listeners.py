@@ -13,21 +13,28 @@ from tcptrace.wire.events import Record, Stage
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tcptrace.lifecycle.counts import Place, StateCounts
+    from tcptrace.lifecycle.counts import Place
+    from tcptrace.lifecycle.folding import Folded
 
 MOST_CLOSED: Final = 1_000
 """How many closed listeners are kept one by one; the oldest beyond it are added up."""
+MOST_OPEN: Final = 20_000
+"""The same of open ones, the latest beyond it: about 15 MB."""
+
+_LISTEN: Final = State.LISTEN
 
 
 class Listeners:
     """Every listener seen, open or closed.
 
     Args:
-        counts: counts the open ones, if given.
+        folded: counts the open ones that are not kept, and in its counts all of them; if given.
     """
 
-    def __init__(self, counts: StateCounts | None = None) -> None:
-        self._counts = counts
+    def __init__(self, folded: Folded | None = None) -> None:
+        self._folded_open = folded
+        self._counts = folded.counts if folded is not None else None
+        self._has_overflown = False
         self._open: dict[int, Listener] = {}
         self._places: dict[int, Place] = {}
         self._since_ns: dict[int, int] = {}
@@ -39,6 +46,9 @@ class Listeners:
     def open(self, record: Record) -> None:
         """listen() was called: a new listener, whatever its address was before."""
         self._bury(record.sock, record.at_ns)
+        if self._is_full:
+            self._fold_open(record)
+            return
         process = Process(record.pid, record.comm.rstrip(b"\0"))
         listener = Listener(record.netns, local_of(record), process, record.at_ns)
         listener.accept_queue_limit = record.accept_queue_limit
@@ -48,8 +58,12 @@ class Listeners:
     def close(self, record: Record) -> Listener | None:
         """The listener is gone, or listens no more: what waits in its accept queue is reset."""
         sock, lost = record.sock, record.accept_queue_len
-        if lost and sock not in self._open:
-            self._add(record, sock, Listener(record.netns, local_of(record)))
+        if sock not in self._open:
+            if self._is_folded(record):
+                _count_drops(self._folded, Stage.LISTENER_CLOSED, lost)
+                return None
+            if lost:
+                self._add(record, sock, Listener(record.netns, local_of(record)))
         listener = self._bury(sock, record.at_ns)
         if listener is not None and lost:
             _count_drops(listener, Stage.LISTENER_CLOSED, lost)
@@ -57,7 +71,7 @@ class Listeners:
 
     def is_open(self, sock: int) -> bool:
         """Whether this object still listens, as far as is known."""
-        return sock in self._open
+        return sock in self._open or self._has_overflown
 
     def find(self, sock: int) -> Listener | None:
         """The listener in an object."""
@@ -71,6 +85,8 @@ class Listeners:
         """
         listener = self._open.get(sock)
         if listener is None:
+            if self._is_full:
+                return self._folded
             listener = _unseen(record)
             self._add(record, sock, listener)
         listener.accept_queue_limit = record.accept_queue_limit
@@ -107,7 +123,11 @@ class Listeners:
             self.lose(sock)
             listener = None
         if listener is None:
+            if self._is_full:
+                self._find_folded(record)
+                return
             listener = Listener(record.netns, local)
+            self._is_folded(record)
             self._add(record, sock, listener)
         elif listener.local != local:
             self._uncount(sock)
@@ -152,6 +172,29 @@ class Listeners:
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._open) + len(self._closed)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._open) >= MOST_OPEN
+
+    def _fold_open(self, record: Record) -> None:
+        self._has_overflown = True
+        self._folded.folded += 1
+        if self._folded_open is not None:
+            self._folded_open.add(record.netns, family_name(record.local), _LISTEN)
+
+    def _find_folded(self, record: Record) -> None:
+        self._has_overflown = True
+        if self._folded_open is not None:
+            family = family_name(record.local)
+            self._folded_open.find(record.netns, family, _LISTEN, record.sock)
+
+    def _is_folded(self, record: Record) -> bool:
+        """Whether a listener that is not kept may be a folded one: it is so no more."""
+        if self._folded_open is None:
+            return False
+        family = family_name(record.local)
+        return self._folded_open.take(record.netns, family, _LISTEN, record.sock)
 
     def _add(self, record: Record, sock: int, listener: Listener) -> None:
         self._open[sock] = listener

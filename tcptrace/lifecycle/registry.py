@@ -11,6 +11,7 @@ that is judged by its time, so that the lives are the same however the records a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,14 @@ from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Outcome, Partial, Process, Role
 from tcptrace.lifecycle.counts import StateCounts
 from tcptrace.lifecycle.ends import Ends, is_known
+from tcptrace.lifecycle.folding import (
+    MOST_BUSY,
+    MOST_CONNECTIONS,
+    Folded,
+    oldest,
+    oldest_idle,
+    too_many,
+)
 from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
 from tcptrace.lifecycle.listeners import Listeners
 from tcptrace.lifecycle.waiting import Waiting, is_silent
@@ -33,6 +42,9 @@ HOLD_NS: Final = 50_000_000
 """How long a life that seems over is held: its RST or its successor comes within microseconds, but
 perhaps on a CPU that a hypervisor has taken away for a while."""
 
+MOST_HELD: Final = 65_536
+"""How many lives are held: the last ones."""
+
 MOST_LEFT: Final = 65_536
 """How many objects that were left while a snapshot is taken are remembered: the last ones."""
 
@@ -42,6 +54,7 @@ ObjectUse = tuple[int, tuple[Any, ...]]
 # What every record needs: an enum's attribute takes 120 ns before Python 3.12.
 _CLOSE: Final = State.CLOSE
 _ESTABLISHED: Final = State.ESTABLISHED
+_TIME_WAIT: Final = State.TIME_WAIT
 _END_LOST: Final = Partial.END_LOST
 _BORN_IN: Final = {State.NEW_SYN_RECV: State.LISTEN, State.SYN_RECV: State.LISTEN}
 """A request is made in the name of its listener; the child is its clone. All else begins closed."""
@@ -52,8 +65,10 @@ class Registry:
 
     Args:
         on_closed: called once a life's full socket is gone: with TIME_WAIT entered, or at its end.
-        on_ended: called once its last object is gone, always after on_closed.
+        on_ended: called once its last object is gone; after on_closed, but for a life that was told
+            of and then folded, of which a part is left.
         observer: hears of what happens; without one sockets are not counted either.
+        most: how many lives are kept in objects; the oldest idle ones beyond it are folded.
     """
 
     def __init__(
@@ -61,21 +76,25 @@ class Registry:
         on_closed: Callable[[Connection], None],
         on_ended: Callable[[Connection], None],
         observer: Observer | None = None,
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         self._on_closed = on_closed
         self._on_ended = on_ended
         self.observer = observer
         self.counts = StateCounts()
+        self.folded = Folded(self.counts)
+        self.most = most
+        self._next_fold_ns = 0
         self._lives: dict[int, Life] = {}
-        self._held: dict[int, tuple[int, Life]] = {}
+        self._held: OrderedDict[int, tuple[int, Life]] = OrderedDict()
         self._ends = Ends()
         self._born = 0
         self._with_two_objects = 0
         self.waiting = Waiting()
-        self.listeners = Listeners(None if observer is None else self.counts)
+        self.listeners = Listeners(None if observer is None else self.folded)
         self.has_sighted = False
         """Whether a snapshot has found lives that no record told of before."""
-        self.left: dict[ObjectUse, Life] | None = None
+        self.left: OrderedDict[ObjectUse, Life] | None = None
         """While a snapshot is taken: who has left which object lately."""
         self.stack: tuple[int, ...] = ()
         """The kernel stack behind the record that is being handled."""
@@ -85,13 +104,16 @@ class Registry:
         """Marks every life that is not over as one that may lack a record."""
         held = (life for _, life in self._held.values())
         for life in (*self._lives.values(), *held, *self.waiting.all):
-            life.connection.partial.add(Partial.GAP)
+            life.connection.partial |= {Partial.GAP}
 
     @property
     def open_count(self) -> int:
         """How many lives are not over, held and waiting ones included."""
-        kept = len(self._lives) - self._with_two_objects
-        return kept + len(self._held) + len(self.waiting)
+        return self._kept + len(self._held) + len(self.waiting)
+
+    @property
+    def _kept(self) -> int:
+        return len(self._lives) - self._with_two_objects
 
     # Who is where.
 
@@ -144,9 +166,17 @@ class Registry:
         life = self.at(record)
         if life is None:
             life = self.bear(record, Role.UNKNOWN)
-            rules.begin_unseen(life.connection, state)
+            self.begin_unseen(life, record.sock, state, record.at_ns)
             self.move(life, record.sock, record.at_ns)
         return life
+
+    def begin_unseen(self, life: Life, sock: int, state: State, at_ns: int) -> None:
+        """A life was in a state before its first record: perhaps it is one that was folded."""
+        if self.folded.resume(life, sock, state, at_ns):
+            rules.begin_unseen(life.connection, state, Partial.FOLDED)
+            life.is_reported = state is _TIME_WAIT
+        else:
+            rules.begin_unseen(life.connection, state)
 
     # Births and moves.
 
@@ -219,6 +249,8 @@ class Registry:
         self.evict(sock)
         life.sock = sock
         self._lives[sock] = life
+        if self.folded.found is not None:
+            self.folded.reborn(sock)
         if self.observer is not None and life.connection.spans:
             self.counts.count(life, life.connection.spans[-1].state, at_ns)
 
@@ -230,6 +262,8 @@ class Registry:
         self.forget_other(life)
         life.other, life.other_ns = sock, at_ns
         self._lives[sock] = life
+        if self.folded.found is not None:
+            self.folded.reborn(sock)
         self._with_two_objects += 1
 
     def keep_one(self, life: Life, *, without: int) -> None:
@@ -274,6 +308,38 @@ class Registry:
         """A life's role becomes known."""
         self.counts.take_role(life, role)
 
+    # The limit.
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many lives are kept as may be."""
+        return self._kept >= self.most
+
+    def make_room(self, now_ns: int) -> None:
+        """Folds the oldest idle lives if there are too many.
+
+        Not while a snapshot is taken, unless they are far too many: it settles the states of lives
+        at its end.
+
+        Args:
+            now_ns: the time of the last record.
+        """
+        number = too_many(self._kept, self.most)
+        is_urgent = number > MOST_BUSY
+        can_wait = now_ns < self._next_fold_ns or self.left is not None
+        if not number or (can_wait and not is_urgent):
+            return
+        chosen = oldest_idle(self._in_objects(), number, now_ns)
+        if not chosen:
+            self._next_fold_ns = now_ns + HOLD_NS
+        if is_urgent and len(chosen) < number:
+            chosen = oldest(self._in_objects(), number)
+        with self.left_unnoted():
+            for life in chosen:
+                self.folded.fold(life)
+                self._leave_objects(life)
+                self._ends.remove(life)
+
     # Ends.
 
     def evict(self, sock: int) -> None:
@@ -294,6 +360,8 @@ class Registry:
         """A life seems over, but something may still come."""
         self._leave_objects(life)
         self._held[life.sock] = (at_ns, life)
+        if len(self._held) > MOST_HELD:
+            self.let_go(next(iter(self._held.values()))[1])
 
     def let_go(self, life: Life) -> None:
         """A held life is over."""
@@ -353,7 +421,10 @@ class Registry:
     @property
     def in_objects(self) -> list[Life]:
         """Every life that is in an object, once."""
-        return [life for sock, life in self._lives.items() if life.sock == sock]
+        return list(self._in_objects())
+
+    def _in_objects(self) -> Iterator[Life]:
+        return (life for sock, life in self._lives.items() if life.sock == sock)
 
     def _leave_objects(self, life: Life) -> None:
         """A life is in no object any more."""
@@ -376,7 +447,7 @@ class Registry:
         if self.left is not None:
             self.left[sock, life.ends] = life
             if len(self.left) > MOST_LEFT:
-                del self.left[next(iter(self.left))]
+                self.left.popitem(last=False)
 
 
 def process_of(record: Record) -> Process:

@@ -124,7 +124,7 @@ class RequestEvents:
         if not is_seen:
             life.connection.cookie = True
             life.connection.syn_at_ns = None
-            life.connection.partial.add(Partial.BEGAN_BEFORE)
+            life.connection.partial |= {Partial.BEGAN_BEFORE}
         return life
 
     def _request_dropped(self, record: Record) -> None:
@@ -209,19 +209,20 @@ class RequestEvents:
 
     def _child_without_request(self, record: Record) -> Life:
         """A cookie's ACK or a Fast Open SYN makes a child at once; else the request wasn't seen."""
+        registry = self._registry
         life = self._take_waiting(record)
         if life is None:
-            life = self._registry.bear(record, _SERVER)
+            life = registry.bear(record, _SERVER)
         connection = life.connection
         if record.flags & Flag.FASTOPEN:
             connection.fastopen = True
             if connection.syn_at_ns is None:
                 connection.syn_at_ns = record.at_ns
         elif not record.flags & Flag.COOKIE:
-            rules.begin_unseen(connection, _NEW_SYN_RECV)
+            registry.begin_unseen(life, record.origin, _NEW_SYN_RECV, record.at_ns)
             life.request = record.origin
         elif connection.syn_at_ns is None:
-            connection.partial.add(Partial.BEGAN_BEFORE)
+            connection.partial |= {Partial.BEGAN_BEFORE}
         connection.cookie = bool(record.flags & Flag.COOKIE)
         return life
 

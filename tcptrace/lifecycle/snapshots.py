@@ -13,6 +13,7 @@ before or after those of what the socket does at that moment:
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Process, Role
 from tcptrace.lifecycle.life import STATES, Life, ends_in, has_ends_of
 from tcptrace.lifecycle.registry import HOLD_NS, Registry
-from tcptrace.tcp import State
+from tcptrace.tcp import State, family_name
 from tcptrace.wire.events import Kind, Record
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Snapshots:
         self._owners = owners
         self._differing.clear()
         self._is_whole = True
-        self._registry.left = {}
+        self._registry.left = OrderedDict()
+        self._registry.folded.begin(self._number)
 
     def lose(self) -> None:
         """Records were lost: perhaps findings, so that silence means nothing in this snapshot."""
@@ -85,7 +87,9 @@ class Snapshots:
             return
         for finding in self._differing.values():
             self._compare(finding)
-        self._heal(namespaces if self._is_whole else frozenset())
+        covered = namespaces if self._is_whole else frozenset()
+        self._heal(covered)
+        self.healed += registry.folded.end(covered)
         registry.left = None
         self._owners = {}
         self._differing.clear()
@@ -196,6 +200,9 @@ class Snapshots:
 
     def _bear(self, record: Record, state: State) -> None:
         registry = self._registry
+        if registry.is_full:
+            registry.folded.find(record.netns, family_name(record.remote), state, record.sock)
+            return
         life = registry.conceive(record, Role.UNKNOWN)
         connection = life.connection
         life.is_sighted = True
@@ -208,7 +215,7 @@ class Snapshots:
             connection.listening_process = listener.process if listener else None
         elif not life.is_timewait:
             connection.process = self._owners.get(record.origin)
-        rules.begin_unseen(connection, state)
+        registry.begin_unseen(life, record.sock, state, record.at_ns)
         registry.move(life, record.sock, record.at_ns)
         registry.sight(life, record.at_ns)
         if life.is_timewait and state is State.TIME_WAIT:

@@ -5,17 +5,20 @@ Adds up finished lives and listeners; the memory it takes does not grow with the
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Connection, Listener, Outcome, Partial, Process, Role
 from tcptrace.lifecycle.histogram import Histogram
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tcptrace.wire.events import Stage
+
+MOST_LONE_ENDS: Final = 100_000
+"""How many lives wait for their other end's to be added; of a few it never comes."""
 
 
 class Summary:
@@ -40,6 +43,7 @@ class Summary:
         listeners: every listener seen, in the order in which they were added.
         drops: what all listeners dropped or lost, by stage.
         cookies_sent: SYN cookies that all listeners sent.
+        folded: how often a connection was folded, since too many were open.
     """
 
     def __init__(self) -> None:
@@ -55,12 +59,13 @@ class Summary:
         self.open_states: Counter[State] = Counter()
         self.close_wait_holders: Counter[Process | None] = Counter()
         self.pairs = 0
-        self._lone_ends: set[int] = set()
+        self._lone_ends: OrderedDict[int, None] = OrderedDict()
         self.cookies = 0
         self.fastopen = 0
         self.listeners: list[Listener] = []
         self.drops: Counter[Stage] = Counter()
         self.cookies_sent = 0
+        self.folded = 0
 
     @property
     def connection_count(self) -> int:
@@ -91,10 +96,12 @@ class Summary:
         if connection.peer_id is None:
             return
         if connection.peer_id in self._lone_ends:
-            self._lone_ends.remove(connection.peer_id)
+            del self._lone_ends[connection.peer_id]
             self.pairs += 1
         else:
-            self._lone_ends.add(connection.id)
+            self._lone_ends[connection.id] = None
+            if len(self._lone_ends) > MOST_LONE_ENDS:
+                self._lone_ends.popitem(last=False)
 
     def add_listeners(self, listeners: Iterable[Listener]) -> None:
         """Adds listeners, each once, as they stand at the end of the trace."""
@@ -102,6 +109,16 @@ class Summary:
             self.listeners.append(listener)
             self.drops.update(listener.drops)
             self.cookies_sent += listener.cookies_sent
+
+    def add_folded(self, folded: int, still_open: Mapping[State, int]) -> None:
+        """Adds what was not kept.
+
+        Args:
+            folded: how often a connection was folded; most have been told of since, as partial.
+            still_open: how many of them are still open.
+        """
+        self.folded += folded
+        self.open_states.update(still_open)
 
 
 def _add_known(histogram: Histogram, value: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.life import STATES, Life, has_ends_of
-from tcptrace.tcp import State
+from tcptrace.tcp import State, family_name
 from tcptrace.wire.events import Kind, Record
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TimewaitEvents:
             return
         if registry.has_sighted:
             registry.make_way(record)
-        life = self._full_socket_of(record)
+        life = self._full_socket_of(record, old)
         rules.leave(life.connection, old)
         registry.move(life, record.sock, record.at_ns)
         life.is_timewait = True
@@ -50,16 +50,18 @@ class TimewaitEvents:
             registry.enter(life, new, record.at_ns)
         self._finish_fins(life)
 
-    def _full_socket_of(self, record: Record) -> Life:
+    def _full_socket_of(self, record: Record, old: State) -> Life:
         registry = self._registry
         life = registry.in_object(record.origin)
         if life is not None and not life.is_timewait and has_ends_of(life, record):
             return life
         registry.evict(record.origin)
-        return registry.bear(record, Role.UNKNOWN)
+        life = registry.bear(record, Role.UNKNOWN)
+        registry.begin_unseen(life, record.origin, old, record.at_ns)
+        return life
 
     def _state_changed(self, record: Record) -> None:
-        life = self._timewait(record)
+        life = self._timewait(record, _FIN_WAIT2)
         if life is not None and life.connection.state is _FIN_WAIT2:
             self._registry.enter(life, _TIME_WAIT, record.at_ns)
             self._finish_fins(life)
@@ -70,12 +72,12 @@ class TimewaitEvents:
             self._registry.report(life)
 
     def _released(self, record: Record) -> None:
-        life = self._timewait(record)
+        life = self._timewait(record, STATES.get(record.new_state))
         if life is not None:
             life.is_released = True
 
     def _killed(self, record: Record) -> None:
-        life = self._timewait(record)
+        life = self._timewait(record, STATES.get(record.new_state))
         if life is None:
             return
         connection = life.connection
@@ -94,10 +96,30 @@ class TimewaitEvents:
         else:
             self._registry.end(life)
 
-    def _timewait(self, record: Record) -> Life | None:
+    def _timewait(self, record: Record, state: State | None) -> Life | None:
         """The life in a TIME_WAIT socket; what else lived at its address is over."""
         life = self._registry.at(record)
-        if life is not None and not life.is_timewait:
+        if life is None:
+            return self._folded(record, state)
+        if not life.is_timewait:
             self._registry.evict(record.sock)
             return None
+        return life
+
+    def _folded(self, record: Record, state: State | None) -> Life | None:
+        """Of a TIME_WAIT socket that is not known nothing is told, unless it may be a folded one.
+
+        Its ends stay unknown: they may be another's by now.
+        """
+        registry = self._registry
+        if state not in (_FIN_WAIT2, _TIME_WAIT):
+            return None
+        if not registry.folded.is_any(record.netns, family_name(record.remote), state):
+            return None
+        life = registry.conceive(record, Role.UNKNOWN)
+        registry.begin_unseen(life, record.sock, state, record.at_ns)
+        registry.move(life, record.sock, record.at_ns)
+        life.is_timewait = True
+        if state is _TIME_WAIT:
+            rules.finish_fins(life)
         return life

@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.registry import Registry
 from tcptrace.lifecycle.requests import RequestEvents
 from tcptrace.lifecycle.snapshots import Snapshots
@@ -36,8 +37,10 @@ class Tracker:
 
     Args:
         on_closed: called once a life's full socket is gone: with TIME_WAIT entered, or at its end.
-        on_ended: called once its last object is gone, always after on_closed.
+        on_ended: called once its last object is gone; after on_closed, but for a life that was told
+            of and then folded, of which a part is left.
         observer: hears of what happens; without one sockets are not counted either.
+        most: how many connections are kept; the oldest idle ones beyond it are folded.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class Tracker:
         on_closed: Callable[[Connection], None],
         on_ended: Callable[[Connection], None],
         observer: Observer | None = None,
+        most: int = MOST_CONNECTIONS,
     ) -> None:
         self._observer = observer
-        self._registry = Registry(on_closed, on_ended, observer)
+        self._registry = Registry(on_closed, on_ended, observer, most)
         self._snapshots = Snapshots(self._registry)
+        self._last_ns = 0
         self._handlers: dict[int, Callable[[Record], None]] = {
             **SocketEvents(self._registry).handlers,
             **RequestEvents(self._registry).handlers,
@@ -68,7 +73,7 @@ class Tracker:
 
     @property
     def counts(self) -> StateCounts:
-        """How many sockets are in each state now; empty without an observer."""
+        """How many sockets are in each state now; without an observer only of folded ones."""
         return self._registry.counts
 
     @property
@@ -82,8 +87,18 @@ class Tracker:
         return self._snapshots.healed
 
     @property
+    def most(self) -> int:
+        """How many connections are kept at most."""
+        return self._registry.most
+
+    @property
+    def folded(self) -> int:
+        """How often a connection was folded."""
+        return self._registry.folded.total
+
+    @property
     def open_count(self) -> int:
-        """How many lives are not over."""
+        """How many lives are kept that are not over."""
         return self._registry.open_count
 
     @property
@@ -103,12 +118,16 @@ class Tracker:
 
     def _take(self, records: Iterable[Record]) -> None:
         handlers = self._handlers
+        record = None
         for record in records:
             handler = handlers.get(record.kind)
             if handler is None:
                 self._registry.unexpected += 1
             else:
                 handler(record)
+        if record is not None:
+            self._last_ns = record.at_ns
+            self._registry.make_room(record.at_ns)
 
     def feed_stacked(self, pairs: Iterable[Stacked]) -> None:
         """The same, with the kernel stack behind each record."""
@@ -134,6 +153,7 @@ class Tracker:
                 sockets: what it did not find there is over.
         """
         self._snapshots.end(netns)
+        self._registry.make_room(self._last_ns)
 
     def lose(self) -> None:
         """Takes note that records were lost: any life that is not over may lack one of them."""

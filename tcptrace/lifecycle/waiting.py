@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Waiting:
     """Lives without an object, by tuple, the longest silent first."""
 
     def __init__(self) -> None:
-        self._lives: dict[_Key, Life] = {}
+        self._lives: OrderedDict[_Key, Life] = OrderedDict()
         self._next_look_ns = 0
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class Waiting:
         life.last_syn_ns = record.at_ns
         if len(self._lives) <= MOST_WAITING:
             return []
-        return [self._lives.pop(next(iter(self._lives)))]
+        return [self._lives.popitem(last=False)[1]]
 
     def remove(self, record: Record) -> None:
         """The peer was let in, and its life goes on elsewhere; or it was silent for too long."""

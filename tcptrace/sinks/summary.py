@@ -179,6 +179,8 @@ def _doubts(summary: Summary, facts: TraceFacts, width: int) -> Iterator[str]:
         )
         noun = "life" if summary.partial_count == 1 else "lives"
         yield f"  {summary.partial_count:,} partial {noun}: {reasons}"
+    if summary.folded:
+        yield f"  {plural(summary.folded, 'connection')} folded: more open than --max-connections"
     if losses.lost_records:
         yield f"  {plural(losses.lost_records, 'record')} lost: the ring was full"
     if facts.unexpected:

@@ -34,6 +34,7 @@ PARTIAL_WORDS: Final = {
     Partial.BEGAN_BEFORE: "began before the trace",
     Partial.GAP: "with events missing",
     Partial.END_LOST: "with its end unseen",
+    Partial.FOLDED: "with its begin folded",
 }
 
 OUTCOME_WORDS: Final = {

@@ -236,7 +236,7 @@ def leaked(at_ns: int = START + 5 * S) -> Connection:
         remote=endpoint("10.0.0.4", 40003),
         spans=spans((State.ESTABLISHED, None, None), (State.CLOSE_WAIT, at_ns, None)),
         process=WEB,
-        partial={Partial.BEGAN_BEFORE},
+        partial=frozenset({Partial.BEGAN_BEFORE}),
         outcome=Outcome.OPEN,
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from tcptrace import session
 from tcptrace.errors import BadRecording, OutputFailed
+from tcptrace.lifecycle.counts import StateCounts
 from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits
@@ -30,8 +31,15 @@ class FakeTracker:
     """Makes a life of each record: closed when fed, ended when finished."""
 
     def __init__(
-        self, on_closed: Callable[[Connection], None], on_ended: Callable[[Connection], None]
+        self,
+        on_closed: Callable[[Connection], None],
+        on_ended: Callable[[Connection], None],
+        *,
+        most: int,
     ) -> None:
+        self.most = most
+        self.folded = 0
+        self.counts = StateCounts()
         self._on_closed = on_closed
         self._on_ended = on_ended
         self.lives: list[Connection] = []

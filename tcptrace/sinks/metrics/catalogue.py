@@ -302,7 +302,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_partial_lives_total",
         Type.COUNTER,
         ("reason",),
-        "Connections whose life is not whole: began_before, gap, end_lost.",
+        "Connections whose life is not whole: began_before, gap, end_lost, folded.",
         "the tracker",
     ),
     Metric(
@@ -317,6 +317,21 @@ METRICS: Final[tuple[Metric, ...]] = (
         Type.GAUGE,
         ("object",),
         "What the collector holds in memory: connections, listeners.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_connections_limit",
+        Type.GAUGE,
+        (),
+        "How many connections are kept at most: --max-connections.",
+        "the command line",
+    ),
+    Metric(
+        "tcptrace_connections_folded_total",
+        Type.COUNTER,
+        (),
+        "How often a connection was folded, since more were open than are kept: it counts on in "
+        "tcptrace_sockets, its role as unknown; its age and waits are not told any more.",
         "the tracker",
     ),
     Metric(

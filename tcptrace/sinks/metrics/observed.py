@@ -172,6 +172,7 @@ def _quality(tracker: Tracker, tally: Tally) -> Iterator[Metric]:
         ("tcptrace_unexpected_records_total", tracker.unexpected),
         ("tcptrace_snapshots_total", tracker.snapshots),
         ("tcptrace_healed_lives_total", tracker.healed),
+        ("tcptrace_connections_folded_total", tracker.folded),
     ):
         family = counter(name)
         family.add_metric((), count)
@@ -180,6 +181,9 @@ def _quality(tracker: Tracker, tally: Tally) -> Iterator[Metric]:
     tracked.add_metric(("connections",), tracker.open_count)
     tracked.add_metric(("listeners",), tracker.listener_count)
     yield tracked
+    limit = gauge("tcptrace_connections_limit")
+    limit.add_metric((), tracker.most)
+    yield limit
 
 
 def _histogram(name: str) -> HistogramMetricFamily:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tcptrace.lifecycle.connection import Role
 from tcptrace.tcp import State, family_name
 from tcptrace.wire.events import Kind, Record
 from unit.lifecycle.stream import Stream
@@ -69,6 +70,10 @@ def check_counts(tracker: Tracker) -> None:
     for life in lives:
         if life.state is not None and life.state is not S.CLOSE:
             count[life.netns, life.family_name, life.state] += 1
+    for netns, place in tracker.counts.places():
+        family = next(name for name, one in tracker.counts._places[netns].items() if one is place)
+        count.update({(netns, family, state): place.folded[state] for state in S})
+    count = +count
     for listener in registry.listeners._open.values():
         count[listener.netns, family_name(listener.local.address), S.LISTEN] += 1
     assert counted(tracker) == count
@@ -81,6 +86,8 @@ def check_counts(tracker: Tracker) -> None:
             assert known <= Counter(times)
             if state is S.TIME_WAIT:
                 roles = Counter(life.role for life in those)
+                places = tracker.counts._places[netns].values()
+                roles[Role.UNKNOWN] += sum(place.folded[state] for place in places)
                 assert tracker.counts.time_waits(netns) == {
                     role: roles[role] for role in tracker.counts.time_waits(netns)
                 }

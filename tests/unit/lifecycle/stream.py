@@ -7,7 +7,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack
 
-from tcptrace.lifecycle.connection import Process
+from tcptrace.lifecycle.connection import Partial, Process, Role
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire.events import Flag, Kind, Record, Stage
@@ -136,8 +137,8 @@ class Stream:
 class Lives:
     """What a tracker told: every life once when closed and once when ended, in that order."""
 
-    def __init__(self, observer: Observer | None = None) -> None:
-        self.tracker = Tracker(self._closed, self._ended, observer)
+    def __init__(self, observer: Observer | None = None, most: int = MOST_CONNECTIONS) -> None:
+        self.tracker = Tracker(self._closed, self._ended, observer, most)
         self.closed: list[Connection] = []
         self.ended: list[Connection] = []
 
@@ -146,7 +147,8 @@ class Lives:
         self.closed.append(connection)
 
     def _ended(self, connection: Connection) -> None:
-        assert any(connection is known for known in self.closed), "ended before it was closed"
+        was_told = any(connection is known for known in self.closed)
+        assert was_told or Partial.FOLDED in connection.partial, "ended before it was closed"
         assert not any(connection is known for known in self.ended), "ended twice"
         self.ended.append(connection)
 
@@ -164,7 +166,9 @@ class Lives:
         """Ends the trace; nothing may be left."""
         self.tracker.finish(now_ns)
         self.check_nothing_left()
-        assert len(self.closed) == len(self.ended)
+        folded = sum(Partial.FOLDED in life.partial for life in self.ended)
+        kept = len(self.ended) - folded
+        assert kept <= len(self.closed) <= len(self.ended) + self.tracker.folded
 
     def check_nothing_left(self) -> None:
         registry = self.tracker._registry
@@ -176,8 +180,9 @@ class Lives:
         for place in (
             one for places in registry.counts._places.values() for one in places.values()
         ):
-            place.by_state[State.LISTEN] = 0
-            assert not any(place.by_state)
+            place.by_state[State.LISTEN] = place.folded[State.LISTEN] = 0
+            assert place.by_state == place.folded
+            place.roles[Role.UNKNOWN] -= place.folded[State.TIME_WAIT]
             assert not any(place.roles.values())
             assert not place.close_waits
             assert not place.time_waits

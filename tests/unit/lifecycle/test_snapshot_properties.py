@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.connection import Partial
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind, Record
 from unit import samples
@@ -29,6 +30,8 @@ S = State
 THOROUGH = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVERYWHERE = {HERE, 7}
 CHANCE = st.randoms(use_true_random=False)
+LIMITS = st.sampled_from([0, 1, 2, 5, MOST_CONNECTIONS])
+"""Of the lives that are kept, once they are idle."""
 LATE_NS = 2 * samples.S
 """Later than a snapshot's doubts about what was told just before."""
 
@@ -39,9 +42,10 @@ def is_told(tables: Tables) -> bool:
 
 
 @THOROUGH
-@given(world=worlds())
-def test_the_counts_are_the_kernels_after_each_record(world: World) -> None:
-    lives = Lives(new_tally())
+@given(world=worlds(), most=LIMITS)
+def test_the_counts_are_the_kernels_after_each_record(world: World, most: int) -> None:
+    """However few lives are kept."""
+    lives = Lives(new_tally(), most)
     for record, after in zip(world.stream.records, world.history[1:], strict=True):
         lives.tracker.feed([record])
         lives.tracker.advance(record.at_ns)
@@ -147,9 +151,12 @@ def moments_of(world: World, chance: Random) -> tuple[int, int]:
     return first, second
 
 
-def heal_twice(world: World, chance: Random, share_lost: float, begin: int, end: int) -> None:
+def heal_twice(
+    world: World, chance: Random, share_lost: float, most: int, moments: tuple[int, int]
+) -> None:
     """Feeds from one moment to another, with a snapshot at both."""
-    lives = Lives(new_tally())
+    begin, end = moments
+    lives = Lives(new_tally(), most)
     tracker, records = lives.tracker, world.stream.records
     kept = [record for record in records[:begin] if chance.random() >= share_lost]
     tracker.feed(kept)
@@ -166,17 +173,19 @@ def heal_twice(world: World, chance: Random, share_lost: float, begin: int, end:
 
 
 @settings(THOROUGH, max_examples=400)
-@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.05, 0.3, 0.8]))
-def test_a_snapshot_heals_what_losses_did(world: World, chance: Random, share: float) -> None:
-    heal_twice(world, chance, share, *moments_of(world, chance))
+@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.05, 0.3, 0.8]), most=LIMITS)
+def test_a_snapshot_heals_what_losses_did(
+    world: World, chance: Random, share: float, most: int
+) -> None:
+    heal_twice(world, chance, share, most, moments_of(world, chance))
 
 
 @THOROUGH
-@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.2]))
-def test_a_start_in_the_middle_of_it(world: World, chance: Random, share: float) -> None:
+@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.2]), most=LIMITS)
+def test_a_start_in_the_middle_of_it(world: World, chance: Random, share: float, most: int) -> None:
     """Nothing is known before the first snapshot; what is born later is whole if none is lost."""
     begin, end = moments_of(world, chance)
-    lives = Lives(new_tally())
+    lives = Lives(new_tally(), most)
     tracker, records = lives.tracker, world.stream.records
     now_ns = records[begin - 1].at_ns if begin else samples.START
     take_snapshot(tracker, world.history[begin].objects, now_ns, EVERYWHERE)
@@ -190,7 +199,11 @@ def test_a_start_in_the_middle_of_it(world: World, chance: Random, share: float)
     if not share:
         for life in lives.ended:
             is_whole = life.began_ns is not None and life.spans and life.spans[0].at_ns is not None
-            assert not is_whole or not life.partial - {Partial.BEGAN_BEFORE, Partial.END_LOST}
+            assert not is_whole or not life.partial - {
+                Partial.BEGAN_BEFORE,
+                Partial.END_LOST,
+                Partial.FOLDED,
+            }
 
 
 @THOROUGH

@@ -53,6 +53,8 @@ NAMES = (
     "tcptrace_unexpected_records_total",
     "tcptrace_snapshots_total",
     "tcptrace_healed_lives_total",
+    "tcptrace_connections_folded_total",
+    "tcptrace_connections_limit",
     "tcptrace_tracked_objects",
 )
 

@@ -1,0 +1,211 @@
+"""Feeds a day of churn to what `serve` runs, from bytes to metrics, and watches its memory.
+
+Connections of all shapes, listeners and namespaces come and go; more are open than are kept. In
+every tenth round records are lost. After each round, and a snapshot, the counts of sockets by
+namespace, family and state must be exact; at the end memory must be what it was after the first
+fifth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+from bench.scrape import Host
+from unit import samples
+from unit.lifecycle.seen import Count, counted
+
+from tcptrace.exporting import Exporter
+from tcptrace.kernel.live import BATCH_RECORDS
+from tcptrace.sinks.metrics.observed import new_tally
+from tcptrace.watching import Watch
+from tcptrace.wire.layout import RECORD_SIZE
+
+from .template import Template, check_layout, counts_of, make_template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+ROUNDS_OPEN: Final = 30
+"""What is left of a round ends so many rounds later."""
+LOSS_EVERY: Final = 10
+LOSS_SHARE: Final = 0.01
+MOST_GROWTH: Final = 0.05
+_BATCH_BYTES: Final = BATCH_RECORDS * RECORD_SIZE
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Churn(Host):
+    """A host whose records are made as they are read."""
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.lost = 0
+        self.number = 0
+        self._now_ns = samples.START
+        self._waiting: deque[bytes] = deque()
+        self._chance = np.random.default_rng(1)
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def lost_records(self) -> int:
+        return self.lost
+
+    def ledger_reading(self) -> None: ...
+
+    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - session.Source's
+        return self._waiting.popleft() if self._waiting else b""
+
+    def snapshot(self, between: object) -> set[int]:
+        """Finds what is left of the last rounds."""
+        covered = set()
+        for number in self.open_rounds:
+            records = self.template.findings.named(number, _reuse(number))
+            records["at_ns"] = self._now_ns
+            self._put(records)
+            covered |= set(records["netns"].tolist())
+            drain = cast("Callable[[], None]", between)
+            drain()
+        return covered
+
+    @property
+    def open_rounds(self) -> range:
+        return range(max(0, self.number - ROUNDS_OPEN), self.number)
+
+    def begin_round(self) -> None:
+        """Ends what is left of an old round, and lets the next one happen."""
+        template, number = self.template, self.number
+        later_ns = number * (template.duration_ns + 4 * samples.S)
+        old = number - ROUNDS_OPEN
+        if old >= 0:
+            self._put(template.endings.at(old, _reuse(old), samples.START + later_ns))
+        records = template.churn.at(number, _reuse(number), later_ns)
+        if number % LOSS_EVERY == LOSS_EVERY - 1:
+            is_kept = self._chance.random(len(records)) >= LOSS_SHARE
+            self.lost += len(records) - int(is_kept.sum())
+            records = records[is_kept]
+        self._put(records)
+        self.number += 1
+
+    def end_round(self) -> None:
+        """Time passes, so that nothing is too fresh for a snapshot."""
+        self._now_ns += 3 * samples.S
+
+    def _put(self, records: npt.NDArray[np.void]) -> None:
+        raw = records.tobytes()
+        self._waiting += [raw[at : at + _BATCH_BYTES] for at in range(0, len(raw), _BATCH_BYTES)]
+
+    def batches(self) -> int:
+        return len(self._waiting)
+
+    def pass_time(self, batch: bytes) -> None:
+        """The clock is the records'."""
+        last_ns = int.from_bytes(batch[-RECORD_SIZE : 8 - RECORD_SIZE], "little")
+        self._now_ns = max(self._now_ns, last_ns)
+
+    def expected(self) -> Count:
+        """How many sockets there are, by namespace, family and state."""
+        count: Count = Counter()
+        for number in self.open_rounds:
+            count.update(counts_of(self.template, number))
+        return count
+
+
+def _reuse(number: int) -> int:
+    """Objects' addresses come again once nothing is left at them."""
+    return number % (ROUNDS_OPEN + 1)
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, events: int, most: int) -> None:
+        check_layout()
+        self.host = Churn(make_template(1))
+        self.watch = Watch(self.host, new_tally(), 1000, most)
+        self.watch._next_snapshot_ns = 1 << 63
+        self.exporter = Exporter()
+        self.exporter.watch = self.watch
+        self.wanted = events
+        self.events = 0
+        self.busy_s = 0.0
+        self.wrong = 0
+
+    def play_round(self) -> None:
+        host, watch = self.host, self.watch
+        host.begin_round()
+        begin = time.perf_counter()
+        while batch := host.read(0):
+            host.pass_time(batch)
+            watch._step(host.now_ns(), batch)
+        host.end_round()
+        watch._take_snapshot()
+        self.exporter.render("text/plain")
+        self.busy_s += time.perf_counter() - begin
+        self.events = self.watch.tally.events.total()
+        self.check()
+
+    def check(self) -> None:
+        expected, found = self.host.expected(), counted(self.watch.tracker)
+        if expected != found:
+            self.wrong += 1
+            off = {key: found[key] - expected[key] for key in expected | found}
+            wrong = {key: count for key, count in off.items() if count}
+            print(f"round {self.host.number}: wrong by {wrong}", flush=True)
+
+    def run(self) -> int:
+        tenth, sizes = 1, [_resident()]
+        print(f"{len(self.host.template.churn):,} records a round; before: {sizes[0]:.1f} MB")
+        print(
+            f"{'events':>14}{'time':>10}{'events/s':>11}{'resident':>12}{'kept':>10}{'folded':>12}"
+        )
+        while self.events < self.wanted:
+            self.play_round()
+            if self.events >= self.wanted * tenth / 10:
+                tenth += 1
+                sizes.append(_resident())
+                self.tell(sizes[-1])
+        garbage = gc.collect()
+        after_fifth, last = sizes[2], max(sizes[-2:])
+        growth = last / after_fifth - 1
+        print(
+            f"memory {growth:+.1%} since the first fifth; {self.wrong} rounds with wrong counts;"
+            f" {self.watch.tracker.healed:,} lives healed after {self.host.lost:,} lost records;"
+            f" {self.watch.tracker.unexpected:,} unexpected records; {garbage} objects in cycles"
+        )
+        return int(growth > MOST_GROWTH or self.wrong > 0)
+
+    def tell(self, resident: float) -> None:
+        tracker = self.watch.tracker
+        print(
+            f"{self.events:14,}{self.busy_s:8.0f} s{self.events / self.busy_s:11,.0f}"
+            f"{resident:9.1f} MB{tracker.open_count:10,}{tracker.folded:12,}",
+            flush=True,
+        )
+
+
+def _resident() -> float:
+    """MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000_000)
+    parser.add_argument("--max-connections", type=int, default=5_000)
+    arguments = parser.parse_args()
+    return Soak(arguments.events, arguments.max_connections).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
