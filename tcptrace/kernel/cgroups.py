@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 _ROOT: Final = "/sys/fs/cgroup"
 _ROOT_ID: Final = 1
 """Of the hierarchy's true root, as the kernel numbers them."""
-_MOST: Final = 200_000
+_MOST: Final = 50_000
+_LINKS_OF_LEAF: Final = 2
+"""A directory's own, and its name's; each directory in it has one more."""
+_LONGEST: Final = 512
+"""Characters of a path; deeper ones are somebody's joke, and have no names. kind's have 300."""
 
 
 def what_is_there() -> str:
@@ -50,10 +54,22 @@ def walk_cgroups() -> Iterator[tuple[int, str] | None]:
         except OSError:
             continue  # gone in between, or not ours to see
         for entry in below[:left]:
-            waiting.append(entry.path)
-            yield entry.inode(), _name(entry.path)
+            name = _name(entry.path)
+            if len(name) > _LONGEST:
+                continue
+            yield entry.inode(), name
+            if not _is_leaf(entry):
+                waiting.append(entry.path)
         left -= len(below[:left])
         yield None
+
+
+def _is_leaf(entry: os.DirEntry[str]) -> bool:
+    """Whether a cgroup has none below: most have not, and 50 files to read past."""
+    try:
+        return entry.stat(follow_symlinks=False).st_nlink == _LINKS_OF_LEAF
+    except OSError:
+        return True
 
 
 def _name(directory: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from unit.runtimes import WEB, FakeRuntime
 
 from . import cgroups
 from .namespaces import Namespace
@@ -22,6 +23,8 @@ _BEFORE: Final = "127.2.0.1"
 _GROUP: Final = "127.2.0.2"
 _WITHIN: Final = "127.2.0.3"
 _AGAIN: Final = "127.2.0.4"
+_UID: Final = "2c48913c-b29f-11e7-9350-020968147796"
+_POD: Final = f"/kubepods.slice/kubepods-pod{_UID.replace('-', '_')}.slice"
 _INSIDE: Final = "127.2.0.5"
 _LIMIT: Final = 5
 _BURST: Final = 4
@@ -33,10 +36,12 @@ Told = dict[str, Any]
 class Listing(Trace):
     """A running `tcptrace listeners --json`."""
 
-    def __init__(self, attach: str, port: int) -> None:
+    def __init__(self, attach: str, port: int, runtime: FakeRuntime) -> None:
         self.port = port
+        self.runtime = runtime
         super().__init__(
-            "listeners", "--json", "--interval", "500ms", "--attach", attach, str(port)
+            *("listeners", "--json", "--interval", "500ms", "--attach", attach),
+            *("--cri-socket", str(runtime.path), str(port)),
         )
 
     def wait_for_listener(self, address: str, condition: Callable[[Told], object]) -> Told:
@@ -54,7 +59,9 @@ class Listing(Trace):
 
 
 @pytest.fixture(scope="module")
-def listing(attach: str, new_port: Callable[[], int]) -> Iterator[Listing]:
+def listing(
+    attach: str, new_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Listing]:
     """Begins with two listeners there already: one, and a reuseport group."""
     port = new_port()
     with ExitStack() as stack:
@@ -64,7 +71,9 @@ def listing(attach: str, new_port: Callable[[], int]) -> Iterator[Listing]:
             member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             member.bind((_GROUP, port))
             member.listen(limit)
-        yield stack.enter_context(Listing(attach, port).wait_until_tracing())
+        runtime = FakeRuntime(tmp_path_factory.mktemp("cri") / "socket")
+        stack.callback(runtime.stop)
+        yield stack.enter_context(Listing(attach, port, runtime).wait_until_tracing())
 
 
 def test_what_was_there_before(listing: Listing) -> None:
@@ -102,21 +111,30 @@ def test_a_burst_between_two_looks_is_a_peak(listing: Listing) -> None:
 
 
 def test_where_a_listener_is(listing: Listing) -> None:
-    """In a container and a network namespace of its own; the container's end changes nothing."""
-    container = "c0de" * 16
+    """In a pod and a network namespace of its own; the container's end changes nothing."""
+    path = f"{_POD}/cri-containerd-{WEB}.scope"
     with Namespace(f"listeners-{listing.port}") as namespace, namespace.inside():
-        with cgroups.inside(f"/system.slice/docker-{container}.scope"):
+        with cgroups.inside(path):
             listener = listen((_INSIDE, listing.port))
-            told = listing.wait_for_listener(_INSIDE, lambda told: told["container"])
+            told = listing.wait_for_listener(
+                _INSIDE, lambda told: told["container"] and told["container"]["name"]
+            )
         assert (told["netns"], told["netns_name"]) == (namespace.inode, namespace.name)
-        assert told["container"] == {"id": container, "runtime": "docker", "name": None}
-        assert told["systemd"] == {"unit": None, "slice": "system.slice", "user": None}
+        assert told["cgroup"] == path
+        assert told["container"] == {"id": WEB, "runtime": "containerd", "name": "nginx"}
+        assert told["pod"] == {
+            "uid": _UID,
+            "qos": "guaranteed",
+            "name": "web-0",
+            "namespace": "shop",
+        }
+        assert told["systemd"] == {"unit": None, "slice": _POD.rpartition("/")[2], "user": None}
         with listener:
             listener.listen(_LIMIT)
             told = listing.wait_for_listener(
                 _INSIDE, lambda told: told["sockets"][0]["accept_queue"]["limit"] == _LIMIT
             )
-        assert told["container"]["id"] == container
+        assert told["container"]["id"] == WEB
 
 
 def test_a_second_listen_changes_the_limit(listing: Listing) -> None:

@@ -70,6 +70,11 @@ def test_there_is_an_end_to_it(hierarchy: Hierarchy, monkeypatch: pytest.MonkeyP
     assert len(hierarchy.walked()) == 6
 
 
+def test_paths_that_are_too_long_have_no_names(hierarchy: Hierarchy) -> None:
+    hierarchy.make("/".join(["d" * 100] * 8))
+    assert max(map(len, hierarchy.walked().values())) == 505
+
+
 def test_what_goes_in_between_is_no_error(hierarchy: Hierarchy) -> None:
     hierarchy.make("a/b")
     stays = hierarchy.make("c/d")

@@ -12,6 +12,7 @@ from tcptrace.wire.decode import (
     decode_batch,
     decode_stack,
     decode_stacked,
+    numbers_in,
 )
 from tcptrace.wire.events import STACK_DEPTH
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
@@ -60,3 +61,13 @@ def test_stacks_lie_behind_their_records() -> None:
 def test_a_record_without_its_stack_is_an_error() -> None:
     with pytest.raises(WireError, match="not a whole number"):
         list(decode_stacked(samples.batch(samples.record())))
+
+
+def test_the_numbers_of_a_field() -> None:
+    told = [samples.record()._replace(cgroup=cgroup, netns=7) for cgroup in (5, 0, 5, 2**32 - 1)]
+    batch = samples.batch(*told)
+    assert numbers_in(batch, "cgroup", RECORD_SIZE) == {0, 5, 2**32 - 1}
+    assert numbers_in(batch, "netns", RECORD_SIZE) == {7}
+    stacked = b"".join(samples.batch(one) + b"\xff" * STACK_SIZE for one in told[:2])
+    assert numbers_in(stacked, "cgroup", RECORD_SIZE + STACK_SIZE) == {0, 5}
+    assert numbers_in(b"", "cgroup", RECORD_SIZE) == set()
