@@ -83,7 +83,7 @@ static __always_inline void tuple_from_mini(struct tuple *t, void *mini)
 }
 
 /* The id of the cgroup (version 2) that a full socket was made in: the inode number of its
- * directory. 0: none, or not known. Before 5.15 the word is a pointer only if its two lowest bits
+ * directory. 0: none, or not known. In early 5.10 the word is a pointer only if its two lowest bits
  * are 0: a socket that net_prio or net_cls (version 1) marks has no cgroup here. */
 static __always_inline __u64 cgroup_of(struct sock *sk)
 {
