@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcptrace.lifecycle.names import PodNames
 from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, STAGES
 from tcptrace.sinks.metrics.families import label_text
 from tcptrace.wire.events import Stage
@@ -16,7 +17,7 @@ from unit.hosts import FakeHost
 from unit.scraping import OPENMETRICS, Scrape, exporter_of, full_host, scrape
 
 if TYPE_CHECKING:
-    from tcptrace.wire.ledger import Slot
+    from tcptrace.wire.ledger import LedgerReading, Slot
 
 WEB = {"netns": slots.NETNS, "address": "0.0.0.0", "port": 8080}  # noqa: S104 - in a table
 GROUP = {"netns": slots.NETNS, "address": "::", "port": 8080}
@@ -123,6 +124,37 @@ def test_who_listens(full: Scrape) -> None:
     assert hostile["comm"] == '\\xff"\\n\\{}=,\\x1b['
     assert hostile["cgroup"].startswith('"evil"\\n\\x\\x1b[2J\\u202e\\x85zzz')
     assert len(hostile["cgroup"]) == 64
+
+
+def test_containers_pods_and_units_are_on_the_info_alone() -> None:
+    container = "5e1f" * 16
+    uid = "2c48913c-b29f-11e7-9350-020968147796"
+    cgroups = {
+        1: f"/kubepods/burstable/pod{uid}/{container}",
+        2: "/system.slice/shop.service",
+    }
+    host = FakeHost(step_ms=1000)
+    host.slots = {n: slots.slot(port=n, cgroup=n) for n in (1, 2, 3)}
+    host.names.containers.learn(container, PodNames("nginx", "web-0", "a\n" * 100))
+    host.names.namespaces.learn(slots.NETNS, "blue")
+    reading = host.ledger_reading
+
+    def named() -> LedgerReading | None:
+        told = reading()
+        return told and told._replace(cgroups=cgroups)
+
+    host.ledger_reading = named  # type: ignore[method-assign]
+    scraped = scrape(exporter_of(host, seconds=1))
+    info = {labels["port"]: labels for labels in scraped.labels_of("tcptrace_listener_info")}
+    names = ("netns_name", "container_id", "container_name", "pod_name", "pod_uid", "unit")
+    assert [info["1"][name] for name in names] == ["blue", container, "nginx", "web-0", uid, ""]
+    assert info["1"]["pod_namespace"] == ("a\\n" * 100)[:64]
+    assert [info["2"][name] for name in names] == ["blue", "", "", "", "", "shop.service"]
+    assert [info["3"][name] for name in names] == ["blue", "", "", "", "", ""]
+    for name, family in scraped.families.items():
+        if name != "tcptrace_listener_info":
+            labels = {label for sample in family.samples for label in sample.labels}
+            assert not labels & set(names), name
 
 
 @given(st.text(max_size=200) | st.text(st.characters(categories=["Cs", "Cc", "Cf"])))
