@@ -83,7 +83,7 @@ class LiveSource:
 
     def read(self, timeout_s: float) -> bytes:
         """Returns the next records end to end; empty after the time."""
-        self._ring.wait(timeout_s)
+        self._ring.wait(0 if self._surroundings.is_looking else timeout_s)
         batch = self._ring.read(BATCH_RECORDS)
         self._surroundings.notice(batch)
         return batch

@@ -1,8 +1,8 @@
 """Finds names by numbers where the kernel only lists them: by a walk over all there are.
 
 A number is looked for when it is first seen, since what it names may be gone a moment later. The
-collector does it between two reads of the ring, so a walk is done in slices and has a share of its
-time only; what a walk came across is remembered.
+collector does it between two reads of the ring, so a walk is done in slices, and walks have a share
+of its time only; what a walk came across is remembered.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _SLICE_S: Final = 0.02
 """How long the ring waits for a slice of a walk."""
-_REST: Final = 4
-"""So many times as long nothing is looked for afterwards."""
+_SHARE: Final = 0.2
+"""Of the time that goes by, what may go to walks in the long run."""
+_MOST_CREDIT_S: Final = 0.4
+"""What may go to them at once, after a quiet while."""
 _FIRST_S: Final = 1.0
 """How long the first walk may take, before anything is traced."""
 _MOST_WALKED: Final = 20_000
@@ -50,13 +52,13 @@ class Lookup:
         self._walk: Iterator[tuple[int, str] | None] | None = None
         self._fresh: dict[int, str] = {}
         self._asked: set[int] = set()
-        self._next_s = 0.0
+        self._credit_s = _MOST_CREDIT_S
+        self._at_s = time.monotonic()
 
     def walk_once(self) -> None:
         """Walks over what is there at the start, as far as a second goes."""
-        self._next_s = 0.0
         self._advance(_FIRST_S)
-        self._next_s = 0.0
+        self._credit_s = _MOST_CREDIT_S
 
     def want(self, numbers: Iterable[int]) -> None:
         """These were seen: their names are wanted, now or soon."""
@@ -69,23 +71,33 @@ class Lookup:
 
     def look(self) -> None:
         """Goes on looking for what is wanted, if it is time to."""
-        if self._pending and time.monotonic() >= self._next_s:
+        if self.is_looking:
             self._advance(_SLICE_S)
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether there is something to look for now."""
+        if not self._pending:
+            return False
+        now_s = time.monotonic()
+        earned_s = (now_s - self._at_s) * _SHARE
+        self._credit_s = min(_MOST_CREDIT_S, self._credit_s + earned_s)
+        self._at_s = now_s
+        return self._credit_s > 0
 
     def _advance(self, slice_s: float) -> None:
         if self._walk is None:
             self._walk, self._fresh, self._asked = self._begin(), {}, set(self._pending)
-        began_s = time.monotonic()
+        began_s = now_s = time.monotonic()
         for found in self._walk:
             if found is not None:
                 self._come_across(*found)
             now_s = time.monotonic()
             if now_s - began_s > slice_s:
-                self._next_s = now_s + _REST * (now_s - began_s)
-                return
-        now_s = time.monotonic()
-        self._next_s = now_s + _REST * (now_s - began_s)
-        self._end()
+                break
+        else:
+            self._end()
+        self._credit_s -= time.monotonic() - began_s
 
     def _come_across(self, number: int, name: str) -> None:
         if number in self._pending:

@@ -56,6 +56,11 @@ class Surroundings:
         if self._pods is not None:
             self._pods.look()
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether it should soon be called again, since something is still to be found."""
+        return self._cgroups.is_looking or self._namespaces.is_looking
+
     def want_cgroups(self, ids: Iterable[int]) -> None:
         """Looks for these cgroups from now on."""
         self._cgroups.want(ids)

@@ -22,22 +22,27 @@ def mount_cgroups() -> None:
         tool("mount", "-t", "cgroup2", "cgroup2", str(_ROOT))
 
 
-@contextmanager
-def inside(path: str) -> Iterator[None]:
-    """Moves this process into a new cgroup: sockets that it makes now stay there.
+class Cgroup:
+    """A new cgroup, by its path below the root."""
 
-    All its threads go with it. Afterwards the cgroup is gone; its parents stay.
-    """
-    mount_cgroups()
-    home = _ROOT / _OWN.read_text().strip().rpartition("::/")[2]
-    cgroup = _ROOT / path.lstrip("/")
-    cgroup.mkdir(parents=True, exist_ok=True)
-    _move(cgroup)
-    try:
-        yield
-    finally:
-        _move(home)
-        cgroup.rmdir()
+    def __init__(self, path: str) -> None:
+        mount_cgroups()
+        self._path = _ROOT / path.lstrip("/")
+        self._path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Moves this process and all its threads inside: sockets that it makes there stay there."""
+        home = _ROOT / _OWN.read_text().strip().rpartition("::/")[2]
+        _move(self._path)
+        try:
+            yield
+        finally:
+            _move(home)
+
+    def remove(self) -> None:
+        """Removes it; its parents stay."""
+        self._path.rmdir()
 
 
 def _move(cgroup: Path) -> None:

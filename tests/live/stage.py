@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from .cgroups import Cgroup
 from .lives import Account, Address, Lives, Process
 from .namespaces import Namespace, own_inode
 from .sockets import (
@@ -73,6 +74,14 @@ class Stage:
     def make_namespace(self, suffix: str) -> Namespace:
         """Makes a network namespace that lasts until the trace has ended."""
         return self._kept.enter_context(Namespace(f"{self.name.replace('_', '-')}{suffix}"))
+
+    @contextmanager
+    def in_cgroup(self, path: str) -> Iterator[None]:
+        """Moves this whole process into a new cgroup, which lasts until the trace has ended."""
+        cgroup = Cgroup(path)
+        self._kept.callback(cgroup.remove)
+        with cgroup.inside():
+            yield
 
     @contextmanager
     def visit(self) -> Iterator[None]:

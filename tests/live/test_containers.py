@@ -1,4 +1,4 @@
-"""Containers, pods and units: lives tell where their sockets were made, though it is gone since."""
+"""Containers, pods and units: lives tell where their sockets were made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from . import cgroups
+from .cgroups import mount_cgroups
 from .namespaces import tool
 from .sockets import accept, wait_for_fin
 from .stage import Played, Scenario, Script, Stage, scenario
@@ -41,10 +41,10 @@ def _close(client: Any, server: Any) -> None:
 
 @scenario()
 def in_a_pod(stage: Stage) -> Script:
-    """The namespace of its own has a name, and the container is gone when its lives are printed."""
+    """In a namespace of its own, which has a name."""
     namespace = stage.move_to_namespace()
     path = f"{_POD}/cri-containerd-{_ID}.scope"
-    with cgroups.inside(path):
+    with stage.in_cgroup(path):
         _close(*stage.couple())
 
     lives: Lives = yield
@@ -62,9 +62,9 @@ def in_a_pod(stage: Stage) -> Script:
 @scenario()
 def between_a_container_and_a_service(stage: Stage) -> Script:
     """Each end tells its own."""
-    with cgroups.inside(f"/docker/{_OTHER_ID}"):
+    with stage.in_cgroup(f"/docker/{_OTHER_ID}"):
         listener = stage.listen()
-    with cgroups.inside("/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service"):
+    with stage.in_cgroup("/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service"):
         client = stage.connect()
     server = accept(listener)
     listener.close()
@@ -84,8 +84,8 @@ def between_a_container_and_a_service(stage: Stage) -> Script:
 
 @scenario()
 def in_a_container_that_crun_runs(stage: Stage) -> Script:
-    """One that makes a listener and a connection, and ends at once."""
-    cgroups.mount_cgroups()
+    """One that lives for a second, and is gone when its lives are printed."""
+    mount_cgroups()
     namespace = stage.make_namespace("")
     with tempfile.TemporaryDirectory() as name:
         bundle = Path(name)
@@ -108,14 +108,15 @@ def _fill(bundle: Path, stage: Stage, namespace: Namespace) -> None:
     """An OCI bundle of busybox, which serves itself one page."""
     binaries = bundle / "rootfs/bin"
     binaries.mkdir(parents=True)
-    (bundle / "rootfs/proc").mkdir()
+    for directory in ("proc", "dev", "sys"):
+        (bundle / "rootfs" / directory).mkdir()
     (binaries / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
-    for applet in ("sh", "httpd", "wget"):
+    for applet in ("sh", "httpd", "sleep", "wget"):
         (binaries / applet).symlink_to("busybox")
     (binaries / "busybox").chmod(0o755)
     (bundle / "rootfs/index.html").write_text("hello\n")
     where = f"{stage.address}:{stage.port}"
-    script = f"httpd -p {where} -h / && wget -q -O /dev/null http://{where}/index.html"
+    script = f"httpd -p {where} -h / && wget -q -O /dev/null http://{where}/index.html && sleep 1"
     kinds = ("pid", "mount", "ipc", "uts")
     spec = {
         "ociVersion": "1.0.2",

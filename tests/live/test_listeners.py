@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from unit.runtimes import WEB, FakeRuntime
 
-from . import cgroups
+from .cgroups import Cgroup
 from .namespaces import Namespace
 from .sockets import accept, connect, listen, make, this_process
 from .traced import Trace
@@ -114,11 +114,13 @@ def test_where_a_listener_is(listing: Listing) -> None:
     """In a pod and a network namespace of its own; the container's end changes nothing."""
     path = f"{_POD}/cri-containerd-{WEB}.scope"
     with Namespace(f"listeners-{listing.port}") as namespace, namespace.inside():
-        with cgroups.inside(path):
+        cgroup = Cgroup(path)
+        with cgroup.inside():
             listener = listen((_INSIDE, listing.port))
             told = listing.wait_for_listener(
                 _INSIDE, lambda told: told["container"] and told["container"]["name"]
             )
+        cgroup.remove()
         assert (told["netns"], told["netns_name"]) == (namespace.inode, namespace.name)
         assert told["cgroup"] == path
         assert told["container"] == {"id": WEB, "runtime": "containerd", "name": "nginx"}

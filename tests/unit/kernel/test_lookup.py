@@ -21,8 +21,8 @@ class World:
         self.now_s = 1000.0
         self.walks = 0
         self.known: Known[int, str] = Known()
-        self.lookup = Lookup(self._walk, self.known)
         monkeypatch.setattr("time.monotonic", lambda: self.now_s)
+        self.lookup = Lookup(self._walk, self.known)
 
     def _walk(self) -> Iterator[tuple[int, str] | None]:
         self.walks += 1
@@ -69,22 +69,33 @@ def test_nobody_asks_nothing_is_walked(world: World) -> None:
     assert world.walks == 0
 
 
-def test_a_long_walk_is_done_in_slices_with_rests_between(world: World) -> None:
-    world.things = {number: str(number) for number in range(1, 101)}
+def test_a_long_walk_is_done_in_slices_and_walks_have_a_share_of_the_time(world: World) -> None:
+    world.things = {number: str(number) for number in range(1, 1001)}
     world.step_s = 0.005
-    world.want(100)
+    world.want(1000)
     began_s = world.now_s
     looks = 0
-    while 100 not in world.known:
+    while 1000 not in world.known:
         looks += 1
+        assert looks < 10_000
         before_s = world.now_s
         world.lookup.look()
         assert world.now_s - before_s <= 0.03
         world.now_s += 0.01
-        assert looks < 1000
     assert world.walks == 1
-    worked_s = 100 * world.step_s
-    assert world.now_s - began_s > 3 * worked_s
+    took_s = 1000 * world.step_s
+    assert world.now_s - began_s > 4 * took_s
+
+
+def test_a_short_walk_has_no_rests(world: World) -> None:
+    world.things = {number: str(number) for number in range(1, 71)}
+    world.step_s = 0.005
+    world.lookup.want([70])
+    began_s = world.now_s
+    while world.lookup.is_looking:
+        world.lookup.look()
+    assert world.known == {70: "70"}
+    assert world.now_s - began_s == pytest.approx(70 * world.step_s)
 
 
 def test_what_comes_while_it_walks_is_looked_for_in_the_next_walk(world: World) -> None:

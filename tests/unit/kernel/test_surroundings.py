@@ -50,7 +50,6 @@ def test_one_that_comes_later_is_found_when_a_record_names_it(
     kept = Surroundings(RECORD_SIZE)
     (tmp_path / "late").mkdir()
     inode = os.stat(tmp_path / "late").st_ino  # noqa: PTH116
-    kept._cgroups._next_s = 0.0
     kept.notice(samples.batch(samples.record()._replace(cgroup=inode)))
     (tmp_path / "late").rmdir()
     assert kept.names.cgroups == {inode: "/late"}
