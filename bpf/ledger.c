@@ -52,22 +52,22 @@ static __always_inline void raise_peak(volatile u64 *peak, u64 value)
 /* What may change without an event: the sysctls, and the port of a listener that never bound. */
 static __always_inline void refresh(struct slot *slot, struct sock *listener)
 {
-    struct sock_common common;
-    struct net *net;
+    struct net *net = net_of(listener);
 
-    bpf_probe_read_kernel(&common, sizeof(common), listener);
-    net = common.skc_net;
     slot->syncookies = READ(net, sysctl_tcp_syncookies);
     slot->max_syn_backlog = READ(net, sysctl_max_syn_backlog);
     slot->somaxconn = READ(net, sysctl_somaxconn);
     slot->port = host_order(READ(listener, inet_sport));
 }
 
-static __always_inline void measure(struct slot *slot, struct sock *listener, u32 joining)
+/* Not OVERFLOW_SLOT, which is many listeners', nor a slot that is given back: false. */
+static __always_inline bool measure(struct slot *slot, struct sock *listener, u32 joining)
 {
     u64 epoch = control_of(CONTROL_EPOCH);
     u32 parity = epoch & 1;
 
+    if (!slot->sock || slot->closed_at_ns)
+        return false;
     if (!slot->port)
         refresh(slot, listener);
     slot->accept_queue_len = READ(listener, sk_ack_backlog) + joining;
@@ -76,6 +76,7 @@ static __always_inline void measure(struct slot *slot, struct sock *listener, u3
     slot->syn_queue_young = READ(listener, syn_queue_young);
     raise_peak(&slot->accept_queue_peaks[parity], (epoch << 32) + slot->accept_queue_len);
     raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + slot->syn_queue_len);
+    return true;
 }
 
 static __always_inline void identify(struct slot *slot, struct sock *listener,
@@ -177,28 +178,33 @@ static __always_inline struct slot *slot_of(struct sock *listener)
     return slot;
 }
 
-static __always_inline void account_many(struct sock *listener, u32 what, u64 many)
+/* Counts one; NULL: nowhere. */
+static __always_inline struct slot *account(struct sock *listener, u32 what)
 {
     struct slot *slot = slot_of(listener);
 
-    if (slot && what < COUNTS)
-        __sync_fetch_and_add(&slot->counts[what], many);
-}
-
-static __always_inline void account(struct sock *listener, u32 what)
-{
-    account_many(listener, what, 1);
+    if (!slot || what >= COUNTS)
+        return NULL;
+    __sync_fetch_and_add(&slot->counts[what], 1);
+    return slot;
 }
 
 /* The same, where a queue has just grown by what is counted. */
 static __always_inline void account_joining(struct sock *listener, u32 what, u32 joining)
 {
-    struct slot *slot = slot_of(listener);
+    struct slot *slot = account(listener, what);
 
-    if (!slot || what >= COUNTS)
-        return;
-    __sync_fetch_and_add(&slot->counts[what], 1);
-    measure(slot, listener, joining);
+    if (slot)
+        measure(slot, listener, joining);
+}
+
+/* The same, where a request is about to leave the SYN queue. */
+static __always_inline void account_leaving(struct sock *listener, u32 what)
+{
+    struct slot *slot = account(listener, what);
+
+    if (slot && measure(slot, listener, 0) && slot->syn_queue_len)
+        slot->syn_queue_len--;
 }
 
 static __always_inline void measure_listener(struct sock *listener)
@@ -230,24 +236,10 @@ static __always_inline void open_slot(struct sock *listener)
     slot->pid = bpf_get_current_pid_tgid() >> 32;
     measure(slot, listener, 0);
 }
-/* A request is about to leave the SYN queue. */
-static __always_inline void account_leaving(struct sock *listener, u32 what)
-{
-    struct slot *slot = slot_of(listener);
-
-    if (!slot || what >= COUNTS)
-        return;
-    __sync_fetch_and_add(&slot->counts[what], 1);
-    if (!slot->sock || slot->closed_at_ns)
-        return;
-    measure(slot, listener, 0);
-    if (slot->syn_queue_len)
-        slot->syn_queue_len--;
-}
 #else
-#define account_leaving(listener, what)
 #define account(listener, what)
 #define account_joining(listener, what, joining)
+#define account_leaving(listener, what)
 #define measure_listener(listener)
 #define close_slot(listener)
 #define open_slot(listener)

@@ -35,6 +35,12 @@ static __always_inline __u16 host_order(__u16 port)
     return __builtin_bswap16(port);
 }
 
+/* The network namespace of any socket-like object. */
+static __always_inline struct net *net_of(void *object)
+{
+    return READ((struct sock_common *)object, skc_net);
+}
+
 static __always_inline void copy_address(__u64 to[2], const void *from)
 {
     __builtin_memcpy(to, from, 16);

@@ -1,9 +1,11 @@
 /* The final ACK makes a child, which waits in the accept queue until accept() takes it.
  *
  * Hooks: tcp_v4_syn_recv_sock and tcp_v6_syn_recv_sock (entry, return), inet_csk_complete_hashdance
- * (return), __inet_csk_reqsk_queue_drop (entry), inet_csk_accept (return), security_sock_graft
- * (entry). Context: softirq up to accept(), which is in its process. Reads: the listener's queues,
- * tuples. Emits: CHILD_CREATED, CHILD_DROPPED, ACK_DROPPED, REQUEST_DROPPED, ACCEPTED.
+ * (return), __inet_csk_reqsk_queue_drop (entry), tcp_req_err (entry: counts alone, in the ledger),
+ * inet_csk_accept (return; entry where the return has no arguments and the ledger measures),
+ * security_sock_graft (entry). Context: softirq up to accept(), which is in its process. Reads: the
+ * listener's queues, tuples. Emits: CHILD_CREATED, CHILD_DROPPED, ACK_DROPPED, REQUEST_DROPPED,
+ * ACCEPTED.
  * For an IPv4 packet on an IPv6 socket tcp_v6_syn_recv_sock calls the IPv4 one: the outer counts.
  * Since: ever. */
 
@@ -105,18 +107,13 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
  * at its own stage, and the context stays for the two hooks that see the rest. */
 static __always_inline u8 stage_of_ack_drop(struct ack_context *ack, u8 flags)
 {
-    struct sock_common common;
-    struct net *net;
-
     struct sock *listener = (struct sock *)ack->listener;
 
     /* As the kernel saw it a moment after the entry. */
     if (ack->accept_queue_len <= ack->accept_queue_limit &&
         READ(listener, sk_ack_backlog) <= READ(listener, sk_max_ack_backlog))
         return STAGE_OTHER;
-    bpf_probe_read_kernel(&common, sizeof(common), (void *)ack->listener);
-    net = common.skc_net;
-    if (!flags && READ(net, sysctl_tcp_abort_on_overflow))
+    if (!flags && READ(net_of(listener), sysctl_tcp_abort_on_overflow))
         return STAGE_ABORT_ON_OVERFLOW;
     return STAGE_ACK_ACCEPT_QUEUE_FULL;
 }

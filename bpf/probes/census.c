@@ -9,9 +9,8 @@
  * And listen() called again, which changes the limit and nothing else: inet_listen (entry). */
 #ifdef LEDGER
 
-static __always_inline void see(void *ctx, struct sock *sk, u8 state)
+static __always_inline void see(void *ctx, struct sock *sk, u8 state, bool is_mini)
 {
-    bool is_mini = state == STATE_TIME_WAIT || state == STATE_NEW_SYN_RECV;
     struct socket_alloc *socket;
     struct sock *origin = NULL;
     struct tuple t;
@@ -47,6 +46,7 @@ static __always_inline int on_census(void *ctx, struct sock *sk)
     u64 census = control_of(CONTROL_CENSUS);
     struct sock_common common;
     struct slot *slot;
+    bool is_mini;
     u8 state;
 
     if (!census)
@@ -57,18 +57,16 @@ static __always_inline int on_census(void *ctx, struct sock *sk)
         return 0;
     if (state == STATE_CLOSE)
         return 0;
-    if (state != STATE_TIME_WAIT && state != STATE_NEW_SYN_RECV &&
-        READ(sk, sk_protocol) != IPPROTO_TCP)
+    is_mini = state == STATE_TIME_WAIT || state == STATE_NEW_SYN_RECV;
+    if (!is_mini && READ(sk, sk_protocol) != IPPROTO_TCP)
         return 0;
     if (state == STATE_LISTEN) {
         slot = slot_of(sk);
-        if (slot && slot->sock) {
-            measure(slot, sk, 0);
+        if (slot && measure(slot, sk, 0))
             refresh(slot, sk);
-        }
     }
     if (census == CENSUS_ALL)
-        see(ctx, sk, state);
+        see(ctx, sk, state, is_mini);
     return 0;
 }
 

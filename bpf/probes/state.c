@@ -1,12 +1,12 @@
 /* A socket changes its state.
  *
- * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state (entry) and inet_csk_listen_start
- * (entry, return).
- * Context: process or softirq. Process for CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the
- * process named. Reads: the tuple, sk_protocol, sk_err, total_retrans, the queues of a listener.
- * Emits: STATE_CHANGED. Misses: the clone LISTEN → SYN_RECV is left out on purpose (its tuple isn't
- * filled in before 6.13): CHILD_CREATED tells of it; tcp_set_state alone doesn't see CLOSE →
- * LISTEN. Since: 4.16 (tracepoint), ever (functions). */
+ * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state (entry) and, since that doesn't see
+ * CLOSE → LISTEN, inet_csk_listen_start (entry, return). Context: process or softirq. Process for
+ * CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the process named. Reads: the tuple,
+ * sk_protocol, sk_err, total_retrans, the queues of a listener. Emits: STATE_CHANGED; opens and
+ * closes the listener's slot in the ledger. Misses: the clone LISTEN → SYN_RECV is left out on
+ * purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of it. Since: 4.16
+ * (tracepoint), ever (functions). */
 static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old, int new)
 {
     struct tuple t;

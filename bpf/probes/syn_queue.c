@@ -3,8 +3,8 @@
  * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry). Context: softirq, so that
  * nothing interrupts between entry and return but hard interrupts, which do no TCP. Reads: the
  * listener's queues, the request's tuple, the SYN's headers when there is no request, two sysctls.
- * Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED. Misses: the stage is judged by the queues at
- * entry, a moment before the kernel's own look. Since: ever. */
+ * Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED. Misses: the kernel's own look at the queues lies
+ * between entry and return; one that was full for just that moment is not seen. Since: ever. */
 
 #define SYNACK_NORMAL 0
 #define SYNACK_FASTOPEN 1
@@ -102,14 +102,10 @@ static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct so
     bool is_full = syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit;
     bool is_full_now = READ(listener, syn_queue_len) + SYN_QUEUE_FULL_AT_LIMIT >
                        READ(listener, sk_max_ack_backlog);
-    struct sock_common common;
-    struct net *net;
+    struct net *net = net_of(listener);
+    u8 syncookies = READ(net, sysctl_tcp_syncookies);
     u32 max_syn_backlog;
-    u8 syncookies;
 
-    bpf_probe_read_kernel(&common, sizeof(common), listener);
-    net = common.skc_net;
-    syncookies = READ(net, sysctl_tcp_syncookies);
     if (follows_timewait((struct sk_buff *)syn->skb))
         is_full = is_full_now = false;
     else if (syncookies == 2 || (syncookies && is_full))

@@ -186,20 +186,32 @@ def _began(pid: int) -> int:
 
 
 def _process_ids() -> list[int]:
-    return sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def owners(namespaces: Iterable[WatchedNamespace]) -> dict[int, tuple[int, bytes]]:
+def listeners_of(namespaces: Iterable[WatchedNamespace]) -> set[int]:
+    """The inode numbers of all listening sockets that a process holds.
+
+    Raises:
+        CannotTrace: the kernel lacks sock_diag, so that listeners from before would be missing.
+    """
+    inodes: set[int] = set()
+    for place, namespace in enumerate(namespaces):
+        try:
+            inodes |= listening_inodes(namespace.diag)
+        except OSError as error:
+            if not place:
+                raise CannotTrace(f"no sock_diag ({error.strerror}): modprobe tcp_diag") from error
+    return inodes - {0}  # 0: held by no process
+
+
+def owners(wanted: set[int]) -> dict[int, tuple[int, bytes]]:
     """Who holds the listening sockets: inode number to pid and comm, the oldest holder first.
 
     Reads /proc as root, until all are found.
     """
-    wanted: set[int] = set()
-    for namespace in namespaces:
-        with suppress(OSError):
-            wanted |= listening_inodes(namespace.diag) - {0}  # 0: held by no process
     found: dict[int, tuple[int, bytes]] = {}
-    for pid in _process_ids():
+    for pid in sorted(_process_ids()):
         if len(found) == len(wanted):
             break
         with suppress(OSError):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.ledger import Census, LedgerMap
-from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
-from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump, listening_inodes
+from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
+from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump
 from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ class Stock:
     ) -> None:
         self._map = LedgerMap(*ledger)
         self._namespaces = watch_all(netns)
-        _check_dumps(self._namespaces)
-        self._owners = owners(self._namespaces)
+        if not self._namespaces:
+            raise CannotTrace("the network namespace is gone: name another one")
+        self._owners = owners(listeners_of(self._namespaces))
         self._surroundings = surroundings
         for namespace in self._namespaces:
             if namespace.name:
@@ -96,16 +97,6 @@ class Stock:
         self._map.close()
         for namespace in self._namespaces:
             namespace.close()
-
-
-def _check_dumps(namespaces: list[WatchedNamespace]) -> None:
-    """Without sock_diag the listeners from before would silently be missing."""
-    try:
-        listening_inodes(namespaces[0].diag)
-    except OSError as error:
-        raise CannotTrace(f"no sock_diag ({error.strerror}): modprobe tcp_diag") from error
-    except IndexError as error:
-        raise CannotTrace("the network namespace is gone: name another one") from error
 
 
 def _is_walked(namespace: WatchedNamespace, states: int, between: Callable[[], object]) -> bool:

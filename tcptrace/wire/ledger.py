@@ -10,7 +10,7 @@ import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from tcptrace.wire.events import Stage, Wire
+from tcptrace.wire.events import Wire
 from tcptrace.wire.layout import lay_out
 
 if TYPE_CHECKING:
@@ -86,10 +86,6 @@ class Slot(NamedTuple):
     counts: Annotated[
         tuple[int, ...], Wire(f"u64[{COUNTS}]", "by Stage and Count, since opened", "the probes")
     ]
-
-    def count(self, what: Stage | Count) -> int:
-        """One of its counts."""
-        return self.counts[what]
 
 
 class NamespaceFigures(NamedTuple):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tcptrace.errors import CannotTrace
 from tcptrace.kernel import namespaces
-from tcptrace.kernel.namespaces import WatchedNamespace, owners, watch_all
+from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
 from tcptrace.wire.ledger import COUNTERS
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def test_the_owner_of_a_listener_is_found(own: WatchedNamespace) -> None:
     with socket.socket() as listener:
         listener.listen()
         inode = os.fstat(listener.fileno()).st_ino
-        assert owners([own])[inode] == (os.getpid(), comm)
-    assert inode not in owners([own])
+        assert owners(listeners_of([own]))[inode] == (os.getpid(), comm)
+    assert inode not in owners(listeners_of([own]))
 
 
 def test_the_oldest_of_several_holders_is_it(own: WatchedNamespace) -> None:
@@ -99,13 +100,21 @@ def test_the_oldest_of_several_holders_is_it(own: WatchedNamespace) -> None:
         command = [sys.executable, "-c", "input()"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
             assert child.pid > os.getpid()
-            assert owners([own])[inode][0] == os.getpid()
+            assert owners(listeners_of([own]))[inode][0] == os.getpid()
             child.communicate(b"\n")
 
 
-def test_a_namespace_whose_dump_fails_has_no_owners(own: WatchedNamespace) -> None:
+def test_the_own_namespace_must_have_sock_diag(own: WatchedNamespace) -> None:
     own.diag.close()
-    assert owners([own]) == {}
+    with pytest.raises(CannotTrace, match="sock_diag"):
+        listeners_of([own])
+
+
+def test_another_namespace_whose_dump_fails_has_no_listeners(own: WatchedNamespace) -> None:
+    other = WatchedNamespace(own.inode)
+    other.diag.close()
+    assert listeners_of([own, other]) == listeners_of([own])
+    other.close()
 
 
 def test_its_own_is_watched_first_where_that_is_allowed() -> None:

@@ -13,7 +13,6 @@ from tcptrace.wire.ledger import (
     decode_slot,
     encode_slot,
 )
-from unit.slots import slot
 
 
 @st.composite
@@ -46,13 +45,6 @@ def test_any_bytes_of_its_size_are_a_slot(raw: bytes) -> None:
 def test_stages_and_counts_share_their_places_without_overlap() -> None:
     assert {*Stage, *Count} == set(range(COUNTS))
     assert not {*map(int, Stage)} & {*map(int, Count)}
-
-
-def test_a_count_is_found_by_its_name() -> None:
-    one = slot(counts={Stage.OTHER: 7, Count.CHILD_CREATED: 9})
-    assert one.count(Stage.OTHER) == 7
-    assert one.count(Count.CHILD_CREATED) == 9
-    assert one.count(Count.COOKIE_SENT) == 0
 
 
 def test_the_sequence_comes_first() -> None:
