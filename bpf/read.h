@@ -14,6 +14,15 @@
         value_;                                                                                    \
     })
 
+/* A word of the context, where the verifier does not let us read it as one. */
+static __always_inline __u64 word_at(const __u64 *place)
+{
+    __u64 value = 0;
+
+    bpf_probe_read_kernel(&value, sizeof(value), place);
+    return value;
+}
+
 /* Addresses as two words each, in the byte order of the packet, IPv4 mapped. */
 struct tuple {
     __u64 local[2];

@@ -36,7 +36,7 @@ class Hook(NamedTuple):
         name: the kernel's function, or the tracepoint.
         body: the function in bpf/probes/ that runs there.
         arguments: the kernel's arguments that the body gets, by position from 0: `*2` is a
-            pointer, `2` an integer.
+            pointer to a struct, `&2` one to a number, `2` an integer.
         returns: whether it attaches to the return; its value is then the body's last argument.
         tells: what a trace without this hook lacks, in words for people.
         optional: whether a trace can do without.
@@ -195,12 +195,12 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         Hook(
             "tcp_v6_syn_recv_sock",
             "on_v6_syn_recv_sock",
-            ("*0", "*1", "*2", "*5"),
+            ("*0", "*1", "*2", "&5"),
             _CHILDREN,
             optional=True,
         ),
         Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2", "*5"), _CHILDREN),
+        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2", "&5"), _CHILDREN),
     ),
     Subject(
         traced=(
@@ -335,8 +335,8 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
     hook = program.hook
     values = ["ctx"]
     for argument in hook.arguments:
-        cast = "(void *)" if argument.startswith("*") else "(int)"
-        values.append(cast + _value(program.carrier, _position(argument)))
+        cast = "(int)" if argument.isdigit() else "(void *)"
+        values.append(cast + _value(program.carrier, argument))
     if hook.returns:
         is_probe = program.carrier is Carrier.KRETPROBE
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
@@ -349,12 +349,16 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
 
 
 def _position(argument: str) -> int:
-    return int(argument.lstrip("*"))
+    return int(argument.lstrip("*&"))
 
 
-def _value(carrier: Carrier, position: int) -> str:
+def _value(carrier: Carrier, argument: str) -> str:
+    position = _position(argument)
     if carrier is Carrier.KPROBE:
         return f"PT_REGS_PARM{position + 1}(ctx)"
     if carrier is Carrier.RAW_TRACEPOINT:
         return f"ctx->args[{position}]"
+    if argument.startswith("&"):
+        # Before 5.17 the verifier refuses to load an argument that points to no struct.
+        return f"word_at(&ctx[{position}])"
     return f"ctx[{position}]"

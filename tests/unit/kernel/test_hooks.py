@@ -165,6 +165,12 @@ class TestEntryPoints:
                 "on_f(ctx, (void *)PT_REGS_RC(ctx))",
             ),
             (
+                Hook("f", "on_f", ("&3",), ""),
+                Carrier.FENTRY,
+                "int kfunc__f(unsigned long long *ctx)",
+                "on_f(ctx, (void *)word_at(&ctx[3]))",
+            ),
+            (
                 Hook("f", "on_f", ("*1",), "", is_tracepoint=True),
                 Carrier.RAW_TRACEPOINT,
                 "int tracepoint_f(struct bpf_raw_tracepoint_args *ctx)",
