@@ -80,6 +80,8 @@ def _reuse_time_wait(family: socket.AddressFamily) -> None:
                 client.connect(listener.getsockname())
                 listener.accept()[0].close()
                 client.recv(1)
+                # Acknowledged at once, or the FINs cross and the TIME_WAIT socket is never told.
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _reset(family: socket.AddressFamily) -> None:

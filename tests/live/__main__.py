@@ -1,5 +1,7 @@
 """Runs the live suite: `python -m tests.live [pytest's arguments]`, as root on the kernel to trace.
 
+With `-m core` only what every kernel must pass, in a few minutes.
+
 A probe's run is skipped while it (a kprobe: while any other) already runs on the same CPU, so that
 a trace may lose an event; emulation makes that many times likelier than it is. A few tests that
 fail are therefore tried once more, by name, and fail if they fail again.

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Lives
 from .sockets import (
     CLOSING,
@@ -21,6 +23,7 @@ from .stage import Played, Scenario, Script, Stage, scenario
 from .waiting import until
 
 
+@pytest.mark.core
 def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
     played.check(part)
 

@@ -10,6 +10,7 @@ import pytest
 from .traced import run
 
 
+@pytest.mark.core
 def test_doctor_finds_nothing_missing() -> None:
     done = run("doctor", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

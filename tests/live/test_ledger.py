@@ -37,7 +37,7 @@ class Told(NamedTuple):
     lost: int
 
 
-@pytest.fixture(scope="module", params=["ring", "tiny-ring"])
+@pytest.fixture(scope="module", params=[pytest.param("ring", marks=pytest.mark.core), "tiny-ring"])
 def told(request: pytest.FixtureRequest) -> Iterator[dict[Case, Told]]:
     """All cases played at once under one exporter, with a ring that is large enough or not."""
     ring = ["--ring-size", _TINY_RING] if request.param == "tiny-ring" else []

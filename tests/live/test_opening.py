@@ -8,6 +8,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .lives import (
     CLIENT_OPENING,
     CLOSED_FIRST,
@@ -31,6 +33,7 @@ _SECOND_NS = 1_000_000_000
 _MANY = 20
 
 
+@pytest.mark.core
 def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
     played.check(part)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from collections import Counter
 
+import pytest
+
 from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Life, Lives
 from .namespaces import without_linear_timeouts
 from .packets import send_syn
@@ -28,6 +30,7 @@ _SECOND_NS = 1_000_000_000
 _DELAY_MS = 100
 
 
+@pytest.mark.core
 def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
     played.check(part)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Lives
 from .sockets import accept, wait_for_fin
 from .stage import Played, Scenario, Script, Stage, scenario
@@ -15,6 +17,7 @@ from .waiting import until
 _REUSED_AND_OPEN = (((*CLOSED_FIRST, "CLOSE"), "reused"), (CLOSED_FIRST, "open"))
 
 
+@pytest.mark.core
 def test_lives_are_what_was_done(played: Played, part: Scenario) -> None:
     played.check(part)
 
