@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .namespaces import Namespace
 from .packets import send_syn
-from .sockets import Attempt, accept, connect, counters, listen, states_at
+from .sockets import SYN_RECV, Attempt, accept, connect, counters, listen, states_at
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _ATTEMPTS: Final = 8
 _LATE: Final = 3
 _SETTLED_S: Final = 4.0
 """The exporter reads the ledger once a second."""
-_SYN_RECV: Final = "03"
 UNREACHED: Final = 8004
 _NETWORK: Final = "10.9.3."
 _STRANGERS: Final = 5
@@ -147,7 +146,7 @@ def play(case: Case, namespace: Namespace) -> Counter[str]:
             attempt.socket.close()
         full.close()
         # What still comes to the closed listener is refused, and counted nowhere.
-        until(lambda: not states_at(FULL, case.address)[_SYN_RECV], "the last request to go")
+        until(lambda: not states_at(FULL, case.address)[SYN_RECV], "the last request to go")
         return counters()
 
 
@@ -168,5 +167,5 @@ def _answer_strangers(case: Case) -> None:
         for number in range(_STRANGERS):
             send_syn((f"{_NETWORK}{10 + number}", 1234), server)
         if case.icmp_drops:
-            until(lambda: states_at(UNREACHED, server[0])[_SYN_RECV] == _STRANGERS, "requests")
-        until(lambda: not states_at(UNREACHED, server[0])[_SYN_RECV], "hosts to be unreachable")
+            until(lambda: states_at(UNREACHED, server[0])[SYN_RECV] == _STRANGERS, "requests")
+        until(lambda: not states_at(UNREACHED, server[0])[SYN_RECV], "hosts to be unreachable")

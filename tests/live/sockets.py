@@ -26,6 +26,7 @@ _TCP_INFO_TOTAL_RETRANS: Final = 100
 FIN_WAIT2: Final = 5
 CLOSING: Final = 11
 ESTABLISHED: Final = "01"
+SYN_RECV: Final = "03"
 TIME_WAIT: Final = "06"
 LISTEN: Final = "0A"
 """As /proc/net/tcp writes them."""
