@@ -12,6 +12,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 # Each guest takes one host CPU (tests/vm/run --tcg), so `make test` runs them side by side.
 KERNELS := 6.1 6.12
+# The oldest that is supported and the newest to be had: what every kernel must pass.
+CORE_KERNELS := 5.10 newest
 KERNEL ?= $(KERNELS)
 comma := ,
 space := $() $()
@@ -30,7 +32,9 @@ demo: ## show the tracer at work: live, or from a recording where that cannot be
 
 .PHONY: test
 test: setup ## everything: lint, unit and contract tests, live tests in guests of each kernel
-	@tools/stages lint test-unit $(subst $(space),$(comma),$(KERNELS:%=test-live-%))
+	@tests/vm/kernel $(CORE_KERNELS)
+	@tools/stages lint test-unit $(subst $(space),$(comma),$(KERNELS:%=test-live-%)) \
+	    $(subst $(space),$(comma),$(CORE_KERNELS:%=test-core-%))
 
 .PHONY: setup setup-system setup-python setup-kernels
 setup: setup-system setup-python setup-kernels ## install what demo and test need (Debian packages: as root)
@@ -53,10 +57,14 @@ test-unit: setup-python ## unit and contract tests, on this machine, without roo
 	$(BIN)/python -m pytest tests/unit tests/contract
 
 .PHONY: test-live
-test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=6.1 for one kernel only
+test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=5.10 for another kernel
 .PHONY: test-live-%
 test-live-%: setup
 	tests/vm/run --progress --timeout 1500 $* python -m tests.live
+.PHONY: test-core-%
+test-core-%: setup
+	@tests/vm/kernel $*
+	tests/vm/run --progress --timeout 900 $* python -m tests.live -m core
 
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
