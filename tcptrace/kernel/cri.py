@@ -134,7 +134,8 @@ def _say(told: dict[str, Any]) -> None:
 
 def main(path: str, user: str) -> None:
     """Connects, becomes the user, answers."""
-    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
+    with suppress(OSError, ValueError):  # a strict systemd unit forbids it, or has less
+        resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
     # Before gRPC makes threads, which inherit it.
     privileges.forbid_new()
     try:

@@ -91,7 +91,10 @@ class PodLookup:
                     if "error" in told:
                         raise CannotTrace(f"--cri-socket {path}: {told['error']}")
                     return
-        raise CannotTrace(f"--cri-socket {path}: no answer within {_START_S:g} s")
+        reason = f"no answer within {_START_S:g} s"
+        if not self._is_there:
+            reason = "the child that asks it died (TCPTRACE_DEBUG=1 shows why)"
+        raise CannotTrace(f"--cri-socket {path}: {reason}")
 
     def want(self, container: str) -> None:
         """Asks for a container, unless it is known or was asked for already."""

@@ -174,6 +174,14 @@ def test_nobody_answers(tmp_path: Path) -> None:
             PodLookup(tmp_path / "silent", "nobody")
 
 
+def test_a_child_that_dies_is_told_of(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHILD", ("false",))
+    with pytest.raises(CannotTrace, match="the child that asks it died"):
+        PodLookup(runtime.path, "nobody")
+
+
 def test_without_grpcio_it_says_what_to_install(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
