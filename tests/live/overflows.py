@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .namespaces import Namespace
-from .packets import send_syn
+from .packets import send_packets, send_syn
 from .sockets import SYN_RECV, Attempt, accept, connect, counters, listen, states_at
 from .waiting import until
 
@@ -139,7 +138,7 @@ def play(case: Case, namespace: Namespace) -> Counter[str]:
         attempts += [Attempt((case.address, FULL), case.source) for _ in range(_LATE)]
         until(lambda: counters()["ListenDrops"] >= before + 2 * _LATE, "drops and drops again")
         if case.is_flooded:
-            _flood(case, namespace)
+            send_packets(namespace, (case.address, FULL), "--syn", _FLOOD)
             _answer_strangers(case)
         accept(full).close()
         for attempt in attempts:
@@ -148,16 +147,6 @@ def play(case: Case, namespace: Namespace) -> Counter[str]:
         # What still comes to the closed listener is refused, and counted nowhere.
         until(lambda: not states_at(FULL, case.address)[SYN_RECV], "the last request to go")
         return counters()
-
-
-def _flood(case: Case, namespace: Namespace) -> None:
-    """A bounded SYN flood from made-up addresses: hping3 at 500 SYNs a second."""
-    done = subprocess.run(
-        ["ip", "netns", "exec", namespace.name, "hping3", "--quiet", "--syn", "--rand-source",
-         "--count", str(_FLOOD), "--interval", "u2000", "--destport", str(FULL), case.address],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert f"{_FLOOD} packets transmitted" in done.stdout + done.stderr, done.stderr
 
 
 def _answer_strangers(case: Case) -> None:

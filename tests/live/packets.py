@@ -1,17 +1,20 @@
-"""A SYN of our own making, for clients that never answer."""
+"""Packets of our own making, from hosts that do not answer or are not there."""
 
 from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .lives import Address
+    from .namespaces import Namespace
 
 _SYN: Final = 0x02
 _WINDOW: Final = 64_240
 _HEADER_WORDS: Final = 5
+_SENT_S: Final = 120.0
 
 
 def send_syn(source: Address, destination: Address) -> None:
@@ -28,6 +31,28 @@ def send_syn(source: Address, destination: Address) -> None:
     )
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         raw.sendto(header + ends + segment, destination)
+
+
+def send_packets(namespace: Namespace, to: Address, flag: str, count: int) -> None:
+    """Sends so many from made-up addresses, 500 a second, by hping3.
+
+    Args:
+        namespace: where the destination is, and the packets come from.
+        to: the destination, IPv4.
+        flag: hping3's, `--syn` or `--ack`.
+        count: how many.
+    """
+    done = subprocess.run(
+        [
+            *("ip", "netns", "exec", namespace.name, "hping3", "--quiet", flag, "--rand-source"),
+            *("--count", str(count), "--interval", "u2000", "--destport", str(to[1]), to[0]),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,  # no answer is an error for hping3
+        timeout=_SENT_S,
+    )
+    assert f"{count} packets transmitted" in done.stdout + done.stderr, done.stderr
 
 
 def _segment(source_port: int, port: int, checksum: int) -> bytes:

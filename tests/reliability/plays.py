@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .churns import churn, restart
 from .faults import CLOCK_STEPPED, CPU_UNPLUGGED, NONE, STOPPED, TINY_RING
+from .floods import flood
 from .overflows import overflow
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ PLAYS: Final[Mapping[str, Callable[[], Iterator[Row]]]] = {
     "overflow-kprobe": partial(overflow, "kprobe", NONE),
     "overflow-tiny-ring": partial(overflow, "auto", TINY_RING),
     "overflow-stopped": partial(overflow, "auto", STOPPED),
+    "flood": partial(flood, "auto", NONE),
+    "flood-tiny-ring": partial(flood, "auto", TINY_RING),
     "churn": partial(churn, "auto", NONE),
     "churn-kprobe": partial(churn, "kprobe", NONE),
     "churn-tiny-ring": partial(churn, "auto", TINY_RING),
