@@ -97,6 +97,10 @@ screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs
 recordings: setup ## record every alert's fault in a guest, into tests/data/faults; FAULTS=NAME… for some
 	tests/vm/run --progress --timeout 1800 --rwdir tests/data/faults 6.12 python -m tests.faults $(FAULTS)
 
+.PHONY: reliability
+reliability: setup ## compare with the kernel's figures, under load and faults, on every kernel: docs/reliability.md
+	$(BIN)/python -m tests.reliability $(KERNELS)
+
 .PHONY: bench
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
 	@tests/bench/headers

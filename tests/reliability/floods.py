@@ -24,7 +24,9 @@ _SYNS: Final = 2000
 _ACKS: Final = 300
 _BACKLOG: Final = 128
 _PORT: Final = 8001
-_LOAD: Final = f"syncookies 0, 1, 2: {_SYNS:,} SYNs from made-up hosts, 2,000/s; {_ACKS} ACKs that nothing asked for"
+_LOAD: Final = (
+    f"syncookies 0, 1, 2: {_SYNS:,} SYNs from made-up hosts, 500/s; {_ACKS} ACKs from nowhere"
+)
 
 
 def flood(attach: str, fault: Fault = NONE) -> Iterator[Row]:
