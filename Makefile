@@ -99,7 +99,8 @@ recordings: setup ## record every alert's fault in a guest, into tests/data/faul
 
 .PHONY: reliability
 reliability: setup ## compare with the kernel's figures, under load and faults, on every kernel: docs/reliability.md
-	$(BIN)/python -m tests.reliability $(KERNELS)
+	@tests/vm/kernel $(CORE_KERNELS)
+	$(BIN)/python -m tests.reliability $(sort $(KERNELS) $(CORE_KERNELS))
 
 .PHONY: bench
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
