@@ -66,6 +66,11 @@ test-core-%: setup
 	@tests/vm/kernel $*
 	tests/vm/run --progress --timeout 900 $* python -m tests.live -m core
 
+MINUTES ?= 10
+.PHONY: fuzz
+fuzz: setup-python ## fuzz recordings, web inputs and decoding for MINUTES=10, on one core; states the inputs tried
+	cd tests && ../$(BIN)/python -m fuzz --minutes $(MINUTES)
+
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
 	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \

@@ -1,0 +1,113 @@
+"""Everything that a recording is shown as, and what must hold of it whatever it holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import suppress
+from typing import Final
+
+from tcptrace import session
+from tcptrace.errors import BadRecording
+from tcptrace.exporting import Exporter
+from tcptrace.lifecycle.overview import Overview
+from tcptrace.replay import AT_ONCE, ReplaySource
+from tcptrace.sinks.jsonl import JsonPrinter
+from tcptrace.sinks.listeners import as_json, render
+from tcptrace.sinks.metrics.observed import new_tally
+from tcptrace.sinks.recording import RecordingReader
+from tcptrace.sinks.terminal import Paint
+from tcptrace.sinks.text import TextPrinter
+from tcptrace.sinks.timeline import TimelinePrinter
+from tcptrace.sinks.units import WallClock
+from tcptrace.stopping import Limits, Stop
+from tcptrace.watching import Watch
+
+ACCEPTS: Final = (
+    "text/plain",
+    "application/openmetrics-text; version=1.0.0",
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+)
+_MOST_LISTENERS: Final = 3
+
+
+def check_lines(text: str) -> None:
+    """Nothing in them steers a terminal."""
+    for line in text.split("\n"):
+        assert line.isprintable(), ascii(line)
+
+
+def check_lives(data: bytes) -> None:
+    """As `replay` shows it, in every style."""
+    for style in ("text", "timeline", "json"):
+        with suppress(BadRecording):
+            _show_lives(data, style)
+
+
+def _show_lives(data: bytes, style: str) -> None:
+    source = ReplaySource(RecordingReader(io.BytesIO(data), "t.rec"), AT_ONCE)
+    clock, paint = WallClock(source.head), Paint(enabled=False)
+    stdout, notes = io.StringIO(), io.StringIO()
+    printer: session.Printer
+    if style == "json":
+        printer = JsonPrinter(stdout, clock, source.symbol, source.names)
+    elif style == "timeline":
+        printer = TimelinePrinter(stdout, clock, paint, 100, source.symbol, source.names)
+    else:
+        printer = TextPrinter(stdout, clock, paint, 100, source.names)
+    try:
+        session.run(source, printer, Limits(), notes, "replaying …")
+    finally:
+        check_lines(stdout.getvalue())
+        check_lines(notes.getvalue())
+        if style == "json":
+            for line in stdout.getvalue().splitlines():
+                json.loads(line)
+
+
+class _Ending(ReplaySource):
+    """A replay at whose end nobody looks on: a watch would wait a tick for that."""
+
+    def __init__(self, reader: RecordingReader, stop: Stop) -> None:
+        super().__init__(reader, AT_ONCE)
+        self._stop = stop
+
+    def read(self, timeout_s: float) -> bytes | None:
+        try:
+            batch = super().read(timeout_s)
+        except BadRecording:
+            self._stop.asked = True
+            raise
+        self._stop.asked |= batch is None
+        return batch
+
+
+def check_host(data: bytes) -> None:
+    """As `serve --replay` exports it, in every format, and `listeners` would show it."""
+    with suppress(BadRecording):
+        reader = RecordingReader(io.BytesIO(data), "t.rec")
+        exporter, stop = Exporter(), Stop(Limits())
+        watch = exporter.watch = Watch(_Ending(reader, stop), new_tally(), _MOST_LISTENERS)
+        watch.run(stop, lambda: None)
+        watch.read_ledger()
+        check_metrics(exporter)
+        check_table(watch)
+
+
+def check_metrics(exporter: Exporter) -> None:
+    """The text formats are printable, and protobuf is written at all."""
+    for accept in ACCEPTS[:2]:
+        check_lines(exporter.render(accept)[0].decode())
+    exporter.render(ACCEPTS[2])
+
+
+def check_table(watch: Watch) -> None:
+    """The table of listeners, and each as JSON."""
+    overview = Overview()
+    rows = overview.look(watch.ledger, watch.tally.waits, watch.source.now_ns())
+    names = watch.source.names
+    check_lines(render(rows, Paint(enabled=False), names, note=["now"], width=100))
+    for row in rows:
+        line = as_json(row, None, names)
+        check_lines(line)
+        json.loads(line)
