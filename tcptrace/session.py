@@ -288,16 +288,22 @@ def _write_ledger(source: Source, writer: RecordingWriter) -> None:
         writer.write_ledger(reading)
 
 
-def tracing_line(head: TraceHead) -> str:
-    """Says in one line that tracing has begun, and how."""
+def tracing_line(head: TraceHead, unconfined: str = "") -> str:
+    """Says in one line that tracing has begun, and how.
+
+    Args:
+        head: what is traced.
+        unconfined: why the collector has no seccomp filter; "" if it has.
+    """
     hooks = plural(len(head.hooks), "hook")
     carrier = head.carrier
     by_kprobe = sum(hook.carrier in ("kprobe", "kretprobe") for hook in head.hooks)
     if carrier != "kprobe" and by_kprobe:
         carrier += f", {by_kprobe} of them by kprobe"
     untold = f"; this kernel can't tell {', '.join(head.untold)}" if head.untold else ""
+    weak = f"; no seccomp filter: {unconfined}" if unconfined else ""
     return safe_text(
-        f"tracing {head.what}: {hooks}, {carrier}, kernel {head.kernel}{untold}; Ctrl-C ends"
+        f"tracing {head.what}: {hooks}, {carrier}, kernel {head.kernel}{untold}{weak}; Ctrl-C ends"
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.05
 """The longest wait for records: how late a signal is noticed, and a held life is let go."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,10 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within it, the first SIGINT or SIGTERM ends tidily, and the second one at once."""
+        """Within it, the first SIGINT or SIGTERM ends tidily, and the second one at once.
+
+        So does SIGHUP, when the terminal goes away, unless it is ignored (nohup).
+        """
 
         def handle(number: int, _frame: FrameType | None) -> None:
             if self.asked:
@@ -65,7 +68,9 @@ class Stop:
                 signal.raise_signal(number)
             self.asked = True
 
-        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        numbers = [one for one in _SIGNALS if not (is_nohup and one is signal.SIGHUP)]
+        before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:

@@ -62,7 +62,13 @@ def command(
         except BaseException:
             source.close()
             raise
-        record(source, writer, Limits(duration), sys.stderr, tracing_line(source.head))
+        record(
+            source,
+            writer,
+            Limits(duration),
+            sys.stderr,
+            tracing_line(source.head, source.unconfined),
+        )
 
 
 @contextmanager

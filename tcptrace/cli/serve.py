@@ -112,7 +112,7 @@ def _live(host: dict[str, Any]) -> tuple[Source, str]:
     from tcptrace.session import tracing_line  # noqa: PLC0415
 
     source = open_live(TraceOptions(ledger=True, **host))
-    return source, tracing_line(source.head)
+    return source, tracing_line(source.head, source.unconfined)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import TcptraceError
-from tcptrace.kernel import privileges, selftest
+from tcptrace.kernel import privileges, seccomp, selftest
 from tcptrace.kernel.btf import VMLINUX
 from tcptrace.kernel.cgroups import what_is_there
 from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
@@ -60,6 +60,7 @@ def examine() -> list[Check]:
         _bcc(),
         _user(),
         _cgroups(),
+        _seccomp(),
     ]
     if os.geteuid() != 0:
         checks.append(
@@ -149,6 +150,14 @@ def _user() -> Check:
 def _cgroups() -> Check:
     """Nothing depends on them but names."""
     return Check("cgroups", ok=True, found=what_is_there())
+
+
+def _seccomp() -> Check:
+    """Tracing goes on without; that it does is told here, and when a trace begins."""
+    found = f"{seccomp.LIBRARY}, the collector's system calls are filtered"
+    if not seccomp.is_available():
+        found = f"no {seccomp.LIBRARY}, so no filter (Debian: apt-get install libseccomp2)"
+    return Check("seccomp", ok=True, found=found)
 
 
 def _hooks() -> list[Check]:

@@ -1,4 +1,4 @@
-"""The live source: has the loader attach, drops privileges, drains the ring."""
+"""The live source: has the loader attach, drops privileges, confines itself, drains the ring."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import platform
+import signal
 import socket
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel import privileges
+from tcptrace.kernel import privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.pods import PodLookup
 from tcptrace.kernel.ring import Ring
@@ -55,7 +56,12 @@ class Attached(NamedTuple):
 
 
 class LiveSource:
-    """Records from the running kernel, as session.Source wants them."""
+    """Records from the running kernel, as session.Source wants them.
+
+    Attributes:
+        head: what is traced.
+        unconfined: why there is no seccomp filter; "" where there is one.
+    """
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class LiveSource:
         pods: PodLookup | None = None,
     ) -> None:
         self.head = head
+        self.unconfined = "not asked for"
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
         record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
@@ -185,6 +192,7 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
         raise
     source = LiveSource(attached, head_of(options, attached), options, pods)
     privileges.drop(user)
+    source.unconfined = seccomp.confine()
     return source
 
 
@@ -207,7 +215,11 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
             start_new_session=True,
         )
         theirs.close()
-        request = {"options": _as_json(options), "count_hits": count_hits}
+        request = {
+            "options": _as_json(options),
+            "count_hits": count_hits,
+            "collector": os.getpid(),
+        }
         try:
             ours.send(json.dumps(request).encode())
             message, descriptors, flags, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
@@ -219,7 +231,7 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
         finally:
             child.wait()
     if not message:
-        raise CannotTrace("the loader died (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`")
+        raise CannotTrace(f"{_death_of(child.returncode)}: see `tcptrace doctor`")
     manifest = json.loads(message)
     if "error" in manifest:
         raise CannotTrace(manifest["error"])
@@ -231,6 +243,12 @@ def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
     split = 2 if options.ledger else 0
     ledger, pairs = rest[:split], rest[split:]
     return Attached(manifest, ring, counters, tuple(ledger), tuple(pairs[0::2]), tuple(pairs[1::2]))
+
+
+def _death_of(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "the loader was killed, as when memory is short: it needs 200 MB for some seconds"
+    return f"the loader died, status {status} (TCPTRACE_DEBUG=1 shows why)"
 
 
 def _as_json(options: TraceOptions) -> dict[str, Any]:

@@ -7,9 +7,11 @@ bcc, needs root, and holds LLVM; all of it is gone when the trace begins.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import sys
 from ipaddress import ip_network
@@ -33,6 +35,7 @@ _DIST_PACKAGES: Final = (
     "/usr/lib/python3/dist-packages",
     *(f"/usr/lib/python3.{minor}/site-packages" for minor in range(14, 5, -1)),
 )
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
@@ -46,6 +49,7 @@ def main() -> None:
         return
     channel = socket.socket(fileno=int(sys.argv[1]))
     request = json.loads(channel.recv(65536))
+    _die_with(request["collector"])
     try:
         manifest, descriptors = load(request)
     except TcptraceError as error:
@@ -58,11 +62,18 @@ def main() -> None:
     os._exit(0)
 
 
+def _die_with(collector: int) -> None:
+    """A collector that is killed takes the loader along, and all that it has attached so far."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != collector:
+        os._exit(1)
+
+
 def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """Compiles, loads and attaches what a request asks for.
 
     Args:
-        request: `options` (TraceOptions as JSON), `count_hits`.
+        request: `options` (TraceOptions as JSON), `count_hits`, `collector` (its pid).
 
     Returns:
         The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, with
@@ -253,6 +264,8 @@ def _import_bcc() -> Any:
         raise CannotTrace(
             f"bcc's Python binding can't be imported ({error}): apt-get install python3-bpfcc"
         ) from error
+    except OSError as error:
+        raise CannotTrace(f"bcc's libraries can't be loaded: {error}") from error
     if not hasattr(bcc, "BPF"):
         raise CannotTrace(
             "the bcc package found is PyPI's, which is something else: "

@@ -46,6 +46,14 @@ def test_has_no_privileges(trace: Trace) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
+def test_is_confined(trace: Trace) -> None:
+    """What the filter refuses: tests/unit/kernel/test_seccomp.py."""
+    filtered = 2
+    for task in Path(f"/proc/{trace.pid}/task").iterdir():
+        assert int(_status(f"{trace.pid}/task/{task.name}")["Seccomp"]) == filtered
+    assert "seccomp" not in trace.tracing_line
+
+
 def test_has_no_compiler_mapped(trace: Trace) -> None:
     maps = Path(f"/proc/{trace.pid}/maps").read_text()
     mapped = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/" in line}
@@ -88,6 +96,6 @@ def test_leaves_no_probe_when_killed(long_traces: LongTraces) -> None:
     until(lambda: Probes.now() == long_traces.before, "the kernel to hold what it held before")
 
 
-def _status(pid: int) -> dict[str, str]:
+def _status(pid: int | str) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
