@@ -112,6 +112,10 @@ bench: setup ## what tracing costs: time to the first line, memory, userland rat
 	@tests/bench/headers
 	@$(BIN)/python -m tests.bench
 
+.PHONY: test-histories
+test-histories: setup-python ## replay 10,000 generated histories, legal and with losses; HISTORIES=N for another number
+	HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest tests/unit/lifecycle -k properties
+
 .PHONY: soak
 soak: setup-python ## a day of churn, 100 million events, without a kernel: does memory stay flat? EVENTS=N for less
 	$(BIN)/python -m tests.soak $(if $(EVENTS),--events $(EVENTS))

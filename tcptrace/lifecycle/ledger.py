@@ -19,6 +19,7 @@ from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, Count, LedgerReading, Sl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
 KEEP_CLOSED_NS: Final = 300_000_000_000
 """For how long a listener without sockets is told: its last drops are still to be read."""
@@ -207,6 +208,11 @@ class Listening:
         return not (self.members or self._ended or any(self._folded))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no slot is counted here: what was counted stays what it is."""
+        return not (self.members or self._ended)
+
+    @property
     def has_overflow(self) -> bool:
         """Whether the overflow slot counts here: it never ends."""
         return OVERFLOW_SLOT in self._ended
@@ -253,6 +259,7 @@ class Ledger:
         for listening in gone:
             if not listening.has_overflow:
                 self._forget(listening)
+        self._forget_heirs({figures.netns for figures in reading.namespaces})
 
     def _absorb_overflow(self, slot: Slot) -> None:
         if any(slot.counts):
@@ -309,6 +316,12 @@ class Ledger:
             sequence, _, member = self._slots[number]
             self._slots[number] = (sequence, heir, member)
         self._drop_blank(heir)
+
+    def _forget_heirs(self, watched: AbstractSet[int]) -> None:
+        """What forgotten listeners counted is told to nobody but who watches their namespace."""
+        for netns, heir in list(self._forgotten.items()):
+            if netns not in watched and heir.is_settled:
+                del self._forgotten[netns]
 
     def _drop_blank(self, listening: Listening) -> None:
         """Drops a listener, or a namespace's heir, of which nothing is left."""

@@ -233,12 +233,16 @@ class Registry:
             former.connection.timewait_end = "reused"
         self.let_go(former)
 
-    def name(self, life: Life, record: Record) -> None:
-        """Takes a connection's ends from a record, now that its port is chosen."""
+    def name(self, life: Life, record: Record, *, is_over: bool = False) -> None:
+        """Takes a connection's ends from a record, now that its port is chosen.
+
+        One that is over by then does not become known by them: they may be a TIME_WAIT socket's.
+        """
         connection = life.connection
         connection.local, connection.remote = local_of(record), remote_of(record)
         life.ends = ends_in(record)
-        self.meet(life, record.at_ns)
+        if not is_over:
+            self.meet(life, record.at_ns)
 
     def move(self, life: Life, sock: int, at_ns: int) -> None:
         """A life goes on in an object, and leaves the one that it was in."""

@@ -58,6 +58,7 @@ class RequestEvents:
         connection = life.connection
         connection.listening_process = listener.process
         connection.request_at_ns = record.at_ns
+        connection.cookie = False  # if it got one, it did not use it
         if connection.syn_at_ns is None:
             connection.syn_at_ns = record.at_ns
         registry.enter(life, _NEW_SYN_RECV, record.at_ns)

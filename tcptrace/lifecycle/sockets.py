@@ -86,7 +86,7 @@ class SocketEvents:
         if record.retransmits:
             connection.retransmits = max(connection.retransmits, record.retransmits)
         if not life.keys:
-            registry.name(life, record)
+            registry.name(life, record, is_over=new is _CLOSE)
         registry.enter(life, new, record.at_ns)
         if new is _CLOSE:
             rules.close(life, old, record.error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.connection import Partial
@@ -13,21 +13,20 @@ from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind, Record
 from unit import samples
+from unit.lifecycle.histories import THOROUGH, hosts, replays
 from unit.lifecycle.seen import counted, finding, findings, played, take_snapshot
 from unit.lifecycle.stream import HERE, Lives
 from unit.lifecycle.tallies import new_tally
-from unit.lifecycle.test_tracker_properties import check_whatever, worlds
+from unit.lifecycle.test_tracker_properties import check_whatever
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
     from tcptrace.lifecycle.connection import Connection
-    from unit.lifecycle.model.end import Tables
-    from unit.lifecycle.model.world import World
+    from unit.lifecycle.model.end import Host, Tables
 
 S = State
-THOROUGH = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVERYWHERE = {HERE, 7}
 CHANCE = st.randoms(use_true_random=False)
 LIMITS = st.sampled_from([0, 1, 2, 5, MOST_CONNECTIONS])
@@ -42,8 +41,8 @@ def is_told(tables: Tables) -> bool:
 
 
 @THOROUGH
-@given(world=worlds(), most=LIMITS)
-def test_the_counts_are_the_kernels_after_each_record(world: World, most: int) -> None:
+@given(world=hosts(), most=LIMITS)
+def test_the_counts_are_the_kernels_after_each_record(world: Host, most: int) -> None:
     """However few lives are kept."""
     lives = Lives(new_tally(), most)
     for record, after in zip(world.stream.records, world.history[1:], strict=True):
@@ -61,7 +60,7 @@ class Interleaving:
     true as at one moment, and comes up to some records later; that of a birth one record before.
     """
 
-    def __init__(self, world: World, chance: Random) -> None:
+    def __init__(self, world: Host, chance: Random) -> None:
         self.records = world.stream.records
         self._history = world.history
         self._chance = chance
@@ -120,9 +119,9 @@ def _comparable(lives: Sequence[Connection]) -> list[str]:
     return [str(life) for life in ordered]
 
 
-@settings(THOROUGH, max_examples=500)
-@given(world=worlds(), chance=CHANCE)
-def test_what_is_known_is_whole_with_a_snapshot_in_the_midst(world: World, chance: Random) -> None:
+@replays(0.5)
+@given(world=hosts(), chance=CHANCE)
+def test_what_is_known_is_whole_with_a_snapshot_in_the_midst(world: Host, chance: Random) -> None:
     snapshot = Interleaving(world, chance)
     assume(all(world.history[at].is_settled for at in range(snapshot.begin, snapshot.end + 1)))
     with_one, without = Lives(new_tally()), Lives(new_tally())
@@ -144,7 +143,7 @@ def later(records: Sequence[Record], by_ns: int) -> list[Record]:
     return [record._replace(at_ns=record.at_ns + by_ns) for record in records]
 
 
-def moments_of(world: World, chance: Random) -> tuple[int, int]:
+def moments_of(world: Host, chance: Random) -> tuple[int, int]:
     """Two at which a snapshot finds all that the records tell of."""
     told = [at for at, tables in enumerate(world.history) if is_told(tables)]
     first, second = sorted((chance.choice(told), chance.choice(told)))
@@ -152,7 +151,7 @@ def moments_of(world: World, chance: Random) -> tuple[int, int]:
 
 
 def heal_twice(
-    world: World, chance: Random, share_lost: float, most: int, moments: tuple[int, int]
+    world: Host, chance: Random, share_lost: float, most: int, moments: tuple[int, int]
 ) -> None:
     """Feeds from one moment to another, with a snapshot at both."""
     begin, end = moments
@@ -172,17 +171,17 @@ def heal_twice(
     lives.finish(world.stream.now_ns + 2 * LATE_NS)
 
 
-@settings(THOROUGH, max_examples=400)
-@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.05, 0.3, 0.8]), most=LIMITS)
+@replays(0.4)
+@given(world=hosts(), chance=CHANCE, share=st.sampled_from([0.0, 0.05, 0.3, 0.8]), most=LIMITS)
 def test_a_snapshot_heals_what_losses_did(
-    world: World, chance: Random, share: float, most: int
+    world: Host, chance: Random, share: float, most: int
 ) -> None:
     heal_twice(world, chance, share, most, moments_of(world, chance))
 
 
 @THOROUGH
-@given(world=worlds(), chance=CHANCE, share=st.sampled_from([0.0, 0.2]), most=LIMITS)
-def test_a_start_in_the_middle_of_it(world: World, chance: Random, share: float, most: int) -> None:
+@given(world=hosts(), chance=CHANCE, share=st.sampled_from([0.0, 0.2]), most=LIMITS)
+def test_a_start_in_the_middle_of_it(world: Host, chance: Random, share: float, most: int) -> None:
     """Nothing is known before the first snapshot; what is born later is whole if none is lost."""
     begin, end = moments_of(world, chance)
     lives = Lives(new_tally(), most)
@@ -207,8 +206,8 @@ def test_a_start_in_the_middle_of_it(world: World, chance: Random, share: float,
 
 
 @THOROUGH
-@given(world=worlds(), chance=CHANCE, every=st.integers(1, 30))
-def test_damaged_histories_with_findings(world: World, chance: Random, every: int) -> None:
+@given(world=hosts(), chance=CHANCE, every=st.integers(1, 30))
+def test_damaged_histories_with_findings(world: Host, chance: Random, every: int) -> None:
     """Some of both lost, some twice, some far too late."""
     records: list[Record] = []
     for record, tables in zip(world.stream.records, world.history, strict=False):

@@ -167,6 +167,15 @@ class TestResets:
 
 
 class TestTimeWait:
+    def test_reused_after_a_connect_from_its_port_that_failed(self, stream: Stream) -> None:
+        """That one never took the ports."""
+        open_client(stream)
+        enter_timewait(stream)
+        stream.goes(CHILD, CLIENT, S.CLOSE, S.SYN_SENT, S.CLOSE, process=CURL)
+        kill_timewait(stream, released=True)
+        connect(stream)
+        assert [life.timewait_end for life in told_by(stream)] == ["reused", None, None]
+
     def test_reused_by_a_syn(self, stream: Stream) -> None:
         open_server(stream)
         enter_timewait(stream, CHILD, SERVER)

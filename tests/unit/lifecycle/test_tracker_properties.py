@@ -10,13 +10,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.connection import Connection, Outcome, Partial, Process
 from tcptrace.tcp import State
 from tcptrace.wire.events import Flag, Kind, Record, Stage
 from unit import samples
+from unit.lifecycle.histories import ADDRESSES, SEEN, THOROUGH, crowds, hosts, replays, worlds
 from unit.lifecycle.model.plan import Acceptance, Chain, Closing, Opening, TimeWaitEnd, Use
 from unit.lifecycle.model.world import World
 from unit.lifecycle.seen import check_counts
@@ -27,57 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
+    from unit.lifecycle.model.crowd import Crowd
+    from unit.lifecycle.model.end import Host
+
 S = State
-THOROUGH = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-ADDRESSES = (
-    (samples.endpoint("10.0.0.2", 0), samples.endpoint("10.0.0.1", 0), socket.AF_INET),
-    (samples.endpoint("10.0.0.2", 0), samples.endpoint("10.0.0.1", 0), socket.AF_INET6),
-    (samples.endpoint("fd00::2", 0), samples.endpoint("fd00::1", 0), socket.AF_INET6),
-)
-"""IPv4, v4-mapped, IPv6."""
-
-SEEN = (True, True)
-"""Client and server."""
-
-uses = st.builds(
-    Use,
-    opening=st.sampled_from(Opening),
-    closing=st.sampled_from(Closing),
-    acceptance=st.sampled_from(Acceptance),
-    timewait_end=st.sampled_from(TimeWaitEnd),
-    is_orphan=st.booleans(),
-    is_bound=st.booleans(),
-    retries=st.integers(1, 3),
-    client_is_seen=st.sampled_from([True, True, True, False]),
-    server_is_seen=st.sampled_from([True, True, True, False]),
-)
-pauses = st.lists(
-    st.integers(1, 3 * samples.MS) | st.integers(1, 300 * samples.MS), min_size=1, max_size=8
-)
-
-
-@st.composite
-def worlds(draw: st.DrawFn, most_uses: int = 4) -> World:
-    chains = []
-    for number in range(draw(st.integers(1, 4))):
-        local, remote, family = draw(st.sampled_from(ADDRESSES))
-        client = Ends(
-            local._replace(port=40_000 + number), remote._replace(port=8000 + number), family
-        )
-        server = client.other_side
-        if draw(st.booleans()):
-            server = server._replace(netns=7)
-        chains.append(
-            Chain(
-                client,
-                server,
-                tuple(draw(st.lists(uses, min_size=1, max_size=most_uses))),
-                tuple(draw(pauses)),
-                draw(st.integers(0, 10 * samples.MS)),
-            )
-        )
-    return World(chains)
 
 
 def told_by(
@@ -108,7 +62,7 @@ def _differences(told: Connection, played: Connection) -> list[str]:
 batches = st.lists(st.integers(1, 200), min_size=1, max_size=5)
 
 
-def check_legal(world: World, batch_sizes: Sequence[int]) -> None:
+def check_legal(world: Host, batch_sizes: Sequence[int]) -> None:
     told, lives = told_by(world.stream.records, batch_sizes, world.stream.now_ns)
     played = sorted(world.lives, key=lambda life: life.id)
     assert [life.id for life in told] == [life.id for life in played]
@@ -130,11 +84,20 @@ def test_every_kind_of_connection(opening: Opening) -> None:
         check_legal(World([Chain(client, client.other_side, (use, use), (1000,), 0)]), [7])
 
 
-@THOROUGH
+@replays(0.4)
 @given(world=worlds(), batch_sizes=batches)
 def test_legal_histories_give_the_lives_that_were_played(
     world: World, batch_sizes: list[int]
 ) -> None:
+    check_legal(world, batch_sizes)
+
+
+@replays(0.6)
+@given(world=crowds(), batch_sizes=batches)
+def test_legal_histories_at_listeners_with_both_queues(
+    world: Crowd, batch_sizes: list[int]
+) -> None:
+    """Who is dropped, at which stage, who gets a cookie, who waits how long: the queues say."""
     check_legal(world, batch_sizes)
 
 
@@ -224,8 +187,8 @@ def check_whatever(records: Sequence[Record], advance_every: int) -> list[Connec
 
 
 @THOROUGH
-@given(world=worlds(), chance=st.randoms(use_true_random=False), every=st.integers(1, 30))
-def test_damaged_histories(world: World, chance: Random, every: int) -> None:
+@given(world=hosts(), chance=st.randoms(use_true_random=False), every=st.integers(1, 30))
+def test_damaged_histories(world: Host, chance: Random, every: int) -> None:
     """Some records lost, some twice, some late, some far too late."""
     records = [record for record in world.stream.records if chance.random() > 0.1]
     records += chance.sample(records, len(records) // 10)
@@ -241,7 +204,7 @@ def test_damaged_histories(world: World, chance: Random, every: int) -> None:
     lost=st.randoms(use_true_random=False),
     share=st.sampled_from([0.02, 0.5]),
 )
-def test_lost_records_never_join_two_lives(world: World, lost: Random, share: float) -> None:
+def test_lost_records_never_join_two_lives(world: Host, lost: Random, share: float) -> None:
     """Though objects' addresses are used again by others, whose births were lost as well."""
     records = [record for record in world.stream.records if lost.random() > share]
     for told in check_whatever(records, 1):

@@ -23,14 +23,17 @@ class Closings(Scene):
     """Plays a connection from ESTABLISHED to its end."""
 
     def play_closing(self) -> Steps:
-        client, server = self.client, self.server
-        closing = self.use.closing
+        server, closing = self.server, self.use.closing
         is_queued = server.role is Role.SERVER and self.use.acceptance is not Acceptance.SOON
         if closing is Closing.LISTENER_CLOSES and is_queued:
             yield from self.close_with_listener()
             return
         if is_queued and closing not in POSSIBLE_WHILE_QUEUED:
             self.accept()
+        yield from self.close_by(closing)
+
+    def close_by(self, closing: Closing) -> Steps:
+        client, server = self.client, self.server
         yield from {
             Closing.CLIENT_FIRST: lambda: self.close_in_turn(client, server),
             Closing.SERVER_FIRST: lambda: self.close_in_turn(server, client),

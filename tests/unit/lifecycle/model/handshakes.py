@@ -162,12 +162,13 @@ class Handshakes(Scene):
         server.tell(
             Kind.CHILD_CREATED,
             origin=self.request,
-            accept_queue_len=1,
-            accept_queue_limit=9,
+            accept_queue_len=self.len_with_child(),
+            accept_queue_limit=self.listener.accept_queue_limit,
             flags=flags,
         )
         if server.is_seen and flags is not Flag.FASTOPEN:
-            self.listener.accept_queue_peak = max(self.listener.accept_queue_peak, 1)
+            peak = max(self.listener.accept_queue_peak, self.len_with_child())
+            self.listener.accept_queue_peak = peak
         self.host.kernel.pop(self.request, None)
         server.be_in(S.SYN_RECV)
         if not again:

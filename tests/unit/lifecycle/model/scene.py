@@ -50,6 +50,14 @@ class Scene:
     def pause_ns(self) -> int:
         return next(self.pauses_ns)
 
+    def queue_lens(self) -> tuple[int, int]:
+        """The listener's queues now: SYN queue, accept queue. Here nothing depends on them."""
+        return next(self.queue_lengths), next(self.queue_lengths)
+
+    def len_with_child(self) -> int:
+        """The accept queue with one more child."""
+        return 1
+
     def open_listener(self) -> None:
         self.listener_sock = self.host.allocate()
         stream = self.host.stream
@@ -87,14 +95,14 @@ class Scene:
         flags: Flag = NO_FLAGS,
     ) -> None:
         """Sends a record that carries the listener's queues."""
-        syn_queue_len, accept_queue_len = next(self.queue_lengths), next(self.queue_lengths)
+        syn_queue_len, accept_queue_len = self.queue_lens()
         self.server.tell(
             kind,
             sock,
             stage=stage,
             origin=origin or self.listener_sock,
             accept_queue_len=accept_queue_len,
-            accept_queue_limit=9,
+            accept_queue_limit=self.listener.accept_queue_limit,
             syn_queue_len=syn_queue_len,
             flags=flags,
         )
