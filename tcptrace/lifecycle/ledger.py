@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 KEEP_CLOSED_NS: Final = 300_000_000_000
 """For how long a listener without sockets is told: its last drops are still to be read."""
+MOST_HEIRS: Final = 1_000
+"""For how many namespaces the counts of forgotten listeners are kept, watched ones aside."""
 PEAK_WINDOW_NS: Final = 60_000_000_000
 """For how long a peak is told."""
 DROP_STAGES: Final = tuple(
@@ -259,7 +261,8 @@ class Ledger:
         for listening in gone:
             if not listening.has_overflow:
                 self._forget(listening)
-        self._forget_heirs({figures.netns for figures in reading.namespaces})
+        if len(self._forgotten) > MOST_HEIRS:
+            self._forget_heirs({figures.netns for figures in reading.namespaces})
 
     def _absorb_overflow(self, slot: Slot) -> None:
         if any(slot.counts):

@@ -6,6 +6,7 @@ asks for 10,000.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from typing import TYPE_CHECKING, Final
@@ -144,3 +145,28 @@ def crowds(draw: st.DrawFn) -> Crowd:
 def hosts() -> st.SearchStrategy[Host]:
     """Histories of both kinds."""
     return worlds() | crowds()
+
+
+def _long_history() -> World:
+    """Every opening, every closing, side by side; always the same."""
+    local, remote, family = ADDRESSES[0]
+    chains = []
+    for number, (opening, closing) in enumerate(itertools.product(Opening, Closing)):
+        use = Use(
+            opening,
+            closing,
+            Acceptance.SOON,
+            TimeWaitEnd.TIMER,
+            number % 2 == 0,
+            number % 3 == 0,
+            1,
+            *SEEN,
+        )
+        client = Ends(
+            local._replace(port=40_000 + number), remote._replace(port=8000 + number), family
+        )
+        chains.append(Chain(client, client.other_side, (use,), (1000,), 0))
+    return World(chains)
+
+
+HISTORY: Final = _long_history()

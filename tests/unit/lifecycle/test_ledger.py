@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcptrace.lifecycle import ledger as module
 from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.ledger import (
     DROP_STAGES,
@@ -136,6 +137,18 @@ def test_what_a_forgotten_listener_counts_stays_its_namespaces() -> None:
     ledger.absorb(reading(LATE_S + 2, {1: anew}))
     assert known(ledger).keys() == {Address(NETNS, "0.0.0.0", 443)}  # noqa: S104
     assert dict(ledger.sums())[NETNS] == counts({Stage.OTHER: 14})
+
+
+def test_but_not_in_too_many_namespaces_that_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_HEIRS", 0)
+    ledger = Ledger(10)
+    gone = slot(netns=NETNS + 1, closed_at_ns=closed(1), counts={Stage.OTHER: 1})
+    ledger.absorb(reading(LATE_S, {1: gone}))
+    assert NETNS + 1 in dict(ledger.sums())
+    ledger.absorb(reading(LATE_S + 1, {1: slot(sequence=4)}))
+    assert NETNS + 1 not in dict(ledger.sums())
 
 
 def test_a_listener_whose_close_was_never_read_is_forgotten_too() -> None:
