@@ -46,7 +46,7 @@ _CALLS: Final = """
     dup dup2 dup3 fcntl fcntl64 ftruncate ftruncate64 fsync fdatasync
     open openat stat stat64 lstat lstat64 fstat fstat64 newfstatat fstatat64 statx
     access faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd
-    fchmod unlink unlinkat rename renameat renameat2
+    memfd_create fchmod unlink unlinkat rename renameat renameat2
 
     epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
     poll ppoll ppoll_time64 select _newselect pselect6 pselect6_time64 eventfd2

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
+
+from unit.sinks.web.certificates import Certificates, make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +60,6 @@ _REFUSED = {
     "userfaultfd": "call(323, 0)",
     "init_module": "call(175, 0, 0, 0)",
     "keyctl": "call(250, 0, 0, 0, 0, 0)",
-    "memfd_create": "call(319, 0, 0)",
 }
 _ALLOWED = {
     "thread": "(t := threading.Thread(target=time.sleep, args=(0.001,))).start() or t.join()",
@@ -69,6 +71,11 @@ _ALLOWED = {
     "textfile": "textfile.write_textfile(here, b'x'); textfile.remove_textfile(here)",
     "memory": "len(bytearray(1 << 24)) + len(mmap.mmap(-1, 1 << 24))",
 }
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +105,29 @@ def test_refuses(refused: dict[str, str], what: str) -> None:
 @pytest.mark.parametrize("how", _ALLOWED.values(), ids=_ALLOWED)
 def test_allows(how: str) -> None:
     assert _run(f"{how}\nprint('done')").endswith("done")
+
+
+def test_the_web_configuration_is_read_again(certificates: Certificates) -> None:
+    """Keys go to OpenSSL through files in memory."""
+    hashed = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    config = certificates.directory / "confined.yml"
+    tls = (
+        "{cert_file: server.crt, key_file: server.key, client_ca_file: authority.crt,"
+        " client_auth_type: RequireAndVerifyClientCert}"
+    )
+    config.write_text(f"tls_server_config: {tls}\nbasic_auth_users: {{p: {hashed}}}\n")
+    script = f"""
+from tcptrace.sinks.web.config import read_config
+from tcptrace.kernel import seccomp
+path = __import__("pathlib").Path({str(config)!r})
+read_config(path)
+assert seccomp.confine() == ""
+read_config(path)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_reaches_threads_that_run_already() -> None:
