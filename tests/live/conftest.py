@@ -42,6 +42,7 @@ _FIRST = (
     "test_ledger",
     "test_snapshot",
     "test_prometheus",
+    "test_hostile",
     *_LAST_OF_THE_MINUTE,
 )
 """Modules and tests that come before all others, while TIME_WAIT goes by."""

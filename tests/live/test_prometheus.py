@@ -45,9 +45,7 @@ class Secured(Serving):
     def __init__(self, directory: Path) -> None:
         self.certificate = directory / "server.crt"
         key = directory / "server.key"
-        tool("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-             "-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", str(key),
-             "-out", str(self.certificate), "-addext", f"subjectAltName=IP:{LOOPBACK}")  # fmt: skip
+        self.renew()
         hashed = bcrypt.hashpw(_PASSWORD.encode(), bcrypt.gensalt(_CHEAP)).decode()
         config = directory / "web.yml"
         told = {
@@ -56,6 +54,14 @@ class Secured(Serving):
         }
         config.write_text(yaml.safe_dump(told), encoding="utf-8")
         super().__init__("--web-config", str(config))
+
+    def renew(self) -> None:
+        """Makes another key and certificate, to be read by whom the exporter has become too."""
+        key = self.certificate.with_suffix(".key")
+        tool("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+             "-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", str(key),
+             "-out", str(self.certificate), "-addext", f"subjectAltName=IP:{LOOPBACK}")  # fmt: skip
+        key.chmod(0o644)
 
     @property
     def target(self) -> str:
@@ -197,6 +203,20 @@ def test_the_exporter_has_no_privileges(played: Played) -> None:
     status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     assert status["Uid"] == [str(pwd.getpwnam("nobody").pw_uid)] * 4
     assert int(status["CapEff"][0], 16) == 0
+
+
+def test_a_renewed_certificate_is_taken_at_sighup(played: Played) -> None:
+    """By a collector without privileges, under its filter."""
+    serving = played.serving
+    for directory in serving.certificate.parents:
+        if "pytest" in str(directory):  # its directories are root's alone
+            directory.chmod(0o755)
+    before = serving.certificate.read_text()
+    serving.renew()
+    serving.process.send_signal(signal.SIGHUP)
+    until(lambda: "was read again" in serving.stderr, "the configuration to be read again")
+    assert serving.certificate.read_text() != before
+    serving.scrape()  # which trusts this certificate alone
 
 
 def test_it_ends_and_prometheus_sees_that(played: Played) -> None:
