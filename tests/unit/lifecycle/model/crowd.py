@@ -10,6 +10,7 @@ from unit import samples
 from unit.lifecycle.model.end import Host
 from unit.lifecycle.model.guest import Guest
 from unit.lifecycle.model.shop import Manners, Shop
+from unit.lifecycle.stream import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Crowd(Host):
         self.manners, self.chains = tuple(shops), tuple(chains)
         netns = {chain.server.local.port: chain.server.netns for chain in self.chains}
         opened = {
-            port + number: Shop(self, port + number, netns.get(port + number, 1), manners)
+            port + number: Shop(self, port + number, netns.get(port + number, HERE), manners)
             for number, manners in enumerate(self.manners)
         }
         guests = [Guest(self, chain, opened[chain.server.local.port]) for chain in self.chains]
