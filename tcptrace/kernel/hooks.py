@@ -243,9 +243,9 @@ class Program(NamedTuple):
     """The hook's number in this trace: the place of its hit counter."""
 
     @property
-    def function(self) -> str:
-        """The C function's name. bcc takes the target of fentry and fexit from it."""
-        return _PREFIXES[self.carrier] + self.hook.name
+    def functions(self) -> tuple[str, ...]:
+        """The names that the C function may have: bcc's macros decide on those of trampolines."""
+        return tuple(prefix + self.hook.name for prefix in _PREFIXES[self.carrier])
 
 
 def choose(
@@ -301,7 +301,8 @@ def _carriers(
     # A trampoline may not take as many arguments (6 before 6.3): then a probe must do. A return
     # probe has no arguments, so that a body that wants some has no such way.
     is_hard = count is None or count > TRAMPOLINE_ARGUMENTS
-    if (attach == "kprobe" or is_hard) and is_symbol(hook.name):
+    can_be_probed = not (hook.returns and hook.arguments) and is_symbol(hook.name)
+    if (attach == "kprobe" or is_hard) and can_be_probed:
         carriers.append(Carrier.KRETPROBE if hook.returns else Carrier.KPROBE)
     return carriers
 
@@ -312,23 +313,29 @@ TRAMPOLINE_ARGUMENTS: Final = 6
 
 def entry_points(programs: Iterable[Program], arguments: Callable[[str], int | None]) -> str:
     """Writes the C functions that carry the bodies."""
-    return "\n".join(_entry_point(program, arguments) for program in programs)
+    return _NAMED_BY_BCC + "\n".join(_entry_point(program, arguments) for program in programs)
 
 
 _PREFIXES: Final = {
-    Carrier.FENTRY: "kfunc__",
-    Carrier.FEXIT: "kretfunc__",
-    Carrier.RAW_TRACEPOINT: "tracepoint_",
-    Carrier.KPROBE: "entry_",
-    Carrier.KRETPROBE: "return_",
+    Carrier.FENTRY: ("kfunc__", "kfunc__vmlinux__"),
+    Carrier.FEXIT: ("kretfunc__", "kretfunc__vmlinux__"),
+    Carrier.RAW_TRACEPOINT: ("tracepoint_",),
+    Carrier.KPROBE: ("entry_",),
+    Carrier.KRETPROBE: ("return_",),
 }
-_CONTEXTS: Final = {
-    Carrier.FENTRY: "unsigned long long *ctx",
-    Carrier.FEXIT: "unsigned long long *ctx",
-    Carrier.RAW_TRACEPOINT: "struct bpf_raw_tracepoint_args *ctx",
-    Carrier.KPROBE: "struct pt_regs *ctx",
-    Carrier.KRETPROBE: "struct pt_regs *ctx",
+_SIGNATURES: Final = {
+    Carrier.FENTRY: "KFUNC_PROBE({})",
+    Carrier.FEXIT: "KRETFUNC_PROBE({})",
+    Carrier.RAW_TRACEPOINT: "int tracepoint_{}(struct bpf_raw_tracepoint_args *ctx)",
+    Carrier.KPROBE: "int entry_{}(struct pt_regs *ctx)",
+    Carrier.KRETPROBE: "int return_{}(struct pt_regs *ctx)",
 }
+# bcc takes the target of fentry and fexit from the function's name, which differs between its
+# releases and which only its own macros know. Ours fetch the arguments themselves.
+_NAMED_BY_BCC: Final = """\
+#undef BPF_PROG
+#define BPF_PROG(name, args...) int name(unsigned long long *ctx)
+"""
 
 
 def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
@@ -342,7 +349,7 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
         values.append("(void *)" + result)
     return (
-        f"int {program.function}({_CONTEXTS[program.carrier]})\n{{\n"
+        f"{_SIGNATURES[program.carrier].format(hook.name)}\n{{\n"
         f"    HIT({program.number});\n"
         f"    return {hook.body}({', '.join(values)});\n}}\n"
     )

@@ -190,8 +190,9 @@ def _load(bcc: Any, module: Any, program: Program) -> int:
         Carrier.KPROBE: bcc.BPF.KPROBE,
         Carrier.KRETPROBE: bcc.BPF.KPROBE,
     }
-    function = module.load_func(program.function.encode(), types[program.carrier])
-    return int(function.fd)
+    names = [name.encode() for name in program.functions]
+    name = next(name for name in names if bcc.lib.bpf_function_start(module.module, name))
+    return int(module.load_func(name, types[program.carrier]).fd)
 
 
 def _attach(lib: Any, loaded: int, program: Program) -> int:

@@ -28,10 +28,14 @@ from .traced import TCPTRACE, Trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_TOOLS = (
-    *("ab", "bpftool", "crun", "hping3", "ip", "mount", "nginx", "openssl", "prometheus"),
-    *("promtool", "ss", "tc", "umount", TCPTRACE),
-)
+_TOOLS = ("bpftool", "ip", "mount", "ss", "tc", "umount", TCPTRACE)
+_TOOLS_OF = {
+    "test_containers": ("crun",),
+    "test_ledger": ("hping3",),
+    "test_nginx": ("ab", "nginx"),
+    "test_prometheus": ("openssl", "prometheus", "promtool"),
+}
+"""Another release's root, with another bcc, has not all of them: it runs a part of the suite."""
 _CARRIERS = ("kprobe", "fentry")
 _LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")
 _FIRST = (
@@ -51,9 +55,11 @@ _PORTS = itertools.count(20_001)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _prerequisites() -> None:
+def _prerequisites(request: pytest.FixtureRequest) -> None:
     assert os.geteuid() == 0, "the live suite must run as root"
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    modules = {item.path.stem for item in request.session.items}
+    tools = {*_TOOLS, *(tool for module in modules for tool in _TOOLS_OF.get(module, ()))}
+    missing = sorted(tool for tool in tools if shutil.which(tool) is None)
     assert not missing, f"the live suite needs {', '.join(missing)}"
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert first_ephemeral > 22_000, "the suite's ports lie in the ephemeral range"
