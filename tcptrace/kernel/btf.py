@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from tcptrace.errors import CannotTrace
+from tcptrace.kernel.layouts import Member
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 
@@ -58,12 +59,15 @@ class _Member(ctypes.Structure):
     )
 
 
-class Member(NamedTuple):
-    """Where a member lies: byte offset in its outermost struct, size in bytes, BTF type id."""
+class _Found(NamedTuple):
+    """A member within one struct: its byte offset there, and its type."""
 
     offset: int
-    size: int
     type_id: int
+
+
+class NoBtf(CannotTrace):
+    """There is none, or this libbpf can't read it: only the kernel's headers tell its layouts."""
 
 
 class Btf:
@@ -79,26 +83,19 @@ class Btf:
         """Parses the kernel's BTF.
 
         Raises:
-            CannotTrace: the kernel has none, or libbpf is missing or can't read it.
+            NoBtf: the kernel has none, or libbpf is too old to read it.
+            CannotTrace: libbpf is missing.
         """
         if not path.exists():
-            raise CannotTrace(f"this kernel has no BTF ({path} is missing): see `tcptrace doctor`")
+            raise NoBtf(f"this kernel has no BTF ({path} is missing)")
         lib = _libbpf()
         handle = lib.btf__parse(bytes(path), None)
         if not handle or handle > 2**64 - 4096:
-            raise CannotTrace(f"libbpf can't read {path}: see `tcptrace doctor`")
+            raise NoBtf(f"this host's libbpf can't read the kernel's BTF ({path})")
         return cls(lib, handle)
 
     def member(self, struct: str, path: str) -> Member | None:
-        """Finds a member by its dotted path, also inside anonymous structs and unions.
-
-        Args:
-            struct: the struct's tag, without `struct`.
-            path: such as `__sk_common.skc_net.net`.
-
-        Returns:
-            None if this kernel has no such struct or member, or it is a bitfield.
-        """
+        """See Layouts."""
         type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
         if type_id <= 0:
             return None
@@ -109,10 +106,10 @@ class Btf:
                 return None
             offset += found.offset
             type_id = found.type_id
-        return Member(offset, self._size(type_id), type_id)
+        return Member(offset, self._size(type_id))
 
     def arguments(self, function: str) -> int | None:
-        """How many arguments a kernel function takes; None if BTF doesn't know the function."""
+        """See Layouts; None if BTF doesn't know the function."""
         if function not in self._arguments:
             self._arguments[function] = self._count_arguments(function)
         return self._arguments[function]
@@ -134,7 +131,7 @@ class Btf:
         name: bytes = self._lib.btf__name_by_offset(self._btf, offset) or b""
         return name.decode()
 
-    def _find(self, type_id: int, name: str) -> Member | None:
+    def _find(self, type_id: int, name: str) -> _Found | None:
         type_id = self._lib.btf__resolve_type(self._btf, type_id)
         composite = self._type(type_id)
         if composite.kind not in _COMPOSITES:
@@ -145,11 +142,11 @@ class Btf:
             bits = member.offset & 0xFFFFFF if composite.has_bitfields else member.offset
             is_bitfield = composite.has_bitfields and member.offset >> 24
             if member_name == name:
-                return None if is_bitfield else Member(bits // 8, 0, member.type)
+                return None if is_bitfield else _Found(bits // 8, member.type)
             if not member_name:
                 inner = self._find(member.type, name)
                 if inner is not None:
-                    return Member(bits // 8 + inner.offset, 0, inner.type_id)
+                    return _Found(bits // 8 + inner.offset, inner.type_id)
         return None
 
 

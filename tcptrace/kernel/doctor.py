@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import TcptraceError
 from tcptrace.kernel import privileges, seccomp, selftest
-from tcptrace.kernel.btf import VMLINUX
+from tcptrace.kernel.btf import VMLINUX, Btf, NoBtf
 from tcptrace.kernel.cgroups import what_is_there
+from tcptrace.kernel.headers import find_headers, how_to_install
 from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
 from tcptrace.kernel.options import TraceOptions
 
@@ -33,6 +34,10 @@ _RARE_HOOKS: Final = (
     "tcp_req_err",
 )
 """Only SYN cookies and ICMP errors make them fire, which the self-test does not provoke."""
+_COST: Final = {
+    "fentry": "by kprobes, which miss more under load",
+    "kprobe": "by fentry and tracepoints",
+}
 
 
 class Check(NamedTuple):
@@ -100,11 +105,15 @@ def _lockdown() -> Check:
 
 def _btf() -> Check:
     try:
-        size = VMLINUX.stat().st_size
-    except OSError:
-        mend = "tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF (Debian's are, from 11 on)"
-        return Check("BTF", ok=False, found=f"no {VMLINUX}", mend=mend)
-    return Check("BTF", ok=True, found=f"{VMLINUX}, {size / 1e6:.1f} MB")
+        Btf.of_kernel()
+    except NoBtf as lack:
+        headers = find_headers()
+        mend = f"{how_to_install()}, or a kernel built with CONFIG_DEBUG_INFO_BTF"
+        instead = f"its headers instead, in {headers}; no fentry" if headers else "nor its headers"
+        return Check("BTF", headers is not None, f"{lack}, {instead}", mend)
+    except TcptraceError as error:
+        return Check("BTF", ok=False, found=str(error))
+    return Check("BTF", ok=True, found=f"{VMLINUX}, {VMLINUX.stat().st_size / 1e6:.1f} MB")
 
 
 def _kprobes() -> Check:
@@ -178,7 +187,9 @@ def _ways(refused: dict[str, str]) -> Iterable[Check]:
     """One way to attach is enough: `--attach auto` finds it."""
     mend = "root in the host's own namespaces, on a kernel that allows tracing, is what it takes"
     for way, found in refused.items():
-        yield Check(f"attach {way}", ok=len(refused) == 1, found=found, mend=mend)
+        is_enough = len(refused) == 1
+        instead = "; instead " + _COST[way] if is_enough else ""
+        yield Check(f"attach {way}", is_enough, found + instead, mend)
 
 
 class _Firings(NamedTuple):

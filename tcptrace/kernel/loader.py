@@ -8,6 +8,7 @@ bcc, needs root, and holds LLVM; all of it is gone when the trace begins.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
-from tcptrace.kernel.btf import Btf
+from tcptrace.kernel.btf import Btf, NoBtf
+from tcptrace.kernel.headers import Headers
 from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
@@ -29,6 +31,8 @@ from tcptrace.wire.ledger import OVERFLOW_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tcptrace.kernel.layouts import Layouts
 
 # Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
 _DIST_PACKAGES: Final = (
@@ -80,34 +84,46 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         a ledger its slots and its control, then a link and a program for each attached hook.
 
     Raises:
-        CannotTrace: no BTF, no bcc, a compile error, or a hook that no carrier can attach.
+        CannotTrace: neither BTF nor headers, no bcc, a compile error, or a hook that no carrier can
+            attach.
     """
     options = _options(request["options"])
-    btf = Btf.of_kernel()
     bcc = _import_bcc()
-    attaches = ("fentry", "kprobe") if options.attach == "auto" else (options.attach,)
+    attaches = ["fentry", "kprobe"] if options.attach == "auto" else [options.attach]
+    layouts: Layouts
+    try:
+        layouts = Btf.of_kernel()
+    except NoBtf as lack:
+        if options.attach == "fentry":
+            raise CannotTrace(f"{lack}, which fentry needs: use --attach kprobe") from lack
+        attaches = ["kprobe"]
+        layouts = Headers.of_kernel(bcc, str(lack))
     failure = None
     for attach in attaches:
         try:
-            return _attach_all(bcc, btf, options, attach, count_hits=request["count_hits"])
+            return _attach_all(bcc, layouts, options, attach, count_hits=request["count_hits"])
         except NotAttached as refusal:
             failure = refusal
     raise CannotTrace(f"{failure}: see `tcptrace doctor`")
 
 
 def _attach_all(
-    bcc: Any, btf: Btf, options: TraceOptions, attach: str, *, count_hits: bool
+    bcc: Any, layouts: Layouts, options: TraceOptions, attach: str, *, count_hits: bool
 ) -> tuple[dict[str, Any], list[int]]:
     chosen, lacking = choose(
-        attach, btf.arguments, _is_symbol_of(btf), stacks=options.stacks, ledger=options.ledger
+        attach,
+        layouts.arguments,
+        _is_symbol_of(layouts),
+        stacks=options.stacks,
+        ledger=options.ledger,
     )
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
-        raise NotAttached(f"this kernel has no {missing[0].name}")
+        raise NotAttached(f"this kernel has no {missing[0].name} that can carry {attach}")
     programs = [program for candidates in chosen for program in candidates]
     inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
-    flags = _flags(btf, options, count_hits=count_hits)
-    module = _compile(bcc, btf, programs, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
+    flags = _flags(layouts, options, count_hits=count_hits)
+    module = _compile(bcc, layouts, programs, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
     attached: list[Program] = []
@@ -139,20 +155,20 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
     }
 
 
-def _flags(btf: Btf, options: TraceOptions, *, count_hits: bool) -> list[str]:
+def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list[str]:
     flags = compiler_flags(options, bpf_directory(), count_hits=count_hits)
     # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
-    takes_backlog = btf.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
+    takes_backlog = layouts.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
     flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags
 
 
-def _compile(bcc: Any, btf: Btf, programs: list[Program], flags: list[str]) -> Any:
+def _compile(bcc: Any, layouts: Layouts, programs: list[Program], flags: list[str]) -> Any:
     directory = bpf_directory()
     os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
-    text = join(views.render(btf), entry_points(programs, btf.arguments), directory)
+    text = join(views.render(layouts), entry_points(programs, layouts.arguments), directory)
 
     class Module(bcc.BPF):  # type: ignore[misc] # bcc has no types
         """bcc would attach by function name on its own; we choose carriers and keep descriptors."""
@@ -170,16 +186,20 @@ def _compile(bcc: Any, btf: Btf, programs: list[Program], flags: list[str]) -> A
 
 def _attach_one(bcc: Any, module: Any, candidates: tuple[Program, ...]) -> tuple[Program, int, int]:
     """Loads and attaches a hook by the first carrier that the kernel takes."""
+    refusal = ""
     for program in candidates:
+        refusal = f"the kernel refuses the {program.carrier} on {program.hook.name}"
         try:
             loaded = _load(bcc, module, program)
             link = _attach(bcc.lib, loaded, program)
-        except Exception:  # noqa: BLE001, S112 - bcc raises plain Exception; the next carrier is tried
+        except Exception:  # noqa: BLE001 - bcc raises plain Exception; the next carrier is tried
+            if ctypes.get_errno() == errno.ENOENT:
+                version = getattr(bcc, "__version__", "?")
+                refusal = f"bcc {version} can't read this kernel's BTF, which fentry needs"
             continue
         if link >= 0:
             return program, link, loaded
-    last = candidates[-1]
-    raise NotAttached(f"the kernel refuses the {last.carrier} on {last.hook.name}")
+    raise NotAttached(refusal)
 
 
 def _load(bcc: Any, module: Any, program: Program) -> int:
@@ -206,11 +226,11 @@ def _attach(lib: Any, loaded: int, program: Program) -> int:
     return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
 
 
-def _is_symbol_of(btf: Btf) -> Callable[[str], bool]:
+def _is_symbol_of(layouts: Layouts) -> Callable[[str], bool]:
     """BTF knows most functions; only for the others are all the kernel's symbols read."""
 
     def is_symbol(name: str) -> bool:
-        if btf.arguments(name) is not None:
+        if layouts.arguments(name) is not None:
             return True
         return re.search(rb" [tT] %s\n" % re.escape(name).encode(), kallsyms()) is not None
 

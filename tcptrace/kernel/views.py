@@ -15,11 +15,11 @@ from tcptrace.errors import CannotTrace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tcptrace.kernel.btf import Btf
+    from tcptrace.kernel.layouts import Layouts
 
 
 class ViewMember(NamedTuple):
-    """A member of a view: its name there, and where BTF has it."""
+    """A member of a view: its name there, and where the kernel has it."""
 
     name: str
     struct: str
@@ -87,17 +87,17 @@ _POINTERS: Final = frozenset(
 _CTYPES: Final = {1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}
 
 
-def render(btf: Btf) -> str:
+def render(layouts: Layouts) -> str:
     """Returns the header's text for this kernel.
 
     Raises:
         CannotTrace: a member that the probes need is not there.
     """
-    lines = ["/* Views of this kernel's structs, made from its BTF. */"]
+    lines = ["/* Views of this kernel's structs. */"]
     for struct, members in VIEWS.items():
         fields = []
         for member in members:
-            found = btf.member(member.struct, member.path)
+            found = layouts.member(member.struct, member.path)
             if found is None:
                 if member.optional:
                     continue

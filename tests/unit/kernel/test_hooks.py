@@ -184,7 +184,10 @@ class TestEntryPoints:
         self, hook: Hook, carrier: Carrier, signature: str, call: str
     ) -> None:
         written = entry_points([Program(hook, carrier, 3)], lambda _name: 5)
-        assert written.partition("ctx)\n")[2] == f"{signature}\n{{\n    HIT(3);\n    return {call};\n}}\n"
+        assert (
+            written.partition("ctx)\n")[2]
+            == f"{signature}\n{{\n    HIT(3);\n    return {call};\n}}\n"
+        )
 
     @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
     def test_every_body_is_there_and_takes_what_it_gets(self, attach: str) -> None:

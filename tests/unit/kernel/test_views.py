@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 import pytest
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel.btf import Btf, Member
+from tcptrace.kernel.layouts import Member
 from tcptrace.kernel.views import VIEWS, render
 
 
@@ -15,14 +14,17 @@ class FakeBtf:
 
     def __init__(self, *lacking: str, offset: int = 24, size: int = 4) -> None:
         self.lacking = lacking
-        self.found = Member(offset, size, 1)
+        self.found = Member(offset, size)
 
     def member(self, struct: str, path: str) -> Member | None:
         return None if f"{struct}.{path}" in self.lacking else self.found
 
+    def arguments(self, function: str) -> int | None:
+        raise NotImplementedError
+
 
 def rendered(btf: FakeBtf) -> str:
-    return render(cast("Btf", btf))
+    return render(btf)
 
 
 @pytest.mark.parametrize(
