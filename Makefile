@@ -15,6 +15,8 @@ KERNELS := 6.1 6.12
 # The oldest that is supported and the newest to be had: what every kernel must pass.
 CORE_KERNELS := 5.10 newest
 KERNEL ?= $(KERNELS)
+MATRIX_KERNELS := 6.1 6.12
+MATRIX_RELEASES := bullseye bookworm trixie sid
 comma := ,
 space := $() $()
 C_FILES = $(shell find bpf -name '*.[ch]')
@@ -71,6 +73,14 @@ MINUTES ?= 10
 fuzz: setup-python ## fuzz recordings, web inputs and decoding for MINUTES=10, on one core; states the inputs tried
 	cd tests && ../$(BIN)/python -m fuzz --minutes $(MINUTES)
 
+.PHONY: test-matrix
+test-matrix: setup ## kernels × bcc of Debian's releases, in guests: about an hour; as root; writes docs/matrix.md
+	@tests/vm/kernel $(MATRIX_KERNELS)
+	@tests/vm/headers $(KERNELS)
+	@tests/vm/root $(MATRIX_RELEASES)
+	$(BIN)/python -m tests.matrix --kernels $(MATRIX_KERNELS) --without-btf $(KERNELS) --roots $(MATRIX_RELEASES) \
+	    --write docs/matrix.md
+
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
 	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \
@@ -109,7 +119,7 @@ reliability: setup ## compare with the kernel's figures, under load and faults, 
 
 .PHONY: bench
 bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
-	@tests/bench/headers
+	@tests/vm/headers $(KERNELS)
 	@$(BIN)/python -m tests.bench
 
 .PHONY: test-histories

@@ -177,7 +177,7 @@ def _hooks() -> list[Check]:
         try:
             _try_hooks(way, firings)
         except TcptraceError as error:
-            refused[way] = str(error)
+            refused[way] = str(error).removesuffix(": see `tcptrace doctor`")
         except OSError as error:
             refused[way] = f"loopback doesn't work for the self-test: {error.strerror}"
     return [*_ways(refused), *_rows(firings)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 import pwd
+import subprocess
 
 import pytest
 
-from .traced import run
+from .traced import START_DEADLINE_S, TCPTRACE, run
 
 
 @pytest.mark.core
@@ -37,6 +39,24 @@ def test_nobody_cannot_trace(command: str, port: int) -> None:
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "doctor" in line
+
+
+def test_without_btf_and_headers_it_says_what_to_install(port: int) -> None:
+    """In a mount namespace of its own, where nothing is in the places of both."""
+    hide = "for place in /sys/kernel/btf /lib/modules; do mount -t tmpfs none $place || exit; done"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", TCPTRACE, "port", str(port)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_DEADLINE_S,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "no BTF" in line
+    assert f"linux-headers-{platform.release()}" in line
 
 
 def _nobody() -> int:

@@ -1,0 +1,63 @@
+"""The matrix passes nothing that nobody knows of: no reason but those listed, and all of these."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from matrix.__main__ import LIMITS, judge
+from matrix.cell import Finding
+from matrix.table import Cell, Row, markdown, plain
+
+PASSED = Finding("6.1.0", "0.26.0", passed=True)
+UNABLE = replace(PASSED, limit="bcc 0.18.0 can't read this kernel's BTF, which fentry needs")
+ROW = Row("6.1", has_btf=True)
+
+
+def judged(finding: Finding, root: str, row: Row = ROW) -> Cell:
+    return judge(row, root, 0, f"some output\n{json.dumps(asdict(finding))}\n")
+
+
+def test_a_pass_is_one() -> None:
+    assert judged(PASSED, "bookworm") == Cell("6.1.0", "0.26.0", passed=True)
+
+
+def test_a_known_reason_is_told() -> None:
+    cell = judged(UNABLE, "bullseye")
+    assert (cell.limit, cell.failure) == (UNABLE.limit, "")
+
+
+@pytest.mark.parametrize(
+    ("finding", "root", "why"),
+    [
+        (UNABLE, "bookworm", "not known"),
+        (PASSED, "bullseye", "it can after all"),
+        (replace(PASSED, passed=False, failure="tests: 1 failed"), "bookworm", "1 failed"),
+    ],
+)
+def test_anything_else_is_a_failure(finding: Finding, root: str, why: str) -> None:
+    assert why in judged(finding, root).failure
+
+
+def test_a_guest_that_died_is_a_failure() -> None:
+    assert "exit status 124" in judge(ROW, "bookworm", 124, "some output\n").failure
+
+
+def test_known_reasons_are_of_old_releases() -> None:
+    """The newest release of bcc has none: it is where trouble must be seen."""
+    assert "sid" not in {limit.roots for limit in LIMITS}
+
+
+def test_the_table_tells_each_reason_once() -> None:
+    cells = {
+        (ROW, "bullseye"): judged(UNABLE, "bullseye"),
+        (ROW, "bookworm"): judged(PASSED, "bookworm"),
+        (ROW, "sid"): judge(ROW, "sid", 125, ""),
+    }
+    roots = ["bullseye", "bookworm", "sid"]
+    for text in (plain([ROW], roots, cells), markdown([ROW], roots, cells)):
+        assert text.count(UNABLE.limit) == 1
+        assert "pass (1)" in text
+        assert "FAIL (2)" in text
+        assert "bcc 0.26.0 (bookworm)" in text

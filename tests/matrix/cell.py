@@ -1,0 +1,103 @@
+"""One cell of the matrix, as root in its guest: `python -m tests.matrix.cell [--without-btf]`.
+
+The last line that it prints is a Finding as JSON. doctor makes every hook fire, and a few live
+tests compare what is traced with what was done: by each carrier that this bcc has on this kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+TCPTRACE: Final = str(Path(sys.executable).with_name("tcptrace"))
+TESTS: Final = ("tests/live/test_opening.py", "tests/live/test_queues.py")
+TESTS_WITHOUT_BTF: Final = ("tests/live/test_opening.py",)
+REFUSAL: Final = re.compile(r"this kernel has no BTF .* can't compile the headers of [^:]*")
+_TESTS_FAILED: Final = 1
+
+
+@dataclass
+class Finding:
+    """What a cell has come to.
+
+    Attributes:
+        kernel: the release.
+        bcc: its version.
+        passed: all that could be tried has passed.
+        limit: what this kernel or this bcc can't do, in tcptrace's own words; empty if nothing.
+        failure: what went wrong, in a line.
+    """
+
+    kernel: str
+    bcc: str
+    passed: bool
+    limit: str = ""
+    failure: str = ""
+
+
+def main() -> int:
+    found = Finding(platform.release(), bcc_version(), passed=False)
+    if "--without-btf" in sys.argv:
+        try_without_btf(found)
+    else:
+        try_everything(found)
+    print(json.dumps(asdict(found)), flush=True)
+    return 0
+
+
+def bcc_version() -> str:
+    command = [sys.executable, "-m", "tcptrace.kernel.loader", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    match = re.match(r"bcc (\d[\w.]*)", said.stdout)
+    return match[1] if match else f"none ({said.stderr.strip()})"
+
+
+def try_everything(found: Finding) -> None:
+    command = [TCPTRACE, "doctor", "--json"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(said.stdout, flush=True)
+    checks = json.loads(said.stdout)["checks"]
+    bad = [f"{check['name']}: {check['found']}" for check in checks if not check["ok"]]
+    if bad:
+        found.failure = f"doctor: {'; '.join(bad)}"
+        return
+    refused = [check["found"] for check in checks if check["name"] == "attach fentry"]
+    if refused:
+        found.limit = refused[0]
+    run_tests(found, TESTS, *(["-k", "not fentry"] if refused else []))
+
+
+def try_without_btf(found: Finding) -> None:
+    """As on a host whose kernel was built without: nobody else in this guest needs it."""
+    hide = ["mount", "-t", "tmpfs", "nothing", "/sys/kernel/btf"]
+    subprocess.run(hide, check=True)
+    run_tests(found, TESTS_WITHOUT_BTF, "-k", "not fentry")
+
+
+def run_tests(found: Finding, tests: tuple[str, ...], *options: str) -> None:
+    """As `python -m tests.live`: failures are tried once more, since a probe can miss its event."""
+    command = [sys.executable, "-m", "pytest", "-q", *tests, *options]
+    for once_more in ([], ["--last-failed"]):
+        done = subprocess.run(
+            [*command, *once_more], stdout=subprocess.PIPE, text=True, check=False
+        )
+        print(done.stdout, flush=True)
+        refusal = REFUSAL.search(done.stdout)
+        if refusal is not None:
+            found.limit = refusal[0]
+            return
+        if done.returncode != _TESTS_FAILED:
+            break
+    found.passed = done.returncode == 0
+    if not found.passed:
+        found.failure = f"tests: {done.stdout.strip().splitlines()[-1].strip('= ')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
