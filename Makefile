@@ -15,7 +15,7 @@ KERNELS := 6.1 6.12
 # The oldest that is supported and the newest to be had: what every kernel must pass.
 CORE_KERNELS := 5.10 newest
 KERNEL ?= $(KERNELS)
-MATRIX_KERNELS := 6.1 6.12
+MATRIX_KERNELS := 5.10 6.1 6.12 newest
 MATRIX_RELEASES := bullseye bookworm trixie sid
 comma := ,
 space := $() $()

@@ -63,6 +63,14 @@ PROTOTYPES: Final[Mapping[str, Mapping[int, str]]] = {
 """Functions that headers declare and of which a probe reads more than the first argument, with the
 prototypes that it can read. Another one makes 0 arguments: no hook then attaches there."""
 
+_SPARE: Final = frozenset(
+    f"{member.struct}.{member.path}"
+    for members in VIEWS.values()
+    for member in members
+    if member.instead_of
+)
+"""Asked for once something is missing: a run more costs seconds."""
+_RUNS: Final = 3
 _SIZE_BITS: Final = 12
 _MOVES: Final = (0xB4, 0xB7)
 """BPF_ALU | BPF_MOV | BPF_K in 32 and 64 bits: the register gets the instruction's number."""
@@ -93,17 +101,20 @@ class Headers:
             raise CannotTrace(f"{lack}, nor its headers: {how_to_install()}")
         os.environ.pop("BCC_KERNEL_SOURCE", None)
         questions = dict(_questions())
-        module, unknown = _compile(bcc, questions)
-        if module is None and unknown:
-            questions = {q: c for q, c in questions.items() if q not in unknown}
-            module, _ = _compile(bcc, questions)
+        asked = {name: questions[name] for name in questions if name not in _SPARE}
+        for _ in range(_RUNS):
+            module, unknown = _compile(bcc, asked)
+            if not unknown:
+                break
+            questions = {name: questions[name] for name in questions if name not in unknown}
+            asked = questions
         if module is None:
             version = getattr(bcc, "__version__", "?")
             raise CannotTrace(
                 f"{lack}, and bcc {version} can't compile the headers of {platform.release()}: "
                 "it takes a newer bcc, or a kernel with BTF"
             )
-        return cls({question: _answer(module, question) for question in questions})
+        return cls({question: _answer(module, question) for question in asked})
 
     def member(self, struct: str, path: str) -> Member | None:
         """See Layouts."""

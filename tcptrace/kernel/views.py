@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 
 class ViewMember(NamedTuple):
-    """A member of a view: its name there, and where the kernel has it."""
+    """A member of a view: its name there, and where the kernel has it.
+
+    Attributes:
+        optional: the probes can do without.
+        instead_of: the member without which this one is of use.
+    """
 
     name: str
     struct: str
     path: str
     optional: bool = False
+    instead_of: str = ""
 
 
 def _common(struct: str, prefix: str) -> tuple[ViewMember, ...]:
@@ -52,7 +58,13 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("syn_queue_len", "inet_connection_sock", "icsk_accept_queue.qlen"),
         ViewMember("syn_queue_young", "inet_connection_sock", "icsk_accept_queue.young"),
         ViewMember("sk_cgroup", "sock", "sk_cgrp_data.cgroup", optional=True),
-        ViewMember("sk_cgroup_word", "sock", "sk_cgrp_data.val", optional=True),
+        ViewMember(
+            "sk_cgroup_word",
+            "sock",
+            "sk_cgrp_data.val",
+            optional=True,
+            instead_of="sk_cgrp_data.cgroup",
+        ),
         ViewMember("total_retrans", "tcp_sock", "total_retrans"),
     ),
     "request_sock": (

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 TCPTRACE: Final = str(Path(sys.executable).with_name("tcptrace"))
-TESTS: Final = ("tests/live/test_opening.py", "tests/live/test_queues.py")
-TESTS_WITHOUT_BTF: Final = ("tests/live/test_opening.py",)
+CORE: Final = ("tests/live", "-m", "core")
+OPENING: Final = ("tests/live/test_opening.py",)
 REFUSAL: Final = re.compile(r"this kernel has no BTF .* can't compile the headers of [^:]*")
 _TESTS_FAILED: Final = 1
 
@@ -70,19 +70,19 @@ def try_everything(found: Finding) -> None:
     refused = [check["found"] for check in checks if check["name"] == "attach fentry"]
     if refused:
         found.limit = refused[0]
-    run_tests(found, TESTS, *(["-k", "not fentry"] if refused else []))
+    run_tests(found, *CORE, *(["-k", "not fentry"] if refused else []))
 
 
 def try_without_btf(found: Finding) -> None:
     """As on a host whose kernel was built without: nobody else in this guest needs it."""
     hide = ["mount", "-t", "tmpfs", "nothing", "/sys/kernel/btf"]
     subprocess.run(hide, check=True)
-    run_tests(found, TESTS_WITHOUT_BTF, "-k", "not fentry")
+    run_tests(found, *OPENING, "-k", "not fentry")
 
 
-def run_tests(found: Finding, tests: tuple[str, ...], *options: str) -> None:
+def run_tests(found: Finding, *options: str) -> None:
     """As `python -m tests.live`: failures are tried once more, since a probe can miss its event."""
-    command = [sys.executable, "-m", "pytest", "-q", *tests, *options]
+    command = [sys.executable, "-m", "pytest", "-q", *options]
     for once_more in ([], ["--last-failed"]):
         done = subprocess.run(
             [*command, *once_more], stdout=subprocess.PIPE, text=True, check=False

@@ -76,7 +76,8 @@ def test_every_member_of_the_views_is_asked_for() -> None:
     found = Headers.of_kernel(Compiler(1), LACK)
     for members in VIEWS.values():
         for member in members:
-            assert found.member(member.struct, member.path) is not None
+            known = found.member(member.struct, member.path) is not None
+            assert known is not bool(member.instead_of)
 
 
 def test_what_does_not_compile_is_not_there() -> None:
@@ -85,6 +86,7 @@ def test_what_does_not_compile_is_not_there() -> None:
     found = Headers.of_kernel(compiler, LACK)
     assert compiler.runs == 2
     assert found.member("sock", "sk_cgrp_data.cgroup") is None
+    assert found.member("sock", "sk_cgrp_data.val") == Member(0, 2)
     assert found.member("tcp_skb_cb", "tcp_tw_isn") is None
     assert found.arguments("tcp_req_err") is None
     assert found.arguments("tcp_set_state") == 2
