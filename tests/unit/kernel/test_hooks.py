@@ -169,7 +169,7 @@ class TestEntryPoints:
             (
                 Hook("f", "on_f", ("&3",), ""),
                 Carrier.FENTRY,
-                "int kfunc__f(unsigned long long *ctx)",
+                "KFUNC_PROBE(f)",
                 "on_f(ctx, (void *)word_at(&ctx[3]))",
             ),
             (
