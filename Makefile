@@ -81,6 +81,12 @@ test-matrix: setup ## kernels × bcc of Debian's releases, in guests: about an h
 	$(BIN)/python -m tests.matrix --kernels $(MATRIX_KERNELS) --without-btf $(KERNELS) --roots $(MATRIX_RELEASES) \
 	    --write docs/matrix.md
 
+.PHONY: test-faults
+test-faults: $(KERNEL:%=test-faults-%) ## what a trace survives, in guests, 10 minutes a kernel; KERNEL=6.1 for one
+.PHONY: test-faults-%
+test-faults-%: setup
+	tests/vm/run --progress --timeout 2400 $* python -m pytest -v tests/survival
+
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
 	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \
