@@ -6,11 +6,12 @@
  * STACKS (with STEXT), COUNT_HITS. */
 
 #define FILTERED_OUT ((struct record *)0)
-#define COUNTER_LOST 0  /* + kind */
-#define COUNTER_HITS 64 /* + number of the hook */
+#define COUNTER_LOST 0      /* + kind */
+#define COUNTER_LOST_TOO 32 /* + kind, of a second hook that sends the same kind */
+#define COUNTER_HITS 64     /* + number of the hook */
 
 /* Records, to the collector. Written by every probe, drained by the collector through its mapping;
- * when full, the record is not sent and counters[COUNTER_LOST + kind] grows. */
+ * when full, the record is not sent and counters[COUNTER_LOST (or _LOST_TOO) + kind] grows. */
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 
 /* Key: COUNTER_*. Value: a count since loading. Written by the probes, mapped by the collector. */
@@ -140,9 +141,9 @@ static __always_inline void name_object(__u64 *name, const void *object)
 }
 
 /* Reserves a record about an object and fills what every kind has. FILTERED_OUT: not wanted, or
- * lost. */
-static __always_inline struct record *begin(u8 kind, const struct tuple *t, const void *object,
-                                            const void *origin)
+ * lost; then counters[lost_at + kind] grows. */
+static __always_inline struct record *begin_at(u32 lost_at, u8 kind, const struct tuple *t,
+                                               const void *object, const void *origin)
 {
     struct record *r;
 
@@ -150,7 +151,7 @@ static __always_inline struct record *begin(u8 kind, const struct tuple *t, cons
         return FILTERED_OUT;
     r = events.ringbuf_reserve(sizeof(struct record));
     if (!r) {
-        count(COUNTER_LOST + kind);
+        count(lost_at + kind);
         return FILTERED_OUT;
     }
     __builtin_memset(r, 0, sizeof(*r));
@@ -165,6 +166,12 @@ static __always_inline struct record *begin(u8 kind, const struct tuple *t, cons
     r->kind = kind;
     r->family = t->family;
     return r;
+}
+
+static __always_inline struct record *begin(u8 kind, const struct tuple *t, const void *object,
+                                            const void *origin)
+{
+    return begin_at(COUNTER_LOST, kind, t, object, origin);
 }
 
 /* Names the process: only where the hook runs in the context of the one that asked. */

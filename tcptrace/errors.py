@@ -8,6 +8,7 @@
 | 3 | `CannotTrace` | this host, kernel or user can't trace: `tcptrace doctor` says why |
 | 4 | `BadRecording` | the file is not a recording, or is damaged |
 | 5 | `OutputFailed` | the output can't be written (disk full, no permission) |
+| 6 | `Disagrees` | verify ran, and a figure differs from the kernel's for no counted reason |
 """
 
 from __future__ import annotations
@@ -47,3 +48,9 @@ class OutputFailed(TcptraceError):  # noqa: N818
     """What was traced can't be written."""
 
     exit_code = 5
+
+
+class Disagrees(TcptraceError):  # noqa: N818 - a finding, not a fault
+    """What was counted differs from the kernel's own figures, and no counted loss explains it."""
+
+    exit_code = 6

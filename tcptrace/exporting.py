@@ -13,7 +13,7 @@ from tcptrace.session import note
 from tcptrace.sinks.metrics.exposition import Exposition
 from tcptrace.sinks.metrics.health import health_families
 from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families
-from tcptrace.sinks.metrics.observed import observed_families
+from tcptrace.sinks.metrics.observed import healing_families, observed_families
 from tcptrace.sinks.terminal import safe_text
 from tcptrace.sinks.textfile import remove_textfile, write_textfile
 from tcptrace.sinks.web.config import read_config
@@ -59,10 +59,19 @@ class Exporter:
                 *observed_families(watch.tracker, watch.tally, source.now_ns()),
                 *listener_families(watch.ledger, watch.tally.waits, source.names),
             ]
+            families += healing_families(watch.tracker, watch.healing, self._seconds)
             if watch.reading is not None:
-                families += reconciliation_families(watch.reconciliation, watch.reading)
+                findings = watch.findings(losses)
+                families += reconciliation_families(watch.reconciliation, findings, watch.reading)
         yield from families
         yield from health_families(source.head, losses, programs)
+
+    def _seconds(self, at_ns: int) -> float:
+        """The time of day of a record's time, seconds since 1970."""
+        if self.watch is None:
+            return 0.0
+        head = self.watch.source.head
+        return (head.began_realtime_ns + at_ns - head.began_monotonic_ns) / 1e9
 
 
 @dataclass(frozen=True)

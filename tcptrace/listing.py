@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from tcptrace.lifecycle.overview import Overview
 from tcptrace.session import note, output_errors
 from tcptrace.sinks.listeners import as_json, render, selected
-from tcptrace.sinks.terminal import Paint, width_of
+from tcptrace.sinks.terminal import Paint, safe_text, width_of
 from tcptrace.sinks.units import WallClock, plural
 from tcptrace.stopping import Stop
 
@@ -121,6 +121,7 @@ class _Screen:
             return
         told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
         told.append(self._differences())
+        told += self._losses()
         width = width_of(self._listing.stream)
         table = render(rows, self._paint, names, note=told, width=width)
         if not self._refreshes:
@@ -145,6 +146,17 @@ class _Screen:
             return "agrees with the kernel"
         more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
         return f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
+
+    def _losses(self) -> list[str]:
+        """Whose events were lost, and whether that is mended."""
+        losses = self._watch.source.losses()
+        if not losses.lost_records:
+            return []
+        hooks = sorted(losses.lost_by_hook.items(), key=lambda lost: -lost[1])
+        worst = [f"{safe_text(hook)} {count:,}" for hook, count in hooks[:_MOST_DIFFERENCES]]
+        more = ", …" if len(hooks) > _MOST_DIFFERENCES else ""
+        by_hook = f": {', '.join(worst)}{more}" if worst else ""
+        return [f"{plural(losses.lost_records, 'event')} lost{by_hook}"]
 
     def _write(self, text: str) -> None:
         self._listing.stream.write(text)

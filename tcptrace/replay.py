@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.recording import RecordingReader
     from tcptrace.wire.head import ProgramRuns, TraceHead
-    from tcptrace.wire.ledger import LedgerReading
+    from tcptrace.wire.ledger import Inventory, LedgerReading
 
 AT_ONCE: Final = math.inf
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
@@ -105,13 +105,22 @@ class ReplaySource:
         """Returns the names that the recording has told until now."""
         return self._reader.names
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether it can: what a recorded trace saw is among its records."""
+        return False
+
     def snapshot(self, between: Callable[[], None]) -> set[int]:  # noqa: ARG002 - Source's
-        """Covers nothing: what a recorded trace saw is among its records."""
+        """Covers nothing."""
         return set()
 
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the last recorded reading of the ledger."""
         return self._reading
+
+    def inventory(self) -> dict[int, Inventory]:
+        """Returns nothing: a recording holds none."""
+        return {}
 
     def programs(self) -> tuple[ProgramRuns, ...]:
         """Returns nothing: a recording doesn't say what it cost."""

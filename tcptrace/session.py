@@ -18,22 +18,22 @@ from tcptrace.stopping import Limits, Stop
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.recording import RecordingWriter
     from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
-    from tcptrace.wire.ledger import LedgerReading
+    from tcptrace.wire.ledger import Inventory, LedgerReading
 
 
 _LAST_BATCHES: Final = 64
 """How many more reads a trace makes once it should end: enough for what the ring holds."""
 
 
-_READING_PERIOD_NS: Final = 1_000_000_000
-"""Between two readings of the ledger that a recording holds."""
+READING_PERIOD_NS: Final = 1_000_000_000
+"""Between two readings of the ledger."""
 
 
 class Source(Protocol):
@@ -62,6 +62,10 @@ class Source(Protocol):
     def names(self) -> Names:
         """Names for the numbers in the records, as far as they are known by now."""
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether it can: a recording has none but those that were taken when it was made."""
+
     def snapshot(self, between: Callable[[], None]) -> set[int]:
         """Has a record of every socket sent; returns the namespaces that it covers.
 
@@ -72,11 +76,28 @@ class Source(Protocol):
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the ledger as it stands; None if there is none."""
 
+    def inventory(self) -> Mapping[int, Inventory]:
+        """Returns what the kernel says of its own sockets, by namespace; asks it now."""
+
     def programs(self) -> Sequence[ProgramRuns]:
         """Returns what the BPF programs have cost until now, where that is known."""
 
     def close(self) -> None:
         """Ends the trace."""
+
+
+class Losing:
+    """Notices that a source has lost more records."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.lost = 0
+        """How many, as of the last question."""
+
+    def goes_on(self) -> bool:
+        """Whether there are more than at the last question."""
+        before, self.lost = self.lost, self._source.lost_records()
+        return self.lost > before
 
 
 class Printer(Protocol):
@@ -174,11 +195,10 @@ def run(
 def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> BadRecording | None:
     """Moves records until the end; returns what stopped it, if it was no orderly end."""
     stacks = source.head.stacks
-    lost = 0
+    losing = Losing(source)
     try:
         for now_ns, batch in batches(source, stop):
-            if (lost_now := source.lost_records()) > lost:
-                lost = lost_now
+            if losing.goes_on():
                 tracker.lose()
             if batch and stacks:
                 tracker.feed_stacked(decode_stacked(batch))
@@ -251,7 +271,7 @@ def _record_all(source: Source, writer: RecordingWriter, stop: Stop) -> None:
     for now_ns, batch in batches(source, stop):
         records.write(batch)
         if now_ns >= next_reading_ns:
-            next_reading_ns = now_ns + _READING_PERIOD_NS
+            next_reading_ns = now_ns + READING_PERIOD_NS
             _write_ledger(source, writer)
     _write_ledger(source, writer)
 
@@ -262,12 +282,11 @@ class _Records:
     def __init__(self, source: Source, writer: RecordingWriter) -> None:
         self._source = source
         self._writer = writer
-        self._lost = 0
+        self._losing = Losing(source)
 
     def write(self, batch: bytes) -> None:
-        if (lost := self._source.lost_records()) > self._lost:
-            self._lost = lost
-            self._writer.write_lost(lost)
+        if self._losing.goes_on():
+            self._writer.write_lost(self._losing.lost)
         # Before the records, so that whoever reads them knows the names.
         self._writer.write_names(self._source.names)
         if batch:

@@ -66,6 +66,12 @@ static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener,
     return on_syn_recv_sock(AF_INET6, listener, skb, req, own_req);
 }
 
+/* Where a record is counted that is lost: tcp_v6_syn_recv_sock's apart from the IPv4 one's. */
+static __always_inline u32 lost_at(const struct ack_context *ack)
+{
+    return ack->family == AF_INET6 ? COUNTER_LOST_TOO : COUNTER_LOST;
+}
+
 static __always_inline void fill_from_ack(struct record *r, const struct ack_context *ack)
 {
     r->accept_queue_len = ack->accept_queue_len;
@@ -92,7 +98,7 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     if (!inherit(child, (struct sock *)ack->listener))
         return;
     tuple_from_sock(&t, child);
-    r = begin(KIND_CHILD_CREATED, &t, child, req);
+    r = begin_at(lost_at(ack), KIND_CHILD_CREATED, &t, child, req);
     if (r == FILTERED_OUT)
         return;
     r->new_state = STATE_SYN_RECV;
@@ -139,13 +145,15 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     if (stage != STAGE_ABORT_ON_OVERFLOW)
         ack->req = 0;
     /* A cookie that two CPUs take at once: the second child is no drop, nor counted as one. */
-    if (flags && stage == STAGE_OTHER && !is_first_child(ack))
+    if (flags && stage == STAGE_OTHER && !is_first_child(ack)) {
+        account(listener, COUNT_CHILD_REPEATED);
         return;
+    }
     account(listener, stage);
     if (!is_owned(listener))
         return;
     tuple_from_mini(&t, req);
-    r = begin(KIND_ACK_DROPPED, &t, req, listener);
+    r = begin_at(lost_at(ack), KIND_ACK_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return;
     r->stage = stage;
@@ -161,9 +169,10 @@ static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct
 
     if (!ack || !ack->req || ack->family != family || ack->child)
         return 0;
-    if (child && !is_first_child(ack))
+    if (child && !is_first_child(ack)) {
+        account((struct sock *)ack->listener, COUNT_CHILD_REPEATED);
         ack->req = 0;
-    else if (child)
+    } else if (child)
         send_child(ctx, ack, child);
     else
         send_ack_dropped(ctx, ack);
@@ -265,7 +274,8 @@ static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flag
     if (!own_if_ours_too(child))
         return;
     tuple_from_sock(&t, child);
-    r = begin(KIND_ACCEPTED, &t, child, NULL);
+    r = begin_at(flags & FLAG_GRAFTED ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_ACCEPTED, &t, child,
+                 NULL);
     if (r == FILTERED_OUT)
         return;
     r->flags = flags;

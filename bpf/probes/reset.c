@@ -25,7 +25,7 @@ static __always_inline void send_abort_on_overflow(void *ctx, struct sock *liste
     commit(ctx, r);
 }
 
-static __always_inline void send_reset(void *ctx, u8 kind, struct sock *sk, u8 state)
+static __always_inline void send_reset(void *ctx, u32 lost_at, u8 kind, struct sock *sk, u8 state)
 {
     struct tuple t;
     struct record *r;
@@ -33,7 +33,7 @@ static __always_inline void send_reset(void *ctx, u8 kind, struct sock *sk, u8 s
     if (!is_owned(sk))
         return;
     tuple_from_sock(&t, sk);
-    r = begin(kind, &t, sk, NULL);
+    r = begin_at(lost_at, kind, &t, sk, NULL);
     if (r == FILTERED_OUT)
         return;
     r->old_state = state;
@@ -50,13 +50,13 @@ static __always_inline int on_reset_sent(void *ctx, struct sock *sk, struct sk_b
     if (state == STATE_LISTEN)
         send_abort_on_overflow(ctx, sk, skb);
     else if (state != STATE_TIME_WAIT && state != STATE_NEW_SYN_RECV)
-        send_reset(ctx, KIND_RESET_SENT, sk, state);
+        send_reset(ctx, skb ? COUNTER_LOST : COUNTER_LOST_TOO, KIND_RESET_SENT, sk, state);
     return 0;
 }
 
 static __always_inline int on_reset_received(void *ctx, struct sock *sk)
 {
-    send_reset(ctx, KIND_RESET_RECEIVED, sk, READ(sk, skc_state));
+    send_reset(ctx, COUNTER_LOST, KIND_RESET_RECEIVED, sk, READ(sk, skc_state));
     return 0;
 }
 

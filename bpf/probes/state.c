@@ -27,7 +27,8 @@ static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old,
         return 0;
     }
     tuple_from_sock(&t, sk);
-    r = begin(KIND_STATE_CHANGED, &t, sk, NULL);
+    r = begin_at(new == STATE_LISTEN ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_STATE_CHANGED, &t, sk,
+                 NULL);
     if (r == FILTERED_OUT)
         return 0;
     r->old_state = old;

@@ -121,17 +121,5 @@ def ring_size(text: str) -> int:
     return pages
 
 
-def endpoint(text: str) -> tuple[str, int]:
-    """Reads where to listen: 127.0.0.1:9436, [::]:9436, localhost:9436, :9436 (every address)."""
-    host, colon, number = text.rpartition(":")
-    if not colon or not _is_number(number) or int(number) > _MAX_PORT:
-        raise click.BadParameter(f"{text!r} is no ADDRESS:PORT: write 127.0.0.1:9436 or [::]:9436.")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise click.BadParameter(f"{text!r}: write an IPv6 address in brackets, [::]:9436.")
-    return host, int(number)
-
-
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

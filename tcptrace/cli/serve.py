@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.params import endpoint
 from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
 
@@ -23,7 +22,6 @@ _DEFAULT: Final = "127.0.0.1:9436"
 @click.command("serve", short_help="Serve metrics to Prometheus.")
 @click.option(
     "--listen",
-    type=endpoint,
     default=_DEFAULT,
     show_default=True,
     metavar="ADDRESS:PORT",
@@ -66,7 +64,7 @@ _DEFAULT: Final = "127.0.0.1:9436"
 @connections_option
 @host_options
 def command(
-    listen: tuple[str, int],
+    listen: str,
     web_config: Path | None,
     textfile: Path | None,
     max_listeners: int,
@@ -82,16 +80,18 @@ def command(
     from tcptrace.notify import Notifier  # noqa: PLC0415
     from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
     from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
+    from tcptrace.sinks.web.address import parse_address  # noqa: PLC0415
     from tcptrace.sinks.web.config import WebConfig, read_config  # noqa: PLC0415
     from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
     from tcptrace.watching import Watch  # noqa: PLC0415
 
     if textfile is not None and web_config is not None:
         raise BadArgument("--textfile and --web-config exclude each other")
+    address = parse_address(listen)
     notifier = Notifier()
     config = read_config(web_config) if web_config else WebConfig()
     exporter = Exporter()
-    server = None if textfile else MetricsServer(listen, exporter.render, config)
+    server = None if textfile else MetricsServer(address, exporter.render, config)
     with ExitStack() as stack:
         stack.callback(notifier.close)
         if server is not None:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
+from tcptrace.kernel.lost import lost_by_hook
 from tcptrace.kernel.pods import PodLookup
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
 from tcptrace.kernel.surroundings import Surroundings, walk_namespaces
 from tcptrace.kernel.symbols import Symbols
-from tcptrace.wire.events import WIRE_VERSION, Kind
+from tcptrace.wire.events import WIRE_VERSION
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 
     from tcptrace.kernel.options import TraceOptions
     from tcptrace.lifecycle.names import Names
-    from tcptrace.wire.ledger import LedgerReading
+    from tcptrace.wire.ledger import Inventory, LedgerReading
 
 # -P: root imports nothing from the current directory.
 LOADER: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.loader")
 BATCH_RECORDS: Final = 4096
 _MOST_DESCRIPTORS: Final = 250
 _BPF_PAGE: Final = 4096
+_LOST_COUNTERS: Final = COUNTER_HITS - COUNTER_LOST
 
 
 class Attached(NamedTuple):
@@ -121,7 +123,7 @@ class LiveSource:
 
     def lost_records(self) -> int:
         """How many records found the ring full, so far."""
-        return sum(self.counter(COUNTER_LOST + kind) for kind in Kind)
+        return sum(struct.unpack_from(f"={_LOST_COUNTERS}Q", self._counters, COUNTER_LOST * 8))
 
     def losses(self) -> Losses:
         """Counts what was missed so far."""
@@ -133,17 +135,28 @@ class LiveSource:
                 uncounted.append(f"{hook.name} ({hook.carrier})")
             if misses:
                 missed[hook.name] = missed.get(hook.name, 0) + misses
-        return Losses(self.lost_records(), missed, tuple(uncounted))
+        lost = {place: self.counter(COUNTER_LOST + place) for place in range(_LOST_COUNTERS)}
+        by_hook = lost_by_hook(lost, (hook.name for hook in self.head.hooks))
+        return Losses(sum(lost.values()), missed, tuple(uncounted), by_hook)
+
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether it can: without the hook nothing would be found, which is not nothing there."""
+        return self._stock is not None and any(hook.name == CENSUS_HOOK for hook in self.head.hooks)
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:
         """Has a record of every socket sent; returns the namespaces that it covers."""
-        if self._stock is None or not any(hook.name == CENSUS_HOOK for hook in self.head.hooks):
-            return set()  # nothing would be found, which must not pass for nothing being there
+        if self._stock is None or not self.takes_snapshots:
+            return set()
         return self._stock.snapshot(between)
 
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the ledger as it stands, listeners measured just now; None without one."""
         return self._stock.reading() if self._stock else None
+
+    def inventory(self) -> dict[int, Inventory]:
+        """Returns what the kernel says of its own sockets, by namespace."""
+        return self._stock.inventory() if self._stock else {}
 
     def programs(self) -> list[ProgramRuns]:
         """What each program has cost until now; zeros unless kernel.bpf_stats_enabled."""

@@ -16,11 +16,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.sock_diag import listening_inodes, open_diag
-from tcptrace.wire.ledger import COUNTERS
+from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
 
 if TYPE_CHECKING:
     import socket
@@ -34,6 +34,15 @@ _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _READ_SIZE: Final = 1 << 16
 _MOST_HOLDERS: Final = 4
 """Processes by which a namespace is known to be in use."""
+
+
+class Counters(NamedTuple):
+    """What a namespace counts."""
+
+    listening: tuple[int, ...]
+    """As wire.ledger.COUNTERS names them."""
+    more: tuple[int, ...]
+    """As MORE_COUNTERS does."""
 
 
 class WatchedNamespace:
@@ -57,16 +66,32 @@ class WatchedNamespace:
         self.diag: socket.socket = open_diag()
         # /proc/thread-self/net is the namespace's own while the file is open.
         self._netstat = os.open("/proc/thread-self/net/netstat", os.O_RDONLY)
+        self._snmp = os.open("/proc/thread-self/net/snmp", os.O_RDONLY)
+        self._sockstats = [
+            os.open(path, os.O_RDONLY)
+            for path in map(
+                Path, ("/proc/thread-self/net/sockstat", "/proc/thread-self/net/sockstat6")
+            )
+            if path.exists()
+        ]
         self._port_range = os.open(_PORT_RANGE, os.O_RDONLY)
         self._places: tuple[int, ...] = ()
 
-    def counters(self) -> tuple[int, ...]:
-        """Its TcpExt counters, as wire.ledger.COUNTERS names them; 0 for one that it lacks."""
-        names, values = _tcp_ext(os.pread(self._netstat, _READ_SIZE, 0))
+    def counters(self) -> Counters:
+        """Its counters; 0 for one that this kernel lacks."""
+        netstat = _counters(os.pread(self._netstat, _READ_SIZE, 0), b"TcpExt:")
+        snmp = _counters(os.pread(self._snmp, _READ_SIZE, 0), b"Tcp:")
         if not self._places:
-            of = {name: place for place, name in enumerate(names)}
-            self._places = tuple(of.get(name.encode(), 0) for name in COUNTERS)
-        return tuple(int(values[place]) if place else 0 for place in self._places)
+            names = netstat[0] + snmp[0]
+            of = {name.decode(): place for place, name in enumerate(names)}
+            self._places = tuple(of.get(name, 0) for name in (*COUNTERS, *MORE_COUNTERS))
+        values = netstat[1] + snmp[1]
+        told = tuple(_number(values[place]) if place else 0 for place in self._places)
+        return Counters(told[: len(COUNTERS)], told[len(COUNTERS) :])
+
+    def sockets_in_use(self) -> int:
+        """How many TCP sockets it has in its hash tables, by sockstat."""
+        return sum(_in_use(os.pread(sockstat, _READ_SIZE, 0)) for sockstat in self._sockstats)
 
     def ephemeral_ports(self) -> int:
         """How many ports connect() may choose from."""
@@ -87,7 +112,8 @@ class WatchedNamespace:
         for holder in self._holders:
             os.close(holder)
         self.diag.close()
-        os.close(self._netstat)
+        for descriptor in (self._netstat, self._snmp, *self._sockstats):
+            os.close(descriptor)
         os.close(self._port_range)
 
 
@@ -99,10 +125,26 @@ def _is_running(stat: int) -> bool:
         return False
 
 
-def _tcp_ext(text: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The names and values of TcpExt, each behind one word of heading."""
-    names, values = (line.split() for line in text.splitlines() if line.startswith(b"TcpExt:"))
+def _counters(text: bytes, heading: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The names and values behind a heading, each behind one word."""
+    names, values = (line.split() for line in text.splitlines() if line.startswith(heading))
     return names, values
+
+
+def _number(value: bytes) -> int:
+    """A sum over all CPUs of what each counts up or down: for a moment it may be below 0."""
+    number = int(value)
+    return 0 if number >> 63 else max(0, number)
+
+
+def _in_use(text: bytes) -> int:
+    """Sockets of TCP or TCP6: full ones, and those in TIME_WAIT."""
+    for line in text.splitlines():
+        heading, *words = line.split()
+        if heading in (b"TCP:", b"TCP6:"):
+            told = dict(zip(words[::2], words[1::2], strict=True))
+            return int(told.get(b"inuse", 0)) + int(told.get(b"tw", 0))
+    return 0
 
 
 def watch_all(only: int | None = None) -> list[WatchedNamespace]:

@@ -6,13 +6,14 @@ Made while root, since other namespaces are opened then; used after the privileg
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.ledger import Census, LedgerMap
 from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
-from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, dump
-from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
+from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, count_by_state, dump
+from tcptrace.wire.ledger import Inventory, LedgerReading, NamespaceFigures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,15 @@ class Stock:
         """
         return self._walk(Census.ALL, ALL_STATES, between)
 
+    def inventory(self) -> dict[int, Inventory]:
+        """Has the kernel count each namespace's sockets; those that don't answer are left out."""
+        found = {}
+        for namespace in self._namespaces:
+            with suppress(OSError):
+                states = count_by_state(namespace.diag, ALL_STATES)
+                found[namespace.inode] = Inventory(namespace.sockets_in_use(), states)
+        return found
+
     def reading(self) -> LedgerReading:
         """Reads the ledger, every listener measured just before."""
         self._let_go()
@@ -65,7 +75,13 @@ class Stock:
         after = [namespace.counters() for namespace in self._namespaces]
         figures = tuple(
             NamespaceFigures(
-                namespace.inode, namespace.name, namespace.ephemeral_ports(), first, last
+                namespace.inode,
+                namespace.name,
+                namespace.ephemeral_ports(),
+                first.listening,
+                last.listening,
+                first.more,
+                last.more,
             )
             for namespace, first, last in zip(self._namespaces, before, after, strict=True)
         )

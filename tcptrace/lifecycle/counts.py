@@ -203,6 +203,16 @@ class StateCounts:
         """Those where anything is counted now."""
         return {netns for netns, places in self._places.items() if _any_in(places.values())}
 
+    def by_state(self, netns: int) -> list[int] | None:
+        """How many sockets of a namespace are in each state, at its number.
+
+        None if it is not told apart.
+        """
+        if netns not in self._places and OTHER_NETNS in self._places:
+            return None
+        cells = [place.by_state for place in self._of(netns)]
+        return [sum(numbers) for numbers in zip(*cells, strict=True)] or [0] * (max(State) + 1)
+
     def entered_ns(self, netns: int, state: State) -> list[int]:
         """When the sockets that are in a state of AGED now entered it, the oldest first.
 

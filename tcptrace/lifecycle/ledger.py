@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.lifecycle.connection import Process
 from tcptrace.tcp import address_text, family_name
 from tcptrace.wire.events import Stage
-from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, Count, LedgerReading, Slot
+from tcptrace.wire.ledger import COUNTS, OVERFLOW_SLOT, LedgerReading, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -230,6 +230,19 @@ class Listening:
         return forgotten._ended
 
 
+class _Known(NamedTuple):
+    """What a slot held when it was read last."""
+
+    sequence: int
+    listening: Listening
+    """Where it is counted."""
+    member: Member
+
+
+def _is_same_socket(known: _Known, slot: Slot) -> bool:
+    return known.sequence == slot.sequence and known.member.slot.netns == slot.netns
+
+
 class Ledger:
     """All listeners, from readings of the kernel's table.
 
@@ -241,7 +254,7 @@ class Ledger:
         self._most = most
         self._by_address: dict[Address, Listening] = {}
         self._forgotten: dict[int, Listening] = {}
-        self._slots: dict[int, tuple[int, Listening, Member]] = {}
+        self._slots: dict[int, _Known] = {}
 
     @property
     def folded(self) -> int:
@@ -270,34 +283,30 @@ class Ledger:
             self._listening(other(0), "ipv4").count(OVERFLOW_SLOT, slot.counts)
 
     def _absorb_slot(self, number: int, slot: Slot, reading: LedgerReading) -> None:
-        sequence, listening, member = self._slots.get(number, (0, None, None))
-        if (
-            member is None
-            or listening is None
-            or (sequence, member.slot.netns)
-            != (
-                slot.sequence,
-                slot.netns,
-            )
-        ):
-            if listening is not None:
-                listening.fold(number, reading.at_ns)
-                if self._forgotten.get(listening.address.netns) is listening:
-                    self._drop_blank(listening)
-            listening = self._home_of(slot)
-            member = Member(slot, None)
-        elif not member.is_open and member.slot.counts == slot.counts:
+        known = self._slots.get(number)
+        if known is None or not _is_same_socket(known, slot):
+            if known is not None:
+                self._fold(number, known.listening, reading.at_ns)
+            known = _Known(slot.sequence, self._home_of(slot), Member(slot, None))
+        elif not known.member.is_open and known.member.slot.counts == slot.counts:
             return
-        elif member.slot.port != slot.port:
+        elif known.member.slot.port != slot.port:
             # A listener that never bound has its port only just after its LISTEN.
-            listening.leave(number)
-            self._drop_blank(listening)
-            listening = self._home_of(slot)
-        self._slots[number] = (slot.sequence, listening, member)
+            known.listening.leave(number)
+            self._drop_blank(known.listening)
+            known = known._replace(listening=self._home_of(slot))
+        self._slots[number] = known
+        member = known.member
         # Whose it is is written just after its LISTEN too.
         member.owner = member.owner or _owner_of(slot, reading)
         member.update(slot, reading.at_ns, reading.epoch)
-        listening.update(number, member, reading.cgroups.get(slot.cgroup, ""))
+        known.listening.update(number, member, reading.cgroups.get(slot.cgroup, ""))
+
+    def _fold(self, number: int, listening: Listening, at_ns: int) -> None:
+        """A slot serves another socket now."""
+        listening.fold(number, at_ns)
+        if self._forgotten.get(listening.address.netns) is listening:
+            self._drop_blank(listening)
 
     def _home_of(self, slot: Slot) -> Listening:
         address = Address(slot.netns, address_text(slot.local), slot.port)
@@ -316,8 +325,7 @@ class Ledger:
         del self._by_address[listening.address]
         heir = self._forgotten.setdefault(netns, Listening(other(netns), listening.family))
         for number in heir.take_over(listening):
-            sequence, _, member = self._slots[number]
-            self._slots[number] = (sequence, heir, member)
+            self._slots[number] = self._slots[number]._replace(listening=heir)
         self._drop_blank(heir)
 
     def _forget_heirs(self, watched: AbstractSet[int]) -> None:
@@ -360,27 +368,3 @@ def _owner_of(slot: Slot, reading: LedgerReading) -> Process | None:
 
 def _add(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(a + b for a, b in zip(one, two, strict=True))
-
-
-def as_kernel_counters(counts: tuple[int, ...]) -> tuple[int, ...]:
-    """What the kernel must have counted too, as wire.ledger.COUNTERS names it."""
-    overflows = (
-        counts[Stage.SYN_ACCEPT_QUEUE_FULL]
-        + counts[Stage.ACK_ACCEPT_QUEUE_FULL]
-        + counts[Stage.ABORT_ON_OVERFLOW]
-    )
-    drops = (
-        overflows
-        + counts[Stage.SYN_SYN_QUEUE_FULL]
-        + counts[Stage.SYN_LAST_QUARTER]
-        + counts[Stage.OTHER]
-    )
-    return (
-        overflows,
-        drops,
-        counts[Count.COOKIE_SENT] + counts[Count.COOKIE_WANTED_DROPPED],
-        counts[Stage.SYN_SYN_QUEUE_FULL],
-        counts[Count.COOKIE_SENT],
-        counts[Count.COOKIE_VALID],
-        counts[Count.COOKIE_INVALID],
-    )

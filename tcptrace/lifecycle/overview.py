@@ -70,34 +70,36 @@ class Overview:
             at_ns: now.
         """
         listeners = list(ledger.listeners)
-        drops = {one.address: one.drops for one in listeners}
-        accepts = {address: wait.count for address, wait in waits.items()}
+        now = _Past(
+            at_ns,
+            {one.address: one.drops for one in listeners},
+            {address: wait.count for address, wait in waits.items()},
+        )
+        past = self._past_of(now)
+        return [_row(one, waits.get(one.address), now, past) for one in listeners]
+
+    def _past_of(self, now: _Past) -> _Past:
+        """Remembers a look; returns the one that rates are reckoned from."""
         pasts = self._pasts
-        if not pasts or at_ns - pasts[-1].at_ns >= PAST_PERIOD_NS:
-            pasts.append(_Past(at_ns, drops, accepts))
-        while len(pasts) > 1 and pasts[1].at_ns <= at_ns - RATE_WINDOW_NS:
+        if not pasts or now.at_ns - pasts[-1].at_ns >= PAST_PERIOD_NS:
+            pasts.append(now)
+        while len(pasts) > 1 and pasts[1].at_ns <= now.at_ns - RATE_WINDOW_NS:
             pasts.popleft()
-        past = pasts[0]
-        seconds = (at_ns - past.at_ns) / 1e9
-        rows = []
-        for one in listeners:
-            wait = waits.get(one.address)
-            before = past.drops.get(one.address, {})
-            accepted = wait.count if wait else 0
-            rows.append(
-                Row(
-                    one,
-                    drops[one.address],
-                    {
-                        stage: _rate(count, before.get(stage, 0), seconds)
-                        for stage, count in drops[one.address].items()
-                    },
-                    accepted,
-                    _rate(accepted, past.accepts.get(one.address, 0), seconds),
-                    wait.quantile(0.99, at_ns) if wait else None,
-                )
-            )
-        return rows
+        return pasts[0]
+
+
+def _row(listening: Listening, wait: AcceptWaits | None, now: _Past, past: _Past) -> Row:
+    address, seconds = listening.address, (now.at_ns - past.at_ns) / 1e9
+    drops, before = now.drops[address], past.drops.get(address, {})
+    accepts = now.accepts.get(address, 0)
+    return Row(
+        listening,
+        drops,
+        {stage: _rate(count, before.get(stage, 0), seconds) for stage, count in drops.items()},
+        accepts,
+        _rate(accepts, past.accepts.get(address, 0), seconds),
+        wait.quantile(0.99, now.at_ns) if wait else None,
+    )
 
 
 def _rate(now: int, before: int, seconds: float) -> float:

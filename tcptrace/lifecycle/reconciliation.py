@@ -1,86 +1,222 @@
-"""Compares the ledger with the kernel's own counters, namespace by namespace. Pure.
+"""Compares what a trace counted with the kernel's own figures, namespace by namespace. Pure.
 
-The kernel's figures are read before and after the ledger's. What moved in between may or may not be
-in the ledger; and whatever is under way at that moment may be in one of them alone, since the
-kernel counts some things before a probe does and others after it. That is over long before the next
-reading. So the ledger of one reading lies anywhere from what the kernel had counted at the one
-before to what it has at the one after.
+The kernel's figures are read before and after ours. What moved in between may or may not be in
+ours; and whatever is under way at that moment may be in one of them alone, since the kernel counts
+some things before a probe does and others after it. That is over long before the next reading. So
+ours of one reading lie anywhere from what the kernel had counted at the one before to what it has
+at the one after.
+
+Numbers of sockets go up and down, so that nothing bounds them in that way: they are the same if
+they are so in any of the last few samples, or once above and once below.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.lifecycle.ledger import Ledger, as_kernel_counters
-from tcptrace.wire.ledger import COUNTERS, LedgerReading
+from tcptrace.lifecycle.figures import COUNTED, Figure
 
-_NOTHING = (0,) * len(COUNTERS)
-_Interval = tuple[int, int]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
+
+SAMPLES: Final = 5
+"""So many in a row must differ to the same side before numbers of sockets do."""
+
+Interval = tuple[int, int]
+
+
+class Comparison(NamedTuple):
+    """One figure of one namespace."""
+
+    netns: int
+    figure: Figure
+    kernel: int
+    ours: int
+    """Both since the first reading; of a number of sockets, both at the last sample."""
+    difference: int
+    """Ours minus the kernel's; 0 where the two can be the same."""
+
+
+class _Read(NamedTuple):
+    """The kernel's figures of a namespace at one reading, by figure."""
+
+    low: dict[str, int]
+    """Just before; without what may not have come about since the first reading."""
+    high: dict[str, int]
+    """Just after."""
 
 
 class _Past(NamedTuple):
-    """The last two comparisons of a namespace, by counter."""
+    """The last two comparisons of a namespace."""
 
-    earlier: tuple[int, ...] | None
+    earlier: _Read | None
     """The kernel's figures at the reading before the last one; None if there was none."""
-    latest: tuple[int, ...]
+    latest: _Read
     """The same at the last one."""
-    ledger: tuple[int, ...]
-    """The ledger's at the last one."""
+    ours: Mapping[str, int]
+    """Ours at the last one."""
+
+
+class _Known(NamedTuple):
+    """What is known of a namespace since its first reading."""
+
+    first: _Read
+    ours: Mapping[str, int]
+    uncertain: dict[str, int]
+    """The kernel's counters that COUNTED's figures are uncertain by."""
 
 
 class Reconciliation:
-    """The difference since the first reading.
+    """The differences since the first reading.
 
     Attributes:
-        differences: for each namespace that is watched, ledger minus kernel by counter, as of the
-            last reading but one; 0 where the two can be the same.
+        differences: for each namespace that is watched, ours minus the kernel's by figure, as of
+            the last reading but one; 0 where the two can be the same.
+        sockets: the same of numbers of sockets.
     """
 
     def __init__(self) -> None:
         self.differences: dict[int, dict[str, int]] = {}
+        self.sockets = SocketNumbers()
+        self._known: dict[int, _Known] = {}
         self._pasts: dict[int, _Past] = {}
-        self._zeros: dict[int, tuple[_Interval, ...]] = {}
+        self._zeros: dict[int, dict[str, Interval]] = {}
 
-    def compare(self, reading: LedgerReading, ledger: Ledger) -> None:
-        """Compares a reading, after the ledger has absorbed it.
+    def compare(self, reading: LedgerReading, ours: Mapping[int, Mapping[str, int]]) -> None:
+        """Compares a reading.
 
         The first comparison of a namespace takes what was counted before the trace as its zero. A
         namespace that is watched no more is forgotten.
+
+        Args:
+            reading: with the kernel's figures; those that it lacks are not compared.
+            ours: by namespace and figure's name, as of this reading; what is missing is not
+                compared.
         """
-        ours = {netns: as_kernel_counters(counts) for netns, counts in ledger.sums()}
         for figures in reading.namespaces:
             netns = figures.netns
-            counted = ours.get(netns, _NOTHING)
+            counted = ours.get(netns, {})
+            known = self._known.get(netns)
+            if known is None:
+                known = self._known[netns] = _first(figures, counted)
+            read = _read(figures, known.uncertain)
             past = self._pasts.get(netns)
-            self._pasts[netns] = _Past(past and past.latest, figures.before, counted)
+            self._pasts[netns] = _Past(past and past.latest, read, counted)
             if past is None or past.earlier is None:
-                self.differences[netns] = dict.fromkeys(COUNTERS, 0)
+                self.differences[netns] = dict.fromkeys(read.high.keys() & counted.keys(), 0)
                 continue
-            around = tuple(
-                (low - was, high - was)
-                for low, high, was in zip(past.earlier, figures.after, past.ledger, strict=True)
-            )
+            around = {
+                name: (past.earlier.low[name] - past.ours[name], high - past.ours[name])
+                for name, high in read.high.items()
+                if name in past.ours and name in counted and name in past.earlier.low
+            }
             self._judge(netns, around)
-        for netns in self._pasts.keys() - {figures.netns for figures in reading.namespaces}:
-            for known in (self._pasts, self.differences, self._zeros):
-                known.pop(netns, None)
+        watched = {figures.netns for figures in reading.namespaces}
+        for netns in self._pasts.keys() - watched:
+            for told in (self._pasts, self.differences, self._zeros, self._known):
+                told.pop(netns, None)
+        self.sockets.keep(watched)
 
-    def _judge(self, netns: int, around: tuple[_Interval, ...]) -> None:
-        """Compares kernel minus ledger, as an interval for each counter, with what it was."""
+    def _judge(self, netns: int, around: dict[str, Interval]) -> None:
+        """Compares kernel minus ours, as an interval for each figure, with what it was."""
         zeros = self._zeros.get(netns, around)
         self.differences[netns] = {
-            name: _distance(zero, now)
-            for name, zero, now in zip(COUNTERS, zeros, around, strict=True)
+            name: _distance(zeros.get(name, now), now) for name, now in around.items()
         }
-        self._zeros[netns] = tuple(
-            zero if _distance(zero, now) else (max(zero[0], now[0]), min(zero[1], now[1]))
-            for zero, now in zip(zeros, around, strict=True)
-        )
+        self._zeros[netns] = {
+            name: _narrowed(zeros.get(name, now), now) for name, now in around.items()
+        }
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Every figure of every namespace, numbers of sockets last."""
+        for netns, past in self._pasts.items():
+            known = self._known[netns]
+            for name in self.differences[netns]:
+                high = past.latest.high[name]
+                yield Comparison(
+                    netns,
+                    COUNTED[name],
+                    high - known.first.high[name],
+                    past.ours.get(name, 0) - known.ours.get(name, 0),
+                    self.differences[netns][name],
+                )
+        yield from self.sockets.comparisons()
 
 
-def _distance(zero: tuple[int, int], now: tuple[int, int]) -> int:
-    """How far the ledger is above (positive) or below the kernel; 0 if both can be the same."""
+def _first(figures: NamespaceFigures, counted: Mapping[str, int]) -> _Known:
+    kernel = figures.kernel_after()
+    names = {name for figure in COUNTED.values() for name in figure.uncertain}
+    uncertain = {name: kernel[name] for name in names if name in kernel}
+    return _Known(_read(figures, uncertain), counted, uncertain)
+
+
+def _read(figures: NamespaceFigures, uncertain: Mapping[str, int]) -> _Read:
+    before, after = figures.kernel_before(), figures.kernel_after()
+    low, high = {}, {}
+    for name, figure in COUNTED.items():
+        if all(part in after for part in figure.kernel):
+            high[name] = sum(after[part] for part in figure.kernel)
+            low[name] = sum(before[part] for part in figure.kernel) - sum(
+                after[part] - uncertain[part] for part in figure.uncertain
+            )
+    return _Read(low, high)
+
+
+class _Numbers(NamedTuple):
+    """One sample of a number of sockets."""
+
+    kernel: int
+    ours: int
+    distance: int
+
+
+class SocketNumbers:
+    """Compares numbers of sockets, sample by sample."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[int, Figure], deque[_Numbers]] = {}
+
+    def add(self, netns: int, figure: Figure, kernel: Interval, ours: Interval) -> None:
+        """Takes a sample: each side's number before and after, in whatever order."""
+        samples = self._samples.setdefault((netns, figure), deque(maxlen=SAMPLES))
+        low, high = sorted(kernel)
+        distance = _distance((low, high), (min(ours), max(ours)))
+        # _distance() tells how far the second lies below the first.
+        samples.append(_Numbers(kernel[-1], ours[-1], -distance))
+
+    def keep(self, namespaces: set[int]) -> None:
+        """Forgets all other namespaces."""
+        for key in [key for key in self._samples if key[0] not in namespaces]:
+            del self._samples[key]
+
+    def restart(self) -> None:
+        """Forgets the samples: a snapshot has put the numbers right."""
+        self._samples.clear()
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Every figure of every namespace, as of the last samples."""
+        for (netns, figure), samples in self._samples.items():
+            last = samples[-1]
+            yield Comparison(netns, figure, last.kernel, last.ours, _lasting(samples))
+
+
+def _lasting(samples: deque[_Numbers]) -> int:
+    """The smallest difference of them all, if all are to one side and there are enough."""
+    least = min((one.distance for one in samples), key=abs)
+    is_one_sided = all(one.distance * least > 0 for one in samples)
+    return least if is_one_sided and len(samples) == SAMPLES else 0
+
+
+def _narrowed(zero: Interval, now: Interval) -> Interval:
+    """What both have in common; the former where that is nothing."""
+    return zero if _distance(zero, now) else (max(zero[0], now[0]), min(zero[1], now[1]))
+
+
+def _distance(zero: Interval, now: Interval) -> int:
+    """How far ours is above (positive) or below the kernel; 0 if both can be the same."""
     if now[0] > zero[1]:
         return zero[1] - now[0]
     if now[1] < zero[0]:

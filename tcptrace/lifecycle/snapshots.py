@@ -49,6 +49,8 @@ class Snapshots:
     Attributes:
         taken: how many were brought to an end.
         healed: lives that were ended since a snapshot did not find them.
+        corrected: lives that a snapshot found in another state than the one known of them.
+        found: lives that no record had told of, but for those of the first snapshot.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -56,6 +58,8 @@ class Snapshots:
         self.handlers: dict[int, Callable[[Record], None]] = {Kind.SEEN: self._seen}
         self.taken = 0
         self.healed = 0
+        self.corrected = 0
+        self.found = 0
         self._number = 0
         self._began_ns = 0
         self._owners: Mapping[int, Process] = {}
@@ -76,15 +80,18 @@ class Snapshots:
         """Records were lost: perhaps findings, so that silence means nothing in this snapshot."""
         self._is_whole = False
 
-    def end(self, namespaces: AbstractSet[int]) -> None:
+    def end(self, namespaces: AbstractSet[int]) -> bool:
         """Every record until its end has come: what it did not find is over.
 
         Args:
             namespaces: those that it covered completely.
+
+        Returns:
+            Whether no record was lost since it began.
         """
         registry = self._registry
         if registry.left is None:
-            return
+            return False
         for finding in self._differing.values():
             self._compare(finding)
         covered = namespaces if self._is_whole else frozenset()
@@ -94,6 +101,7 @@ class Snapshots:
         self._owners = {}
         self._differing.clear()
         self.taken += 1
+        return self._is_whole
 
     def _heal(self, namespaces: AbstractSet[int]) -> None:
         registry = self._registry
@@ -218,6 +226,7 @@ class Snapshots:
         registry.begin_unseen(life, record.sock, state, record.at_ns)
         registry.move(life, record.sock, record.at_ns)
         registry.sight(life, record.at_ns)
+        self.found += self.taken > 0
         if life.is_timewait and state is State.TIME_WAIT:
             rules.finish_fins(life)
 
@@ -229,6 +238,7 @@ class Snapshots:
         if not is_there or connection.state is state or _was_in(connection, state, at_ns):
             return
         self._registry.correct(life, state, at_ns)
+        self.corrected += 1
         if life.is_timewait and state is State.TIME_WAIT:
             rules.finish_fins(life)
             self._registry.report(life)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.connection import Connection, Listener, Outcome, Partial, Role
 from tcptrace.lifecycle.counts import MOST_NAMESPACES, OTHER_NETNS
+from tcptrace.lifecycle.figures import COUNTED, Origin, figure_of
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.lifecycle.observer import Direction, Observer
 from tcptrace.tcp import State, address_text
 from tcptrace.wire.events import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ESTABLISHED: Final = "established"
 CONNECT_OUTCOMES: Final = (
@@ -37,7 +38,12 @@ MOST_WAITS: Final = 10_000
 """For how many listeners waits are kept; those of others are in the total alone."""
 
 _NUMBERS: Final = max(State) + 1
-_kind_of: Final = itemgetter(Record._fields.index("kind"))
+_told_by: Final = itemgetter(
+    *map(Record._fields.index, ("netns", "kind", "old_state", "new_state", "flags"))
+)
+_NOTHING_COUNTED: Final = {
+    figure.name: 0 for figure in COUNTED.values() if figure.origin is Origin.RECORDS
+}
 _BEFORE_ESTABLISHED: Final = frozenset({State.SYN_SENT, State.SYN_RECV, State.CLOSE})
 
 
@@ -80,6 +86,11 @@ class Buckets:
         self.native[index] = self.native.get(index, 0) + 1
 
     @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    @property
     def cumulative(self) -> list[int]:
         """How many were at most each bound; the last: how many there were."""
         return list(accumulate(self.counts))
@@ -95,6 +106,7 @@ class Tally(Observer):
 
     Attributes:
         events: records by kind.
+        figures: those that the kernel counts too, by namespace and figure's name.
         state_durations: how long sockets had been in a state, when they left it, by its number.
         handshakes: first SYN to ESTABLISHED, by role.
         syn_queue_wait: the SYN that made a request to the final ACK that was taken.
@@ -111,6 +123,7 @@ class Tally(Observer):
 
     def __init__(self, bounds: Bounds) -> None:
         self.events: Counter[int] = Counter()
+        self.figures: dict[int, Counter[str]] = {}
         self._transitions = [[0] * _NUMBERS for _ in range(_NUMBERS)]
         self.state_durations = [Buckets(bounds.state_duration) for _ in range(_NUMBERS)]
         self.handshakes = {role: Buckets(bounds.handshake) for role in Role}
@@ -126,16 +139,18 @@ class Tally(Observer):
         self._namespaces: set[int] = set()
 
     def fed(self, records: Sequence[Record]) -> None:
-        """Counts records by kind."""
-        self.events.update(map(_kind_of, records))
+        """Counts records by kind, and those that the kernel counts too by namespace."""
+        for (netns, *what), count in Counter(map(_told_by, records)).items():
+            self.events[what[0]] += count
+            figure = figure_of(*what)
+            if figure is not None:
+                self.figures.setdefault(self._told_as(netns), Counter())[figure] += count
 
     def changed(self, old: State, duration_ns: int | None, new: State) -> None:
         """Counts a transition."""
         self._transitions[old][new] += 1
         if duration_ns is not None:
-            durations = self.state_durations[old]
-            durations.counts[bisect_left(durations.bounds_ns, duration_ns)] += 1
-            durations.sum_ns += duration_ns
+            self.state_durations[old].add(duration_ns)
 
     @property
     def transitions(self) -> dict[tuple[State, State], int]:
@@ -146,6 +161,12 @@ class Tally(Observer):
             for new in State
             if self._transitions[old][new]
         }
+
+    def counted(self, netns: int) -> Mapping[str, int]:
+        """What the kernel counts too, by figure, zeros included; {} if it is not told apart."""
+        if netns not in self._namespaces and len(self._namespaces) >= MOST_NAMESPACES:
+            return {}
+        return _NOTHING_COUNTED | self.figures.get(netns, {})
 
     def established(self, connection: Connection) -> None:
         """Counts a handshake, and a client's connect()."""
@@ -208,6 +229,7 @@ class Tally(Observer):
     def forget(self, netns: int) -> None:
         """Drops what is counted of a namespace that is gone; waits go with their listeners."""
         self._namespaces.discard(netns)
+        self.figures.pop(netns, None)
         for counts in (self.connects, self.syn_retransmits, self.synack_retransmits):
             for key in [key for key in counts if key[0] == netns]:
                 del counts[key]

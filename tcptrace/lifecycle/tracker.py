@@ -97,6 +97,16 @@ class Tracker:
         return self._registry.folded.total
 
     @property
+    def corrected(self) -> int:
+        """Lives that a snapshot found in another state than the one known of them."""
+        return self._snapshots.corrected
+
+    @property
+    def found(self) -> int:
+        """Lives that a snapshot found and no record had told of, but for the first snapshot's."""
+        return self._snapshots.found
+
+    @property
     def open_count(self) -> int:
         """How many lives are kept that are not over."""
         return self._registry.open_count
@@ -145,15 +155,19 @@ class Tracker:
         """
         self._snapshots.begin(now_ns, owners)
 
-    def end_snapshot(self, netns: AbstractSet[int]) -> None:
+    def end_snapshot(self, netns: AbstractSet[int]) -> bool:
         """The snapshot is complete, and every record until its end has been fed.
 
         Args:
             netns: the namespaces that it covered completely, or that are gone with all their
                 sockets: what it did not find there is over.
+
+        Returns:
+            Whether no record was lost since it began.
         """
-        self._snapshots.end(netns)
+        is_whole = self._snapshots.end(netns)
         self._registry.make_room(self._last_ns)
+        return is_whole
 
     def lose(self) -> None:
         """Takes note that records were lost: any life that is not over may lack one of them."""

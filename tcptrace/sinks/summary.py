@@ -183,6 +183,9 @@ def _doubts(summary: Summary, facts: TraceFacts, width: int) -> Iterator[str]:
         yield f"  {plural(summary.folded, 'connection')} folded: more open than --max-connections"
     if losses.lost_records:
         yield f"  {plural(losses.lost_records, 'record')} lost: the ring was full"
+        lost = [f"{safe_text(hook)} {count:,}" for hook, count in losses.lost_by_hook.items()]
+        for line in flow(lost, width - len("    of hooks: "), " · ") if lost else ():
+            yield f"    of hooks: {line}"
     if facts.unexpected:
         yield f"  {plural(facts.unexpected, 'record')} fitted no life"
     if losses.missed_by_hook:

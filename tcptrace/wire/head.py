@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AttachedHook(NamedTuple):
@@ -23,6 +26,8 @@ class Losses(NamedTuple):
     """Probe runs that the kernel skipped, by hook, where the kernel counts them; not zero ones."""
     uncounted_hooks: tuple[str, ...]
     """Hooks whose misses this kernel does not tell (kprobes before 7.x)."""
+    lost_by_hook: Mapping[str, int] = {}
+    """Of the lost records, whose they were; empty in recordings from before, and until the end."""
 
 
 class ProgramRuns(NamedTuple):

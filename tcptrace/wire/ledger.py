@@ -23,6 +23,8 @@ OVERFLOW_SLOT: Final = 0
 class Count(IntEnum):
     """What a slot counts, by its place in `counts`. Places 1 to 9 are the stages'."""
 
+    CHILD_REPEATED = 0
+    """A final ACK made a second child, which is thrown away: two CPUs took it at once."""
     COOKIE_SENT = 10
     """A SYN was answered with a cookie (SyncookiesSent)."""
     COOKIE_VALID = 11
@@ -100,6 +102,33 @@ class NamespaceFigures(NamedTuple):
     before: tuple[int, ...]
     after: tuple[int, ...]
     """TcpExt counters, as COUNTERS names them, just before and just after the slots were read."""
+    more_before: tuple[int, ...] = ()
+    more_after: tuple[int, ...] = ()
+    """The same of Tcp and TcpExt, as MORE_COUNTERS names them; () in older recordings."""
+
+    def kernel_before(self) -> dict[str, int]:
+        """All counters by name, just before."""
+        return _by_name(self.before, self.more_before)
+
+    def kernel_after(self) -> dict[str, int]:
+        """All counters by name, just after."""
+        return _by_name(self.after, self.more_after)
+
+
+def _by_name(counters: tuple[int, ...], more: tuple[int, ...]) -> dict[str, int]:
+    named = dict(zip(COUNTERS, counters, strict=True))
+    if more:
+        named.update(zip(MORE_COUNTERS, more, strict=True))
+    return named
+
+
+class Inventory(NamedTuple):
+    """How many sockets the kernel itself says that a namespace has at one moment."""
+
+    in_use: int
+    """Full and TIME_WAIT sockets in its hash tables, by sockstat."""
+    by_state: Mapping[int, int]
+    """By sock_diag: a request socket as SYN_RECV, a TIME_WAIT socket as what it stands for."""
 
 
 class LedgerReading(NamedTuple):
@@ -128,6 +157,20 @@ COUNTERS: Final = (
     "SyncookiesFailed",
 )
 """The kernel's TcpExt counters that the ledger is compared with."""
+
+MORE_COUNTERS: Final = (
+    "ActiveOpens",
+    "PassiveOpens",
+    "EstabResets",
+    "CurrEstab",
+    "TW",
+    "TWKilled",
+    "TCPSynRetrans",
+    "TCPRetransFail",
+    "TCPFastOpenPassive",
+    "TCPFastOpenPassiveAltKey",
+)
+"""More of Tcp and TcpExt, that ledger, records and state counts are compared with."""
 
 FIELDS: Final = lay_out(Slot)
 _PACKED: Final = struct.Struct("<" + "".join(field.code for field in FIELDS))

@@ -24,6 +24,7 @@ from tcptrace.wire.ledger import (
     COUNTERS,
     COUNTS,
     SLOT_SIZE,
+    Inventory,
     LedgerReading,
     NamespaceFigures,
     Slot,
@@ -95,6 +96,8 @@ class Host:
     def symbol(self, offset: int) -> str | None:  # noqa: ARG002
         return None
 
+    takes_snapshots = False
+
     def snapshot(self, between: object) -> set[int]:  # noqa: ARG002
         return set()
 
@@ -107,6 +110,9 @@ class Host:
             tuple(NamespaceFigures(n, "", 28_232, zeros, zeros) for n in range(1, NAMESPACES + 1)),
             cgroups={number: f"/system.slice/unit-{number}.service" for number in range(100)},
         )
+
+    def inventory(self) -> dict[int, Inventory]:
+        return {}
 
     def programs(self) -> tuple[ProgramRuns, ...]:
         return tuple(ProgramRuns(hook.name, hook.carrier, 5, 5000) for hook in self.head.hooks)

@@ -13,7 +13,7 @@ from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits
 from tcptrace.wire.events import Kind
-from tcptrace.wire.ledger import LedgerReading
+from tcptrace.wire.ledger import Inventory, LedgerReading
 from unit import samples
 
 if TYPE_CHECKING:
@@ -110,6 +110,13 @@ class FakeSource:
 
     def symbol(self, offset: int) -> str | None:
         raise AssertionError(offset)
+
+    @property
+    def takes_snapshots(self) -> bool:
+        return True
+
+    def inventory(self) -> dict[int, Inventory]:
+        return {}
 
     def snapshot(self, between: Callable[[], None]) -> set[int]:
         for part in self.found:

@@ -278,6 +278,21 @@ METRICS: Final[tuple[Metric, ...]] = (
         "/proc/net/netstat of the namespace",
     ),
     Metric(
+        "tcptrace_kernel_difference",
+        Type.GAUGE,
+        ("netns", "figure", "direction", "cause"),
+        "Where a figure of tcptrace's, of whatever origin, differs from the kernel's own: by how "
+        "much, to which side (above, below) and the likely cause; absent where none differs.",
+        "/proc/net/netstat and snmp of the namespace; see the figures below",
+    ),
+    Metric(
+        "tcptrace_kernel_figures_compared",
+        Type.GAUGE,
+        ("netns",),
+        "How many figures are compared with the kernel's.",
+        "as tcptrace_kernel_difference",
+    ),
+    Metric(
         "tcptrace_events_total",
         Type.COUNTER,
         ("kind",),
@@ -289,6 +304,13 @@ METRICS: Final[tuple[Metric, ...]] = (
         Type.COUNTER,
         (),
         "Records that found the ring full. The ledger does not depend on them.",
+        "counted in the kernel",
+    ),
+    Metric(
+        "tcptrace_hook_events_lost_total",
+        Type.COUNTER,
+        ("hook",),
+        "The same by the hook whose records they were; a replay knows them at its end only.",
         "counted in the kernel",
     ),
     Metric(
@@ -345,7 +367,44 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_snapshots_total",
         Type.COUNTER,
         (),
-        "sock_diag snapshots taken: one at the start, then one a period.",
+        "sock_diag snapshots taken: one at the start, one a minute, one soon after a loss.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_state_counts_suspect",
+        Type.GAUGE,
+        (),
+        "1 from the loss of a record to the end of the next snapshot that loses none: until then "
+        "tcptrace_sockets may be wrong.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_heals_total",
+        Type.COUNTER,
+        (),
+        "Snapshots that made the state counts right again after a loss.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_last_loss_timestamp_seconds",
+        Type.GAUGE,
+        (),
+        "When records were lost last; absent before that.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_last_heal_timestamp_seconds",
+        Type.GAUGE,
+        (),
+        "When a snapshot made the state counts right again last; absent before that.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_corrected_lives_total",
+        Type.COUNTER,
+        ("what",),
+        "Connections that a snapshot found in another state than the one known (state), or that "
+        "no record had told of (birth), those of the first snapshot aside.",
         "the tracker",
     ),
     Metric(

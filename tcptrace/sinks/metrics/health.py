@@ -28,6 +28,9 @@ def health_families(
         missed[label_text(hook)] += losses.missed_by_hook.get(hook, 0)
     for name, count in missed.items():
         misses.add_metric([name], count)
+    lost_by_hook = counter("tcptrace_hook_events_lost_total")
+    for hook, count in losses.lost_by_hook.items():
+        lost_by_hook.add_metric([label_text(hook)], count)
     build = gauge("tcptrace_build_info")
     build.add_metric([__version__, label_text(head.kernel), label_text(head.carrier)], 1)
     runs = counter("tcptrace_program_runs_total")
@@ -37,4 +40,4 @@ def health_families(
             labels = [program.hook, program.carrier]
             runs.add_metric(labels, program.runs)
             seconds.add_metric(labels, program.run_time_ns / 1e9)
-    yield from (lost, misses, build, runs, seconds)
+    yield from (lost, lost_by_hook, misses, build, runs, seconds)

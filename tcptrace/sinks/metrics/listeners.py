@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.ledger import OTHER_ADDRESS
 from tcptrace.lifecycle.names import PodNames
@@ -11,15 +12,16 @@ from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, LISTENER_INFO, STAG
 from tcptrace.sinks.metrics.families import counter, gauge, label_text
 from tcptrace.sinks.terminal import comm_text
 from tcptrace.wire.events import Stage
-from tcptrace.wire.ledger import Count
+from tcptrace.wire.ledger import COUNTERS, Count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
     from tcptrace.lifecycle.accept_waits import AcceptWaits
-    from tcptrace.lifecycle.ledger import Address, Ledger, Listening
+    from tcptrace.lifecycle.explaining import Finding
+    from tcptrace.lifecycle.ledger import Address, Ledger, Listening, Member
     from tcptrace.lifecycle.names import Names
     from tcptrace.lifecycle.reconciliation import Reconciliation
     from tcptrace.wire.ledger import LedgerReading
@@ -63,20 +65,41 @@ def listener_families(
     yield from (drops, cookies, syns, sockets, info, folded)
 
 
+class _Queue(NamedTuple):
+    """Where a queue's figures are."""
+
+    name: str
+    length: Callable[[Member], int]
+    limit: Callable[[Listening], int]
+    peak: Callable[[Member], int]
+
+
+_QUEUES: Final = (
+    _Queue(
+        "accept_queue",
+        lambda member: member.slot.accept_queue_len,
+        lambda listening: listening.accept_queue_limit,
+        lambda member: member.accept_queue_peak,
+    ),
+    _Queue(
+        "syn_queue",
+        lambda member: member.slot.syn_queue_len,
+        lambda listening: listening.syn_queue_limit,
+        lambda member: member.syn_queue_peak,
+    ),
+)
+
+
 def _queues(told: list[tuple[list[str], Listening]]) -> Iterator[Metric]:
-    for queue, young in (("accept_queue", False), ("syn_queue", True)):
-        length = gauge(f"tcptrace_listener_{queue}_length")
-        limit = gauge(f"tcptrace_listener_{queue}_limit")
-        peak = gauge(f"tcptrace_listener_{queue}_peak")
+    for queue in _QUEUES:
+        length = gauge(f"tcptrace_listener_{queue.name}_length")
+        limit = gauge(f"tcptrace_listener_{queue.name}_limit")
+        peak = gauge(f"tcptrace_listener_{queue.name}_peak")
         for labels, listening in told:
-            slots = [member.slot for member in listening.members.values()]
-            length.add_metric(labels, sum(getattr(slot, f"{queue}_len") for slot in slots))
-            limit.add_metric(
-                labels,
-                listening.syn_queue_limit if young else listening.accept_queue_limit,
-            )
-            peaks = (getattr(member, f"{queue}_peak") for member in listening.members.values())
-            peak.add_metric(labels, sum(peaks))
+            members = listening.members.values()
+            length.add_metric(labels, sum(map(queue.length, members)))
+            limit.add_metric(labels, queue.limit(listening))
+            peak.add_metric(labels, sum(map(queue.peak, members)))
         yield from (length, limit, peak)
     fullest = gauge("tcptrace_listener_accept_queue_fullest_ratio")
     youngest = gauge("tcptrace_listener_syn_queue_young")
@@ -125,14 +148,31 @@ def _info(listening: Listening, names: Names) -> list[str]:
 
 
 def reconciliation_families(
-    reconciliation: Reconciliation, reading: LedgerReading
+    reconciliation: Reconciliation, findings: Iterable[Finding], reading: LedgerReading
 ) -> Iterator[Metric]:
-    """How far the ledger and the kernel's own counters are apart, and the namespaces' limits."""
+    """How far all figures are from the kernel's own, and the namespaces' limits.
+
+    Args:
+        reconciliation: as of now.
+        findings: each figure's comparison and what explains it.
+        reading: the last one.
+    """
     differences = gauge("tcptrace_reconciliation_difference")
-    for netns, by_counter in reconciliation.differences.items():
-        for name, difference in by_counter.items():
-            differences.add_metric([str(netns), name], difference)
+    for netns, by_figure in reconciliation.differences.items():
+        for name in COUNTERS:
+            differences.add_metric([str(netns), name], by_figure.get(name, 0))
+    differing = gauge("tcptrace_kernel_difference")
+    compared: Counter[int] = Counter()
+    for finding in findings:
+        found = finding.comparison
+        compared[found.netns] += 1
+        if found.difference:
+            labels = [str(found.netns), found.figure.name, finding.direction, finding.cause]
+            differing.add_metric(labels, abs(found.difference))
+    figures_compared = gauge("tcptrace_kernel_figures_compared")
+    for netns, count in sorted(compared.items()):
+        figures_compared.add_metric([str(netns)], count)
     ports = gauge("tcptrace_ephemeral_ports")
     for figures in reading.namespaces:
         ports.add_metric([str(figures.netns)], figures.ephemeral_ports)
-    yield from (differences, ports)
+    yield from (differences, differing, figures_compared, ports)

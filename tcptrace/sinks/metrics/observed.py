@@ -21,11 +21,12 @@ from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
     from tcptrace.lifecycle.counts import StateCounts
+    from tcptrace.lifecycle.healing import Healing
     from tcptrace.lifecycle.tracker import Tracker
 
 _SECOND_NS: Final = 1_000_000_000
@@ -88,7 +89,7 @@ def _state_durations(tally: Tally) -> HistogramMetricFamily:
     family = _histogram("tcptrace_state_duration_seconds")
     for state, name in _STATES:
         durations = tally.state_durations[state]
-        if durations.cumulative[-1]:
+        if durations.count:
             _add_buckets(family, (name,), durations)
     return family
 
@@ -184,6 +185,34 @@ def _quality(tracker: Tracker, tally: Tally) -> Iterator[Metric]:
     limit = gauge("tcptrace_connections_limit")
     limit.add_metric((), tracker.most)
     yield limit
+
+
+def healing_families(
+    tracker: Tracker, healing: Healing, clock: Callable[[int], float]
+) -> Iterator[Metric]:
+    """How losses have touched the state counts, and whether that is mended.
+
+    Args:
+        tracker: whose lives snapshots have put right.
+        healing: when.
+        clock: from the records' time to seconds since 1970.
+    """
+    corrected = counter("tcptrace_corrected_lives_total")
+    corrected.add_metric(("state",), tracker.corrected)
+    corrected.add_metric(("birth",), tracker.found)
+    suspect = gauge("tcptrace_state_counts_suspect")
+    suspect.add_metric((), int(healing.is_suspect))
+    heals = counter("tcptrace_heals_total")
+    heals.add_metric((), healing.heals)
+    yield from (corrected, suspect, heals)
+    for name, at_ns in (
+        ("tcptrace_last_loss_timestamp_seconds", healing.last_loss_ns),
+        ("tcptrace_last_heal_timestamp_seconds", healing.last_heal_ns),
+    ):
+        family = gauge(name)
+        if at_ns is not None:
+            family.add_metric((), clock(at_ns))
+        yield family
 
 
 def _histogram(name: str) -> HistogramMetricFamily:

@@ -71,11 +71,13 @@ def ending_from(data: bytes) -> Ending:
     fields = _object(data)
     losses = _mapping(fields.get("losses"))
     missed = _mapping(losses.get("missed_by_hook"))
+    lost = _mapping(losses.get("lost_by_hook", {}))
     return Ending(
         Losses(
             lost_records=_number(losses, "lost_records"),
             missed_by_hook={hook: _number(missed, hook) for hook in missed},
             uncounted_hooks=_texts(losses, "uncounted_hooks"),
+            lost_by_hook={hook: _number(lost, hook) for hook in lost},
         ),
         ended_monotonic_ns=_number(fields, "ended_monotonic_ns"),
         records=_number(fields, "records"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tcptrace.sinks.recording.layout import MAX_PAYLOAD
 from tcptrace.wire.ledger import (
     COUNTERS,
+    MORE_COUNTERS,
     SLOT_SIZE,
     LedgerReading,
     NamespaceFigures,
@@ -143,8 +144,16 @@ def _figures(told: dict[str, Any]) -> NamespaceFigures:
     before, after = (tuple(map(_number, told[key])) for key in ("before", "after"))
     if len(before) != len(COUNTERS) or len(after) != len(COUNTERS):
         raise BadLedger("a ledger with other counters")
+    more = [tuple(map(_number, told.get(key, ()))) for key in ("more_before", "more_after")]
+    if len(more[0]) != len(more[1]) or len(more[0]) not in (0, len(MORE_COUNTERS)):
+        raise BadLedger("a ledger with other counters")
     return NamespaceFigures(
-        _number(told["netns"]), str(told["name"]), _number(told["ephemeral_ports"]), before, after
+        _number(told["netns"]),
+        str(told["name"]),
+        _number(told["ephemeral_ports"]),
+        before,
+        after,
+        *more,
     )
 
 

@@ -18,6 +18,7 @@ from tcptrace.sinks.web.address import listen, parse_address
         ("[::]:9100", ("::", 9100)),
         ("[fe80::1%eth0]:65535", ("fe80::1%eth0", 65535)),
         ("host.example:80", ("host.example", 80)),
+        ("[2001:db8::1]:65535", ("2001:db8::1", 65535)),
     ],
 )
 def test_addresses_are_read(text: str, address: tuple[str, int]) -> None:
@@ -26,7 +27,20 @@ def test_addresses_are_read(text: str, address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "9100", "::1:9100", "[::1]", "[::1]9100", ":65536", ":-1", ":٣", "a:b", "a:1:2", "\n:1:"],
+    [
+        "",
+        "9100",
+        "::1:9100",
+        "[::1]",
+        "[::1]9100",
+        ":65536",
+        ":-1",
+        ":٣",
+        "a:b",
+        "a:1:2",
+        "\n:1:",
+        "[::1:80",
+    ],
 )
 def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(BadArgument, match="no address") as caught:

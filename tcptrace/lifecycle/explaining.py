@@ -1,0 +1,116 @@
+"""What a difference from the kernel comes from, as far as what was counted besides tells. Pure.
+
+A difference is explained only by losses that were counted, and that are as many as it is.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.figures import Origin
+from tcptrace.lifecycle.reconciliation import Comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from tcptrace.lifecycle.figures import Figure
+    from tcptrace.wire.head import Losses
+
+
+class Cause(StrEnum):
+    """The likely cause of a difference: a label's values."""
+
+    NONE = "none"
+    """There is no difference."""
+    UNDER_WAY = "under_way"
+    """The numbers differ by no more than what was under way while they were read."""
+    LOST_EVENTS = "lost_events"
+    """So many of the records that tell of it found the ring full."""
+    MISSED_RUNS = "missed_runs"
+    """The kernel skipped so many runs of the probes that count it."""
+    NO_SLOT = "no_slot"
+    """So much was counted for listeners that found no free slot, whose namespace is not known."""
+    UNCOUNTED_MISSES = "uncounted_misses"
+    """Perhaps missed runs: the probes are kprobes, whose misses this kernel does not count."""
+    OTHER_NAMESPACE = "other_namespace"
+    """Another namespace has the same difference to the other side."""
+    UNKNOWN = "unknown"
+
+
+EXPLAINED: Final = frozenset(
+    {Cause.NONE, Cause.UNDER_WAY, Cause.LOST_EVENTS, Cause.MISSED_RUNS, Cause.NO_SLOT}
+)
+"""The causes that were counted; the others are guesses."""
+
+
+class Finding(NamedTuple):
+    """A comparison and its likely cause."""
+
+    comparison: Comparison
+    cause: Cause
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether there is no difference, or a counted loss accounts for it."""
+        return self.cause in EXPLAINED
+
+    @property
+    def direction(self) -> str:
+        """Whether tcptrace's figure is above or below the kernel's."""
+        difference = self.comparison.difference
+        return "equal" if not difference else "above" if difference > 0 else "below"
+
+
+class Evidence(NamedTuple):
+    """What else was counted since the trace began."""
+
+    losses: Losses
+    without_slot: Mapping[str, int]
+    """What the overflow slot counted, by figure."""
+    is_suspect: bool
+    """Records were lost, and no snapshot has made up for them yet."""
+
+
+def explain(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Finding]:
+    """Finds the likely cause of each difference."""
+    told = list(comparisons)
+    differing = {(one.figure.name, one.difference): one.netns for one in told if one.difference}
+    return [Finding(one, _cause(one, evidence, differing.keys())) for one in told]
+
+
+def _cause(one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str, int]]) -> Cause:
+    figure, size = one.figure, abs(one.difference)
+    if not one.difference:
+        return Cause.NONE if one.kernel == one.ours else Cause.UNDER_WAY
+    losses = evidence.losses
+    is_below = one.difference < 0
+    if figure.origin is Origin.RECORDS and is_below and _of(figure, losses.lost_by_hook) >= size:
+        return Cause.LOST_EVENTS
+    if figure.origin is Origin.SOCKETS and evidence.is_suspect:
+        return Cause.LOST_EVENTS
+    if _of(figure, losses.missed_by_hook) >= size:
+        return Cause.MISSED_RUNS
+    is_from_ledger = figure.origin is Origin.LEDGER
+    if is_from_ledger and is_below and evidence.without_slot.get(figure.name, 0) >= size:
+        return Cause.NO_SLOT
+    if (figure.name, -one.difference) in differing:
+        return Cause.OTHER_NAMESPACE
+    if _of(figure, dict.fromkeys(map(_hook_of, losses.uncounted_hooks), 1)):
+        return Cause.UNCOUNTED_MISSES
+    return Cause.UNKNOWN
+
+
+def _of(figure: Figure, by_hook: Mapping[str, int]) -> int:
+    """What was counted of the hooks by which a figure is counted; a key may name several hooks."""
+    return sum(
+        count
+        for names, count in by_hook.items()
+        if not figure.hooks or not set(figure.hooks).isdisjoint(names.split(", "))
+    )
+
+
+def _hook_of(told: str) -> str:
+    """The name of a hook that is told with its carrier."""
+    return told.partition(" ")[0]

@@ -1,0 +1,65 @@
+"""Watches a host for a while, and says whether all that was counted is what the kernel counted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.reconciliation import SAMPLES
+from tcptrace.session import note
+from tcptrace.sinks.verification import Report
+from tcptrace.stopping import Limits, Stop
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from tcptrace.watching import Watch
+
+_ZERO_READINGS: Final = 3
+"""By which it is known where both counts began: one more than a comparison needs."""
+_SNAPSHOTS: Final = 3
+"""Tries to make the state counts whole again at the end, where records were lost."""
+
+
+def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Report:
+    """Compares for so long, or until a signal.
+
+    Args:
+        watch: of a live source with a ledger; its source is closed at the end.
+        duration_s: from the moment on at which both sides' zero is known.
+        notes: where the opening line goes: stderr.
+        opening: said at that moment.
+    """
+    stop = Stop(Limits())
+    began_s = 0.0
+
+    def tick() -> None:
+        nonlocal began_s
+        if not began_s:
+            watch.settle(_ZERO_READINGS)
+            note(notes, opening)
+            began_s = time.monotonic()
+        stop.asked |= time.monotonic() - began_s >= duration_s
+
+    try:
+        with stop.on_signals():
+            watch.run(stop, tick)
+            elapsed_s = time.monotonic() - began_s
+            return _report(watch, elapsed_s)
+    finally:
+        watch.source.close()
+
+
+def _report(watch: Watch, elapsed_s: float) -> Report:
+    for _ in range(_SNAPSHOTS):
+        if not watch.healing.is_suspect:
+            break
+        watch.take_snapshot()
+    for _ in range(SAMPLES):
+        watch.settle(1)
+        watch.compare_sockets()
+    losses = watch.source.losses()
+    reading = watch.reading
+    names = {one.netns: one.name for one in reading.namespaces} if reading else {}
+    findings = tuple(watch.findings(losses))
+    return Report(watch.source.head, elapsed_s, findings, names, losses, watch.healing.heals)
