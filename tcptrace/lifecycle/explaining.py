@@ -9,13 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.figures import Origin
-from tcptrace.lifecycle.reconciliation import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.figures import Figure
+    from tcptrace.lifecycle.reconciliation import Comparison
     from tcptrace.wire.head import Losses
 
 
@@ -81,25 +81,29 @@ def explain(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Findi
 
 
 def _cause(one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str, int]]) -> Cause:
-    figure, size = one.figure, abs(one.difference)
     if not one.difference:
         return Cause.NONE if one.kernel == one.ours else Cause.UNDER_WAY
-    losses = evidence.losses
+    counted = _counted_cause(one, evidence)
+    if counted is not None:
+        return counted
+    if (one.figure.name, -one.difference) in differing:
+        return Cause.OTHER_NAMESPACE
+    uncounted = dict.fromkeys(map(_hook_of, evidence.losses.uncounted_hooks), 1)
+    return Cause.UNCOUNTED_MISSES if _of(one.figure, uncounted) else Cause.UNKNOWN
+
+
+def _counted_cause(one: Comparison, evidence: Evidence) -> Cause | None:
+    """A loss that was counted and is large enough, if there is one."""
+    figure, size, losses = one.figure, abs(one.difference), evidence.losses
     is_below = one.difference < 0
-    if figure.origin is Origin.RECORDS and is_below and _of(figure, losses.lost_by_hook) >= size:
-        return Cause.LOST_EVENTS
     if figure.origin is Origin.SOCKETS and evidence.is_suspect:
+        return Cause.LOST_EVENTS
+    if figure.origin is Origin.RECORDS and is_below and _of(figure, losses.lost_by_hook) >= size:
         return Cause.LOST_EVENTS
     if _of(figure, losses.missed_by_hook) >= size:
         return Cause.MISSED_RUNS
-    is_from_ledger = figure.origin is Origin.LEDGER
-    if is_from_ledger and is_below and evidence.without_slot.get(figure.name, 0) >= size:
-        return Cause.NO_SLOT
-    if (figure.name, -one.difference) in differing:
-        return Cause.OTHER_NAMESPACE
-    if _of(figure, dict.fromkeys(map(_hook_of, losses.uncounted_hooks), 1)):
-        return Cause.UNCOUNTED_MISSES
-    return Cause.UNKNOWN
+    without_slot = evidence.without_slot if figure.origin is Origin.LEDGER else {}
+    return Cause.NO_SLOT if is_below and without_slot.get(figure.name, 0) >= size else None
 
 
 def _of(figure: Figure, by_hook: Mapping[str, int]) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tcptrace.watching import Watch
     from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
-    from tcptrace.wire.ledger import LedgerReading, Slot
+    from tcptrace.wire.ledger import Inventory, LedgerReading, Slot
 
 DEADLINE_S = 20
 """How long a test waits for what must come; on a busy machine too."""
@@ -27,6 +27,7 @@ class FakeHost(FakeSource):
         covers: the namespaces that snapshots cover.
         snapshots_ns: when snapshots were taken.
         readings_ns: when the ledger was read.
+        told: what the kernel says of its own sockets.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FakeHost(FakeSource):
         self.trace_head = samples.head(what="everything")
         self.loss = samples.NO_LOSSES
         self.runs: tuple[ProgramRuns, ...] = ()
+        self.told: dict[int, Inventory] = {}
         self._step_ms = step_ms
         self._epoch = 0
 
@@ -53,6 +55,9 @@ class FakeHost(FakeSource):
     def losses(self) -> Losses:
         super().losses()
         return self.loss
+
+    def inventory(self) -> dict[int, Inventory]:
+        return self.told
 
     def programs(self) -> tuple[ProgramRuns, ...]:
         return self.runs

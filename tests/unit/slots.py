@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from tcptrace.tcp import MAPPED_PREFIX
 from tcptrace.wire.events import Stage
-from tcptrace.wire.ledger import COUNTERS, COUNTS, Count, LedgerReading, NamespaceFigures, Slot
+from tcptrace.wire.ledger import (
+    COUNTERS,
+    COUNTS,
+    MORE_COUNTERS,
+    Count,
+    LedgerReading,
+    NamespaceFigures,
+    Slot,
+)
 from unit import samples
 
 if TYPE_CHECKING:
@@ -76,8 +84,12 @@ def figures(
     name: str = "",
 ) -> NamespaceFigures:
     """The kernel's counters; `after` is as `before` unless it is given."""
-    told = [tuple((of or {}).get(name, 0) for name in COUNTERS) for of in (before, after or before)]
-    return NamespaceFigures(netns, name, 28_232, told[0], told[1])
+    told = [
+        tuple((of or {}).get(counter, 0) for counter in names)
+        for names in (COUNTERS, MORE_COUNTERS)
+        for of in (before, after or before)
+    ]
+    return NamespaceFigures(netns, name, 28_232, *told)
 
 
 def reading(

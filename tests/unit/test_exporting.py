@@ -65,7 +65,7 @@ class Service:
     """An exporter in the main thread, as the command has it; what happens is done by its source.
 
     Attributes:
-        host: the source; `meanwhile` are called one by one, each between two reads.
+        host: the source; `meanwhile` are called one by one, each between two steps.
     """
 
     def __init__(self, manager: Manager, host: FakeHost | None = None) -> None:
@@ -82,7 +82,7 @@ class Service:
 
         def read_between(timeout_s: float) -> bytes | None:
             batch = read(timeout_s)
-            if self.host.reads > 2 and self.meanwhile:
+            if timeout_s and self.host.reads > 2 and self.meanwhile:
                 self.meanwhile.pop(0)()
             return batch
 

@@ -9,13 +9,19 @@ import pytest
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.accept_waits import AcceptWaits
+from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
+from tcptrace.lifecycle.reconciliation import SAMPLES
 from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
+from tcptrace.session import READING_PERIOD_NS
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits, Stop
-from tcptrace.watching import IDLE_SNAPSHOTS, READING_PERIOD_NS, SNAPSHOT_PERIOD_NS, Watch
+from tcptrace.tcp import State
+from tcptrace.watching import IDLE_SNAPSHOTS, SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
+from tcptrace.wire.head import AttachedHook, Losses
+from tcptrace.wire.ledger import Inventory
 from unit import samples, slots
 from unit.hosts import FakeHost, watched
 
@@ -104,6 +110,77 @@ def test_records_that_were_lost_are_told_to_the_tracker(monkeypatch: pytest.Monk
     monkeypatch.setattr(watch.tracker, "lose", lambda: told.append(1))
     watched(watch, 5)
     assert len(told) == 2
+
+
+def test_a_snapshot_is_taken_soon_after_the_last_loss() -> None:
+    host = FakeHost(step_ms=500)
+
+    def lost() -> int:
+        return min(10, max(0, (host.now_ns() - samples.START) // samples.S - 10))
+
+    host.lost_records = lost  # type: ignore[method-assign]
+    watch = watch_of(host)
+    watched(watch, 40)
+    assert len(host.snapshots_ns) == 2
+    last_ns = watch.healing.last_loss_ns
+    assert last_ns is not None
+    assert HEAL_AFTER_NS <= host.snapshots_ns[1] - last_ns <= HEAL_AFTER_NS + 4 * samples.S
+    assert (watch.healing.is_suspect, watch.healing.heals) == (False, 1)
+
+
+def test_a_recording_takes_no_snapshots_of_its_own() -> None:
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head(what="everything"))
+    for second in range(200):
+        writer.write(samples.batch(samples.record(samples.START + second * samples.S)))
+    writer.finish(samples.NO_LOSSES, samples.START + 200 * samples.S)
+    file.seek(0)
+    watch = watch_of(ReplaySource(RecordingReader(file, "t.rec"), AT_ONCE))
+    source = watch.source
+    stop = Stop(Limits())
+
+    def tick() -> None:
+        stop.asked |= isinstance(source, ReplaySource) and source.finished
+
+    watch.run(stop, tick)
+    assert watch.tracker.snapshots == 0
+
+
+def test_what_the_kernel_counts_too_is_compared_by_namespace() -> None:
+    here = slots.NETNS
+    connects = [samples.record(samples.START + at, Kind.CONNECT_SENT) for at in range(3)]
+    host = FakeHost(samples.batch(*(one._replace(netns=here) for one in connects)))
+    host.trace_head = host.head._replace(hooks=(AttachedHook("tcp_connect", "fentry"),))
+    watch = watch_of(host)
+    watched(watch, 5)
+    losses = Losses(0, {}, ())
+    found = {one.comparison.figure.name: one for one in watch.findings(losses)}
+    # What came before the first reading is not compared, nor is what no hook tells of.
+    assert "TCPSynRetrans" not in found
+    assert found["ActiveOpens"].comparison.difference == 0
+    host._batches = [samples.batch(*(one._replace(netns=here) for one in connects))]
+    watched(watch, 5)
+    found = {one.comparison.figure.name: one for one in watch.findings(losses)}
+    told = found["ActiveOpens"]
+    assert (told.comparison.kernel, told.comparison.ours) == (0, 3)
+    assert (told.comparison.difference, told.direction, told.cause) == (3, "above", "unknown")
+
+
+def test_state_counts_are_compared_with_the_kernels_inventory() -> None:
+    host = FakeHost()
+    host.told = {slots.NETNS: Inventory(3, {State.ESTABLISHED: 2, State.LISTEN: 1})}
+    watch = watch_of(host)
+    watched(watch, 2)
+    for _ in range(SAMPLES):
+        watch.compare_sockets()
+    found = {
+        one.comparison.figure.name: one.comparison.difference
+        for one in watch.findings(Losses(0, {}, ()))
+    }
+    assert found["sock_diag established"] == -2
+    assert found["sock_diag listen"] == -1
+    assert found["sock_diag time_wait"] == 0
+    assert found["sockstat inuse+tw"] == -3
 
 
 def test_without_a_ledger_there_is_no_reading() -> None:

@@ -6,8 +6,13 @@ compares.
 
 from __future__ import annotations
 
+from typing import Final
+
+from tcptrace.lifecycle.explaining import EXPLAINED
+from tcptrace.lifecycle.figures import FIGURES
 from tcptrace.sinks.metrics import catalogue
 from tcptrace.sinks.metrics.catalogue import METRICS, STAGES
+from tcptrace.sinks.verification import CAUSE_WORDS
 from tcptrace.wire.ledger import COUNTERS
 
 _INTRODUCTION = """# Metrics
@@ -22,6 +27,13 @@ and counters of all those beyond 1,000 together; `address` and `port` are a list
 `address="other"` for listeners beyond `--max-listeners`; states are the kernel's in lower case;
 `family` is `ipv4` or `ipv6`. No metric has a peer's address or a process id.
 """
+
+
+_COMPARED: Final = (
+    "`tcptrace_kernel_difference` has them but for those of sock_diag and sockstat, which "
+    "`tcptrace verify` has too. `origin`: who counts it here; the ledger is exact whatever the "
+    "ring loses."
+)
 
 
 def render() -> str:
@@ -41,6 +53,23 @@ def render() -> str:
         f"`result` of `tcptrace_syn_cookies_total` is one of {results}.",
         "",
         f"`counter` of `tcptrace_reconciliation_difference` is one of {', '.join(COUNTERS)}.",
+        "",
+        "## Figures compared with the kernel's",
+        "",
+        _COMPARED,
+        "",
+        "| `figure` | counts | the kernel's | origin |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{one.name}` | {one.counts} | {' + '.join(one.kernel)} | {one.origin} |"
+        for one in FIGURES.values()
+    ]
+    lines += ["", "| `cause` | means | explains |", "|---|---|---|"]
+    lines += [
+        f"| `{cause}` | {words} | {'yes' if cause in EXPLAINED else 'no'} |"
+        for cause, words in CAUSE_WORDS.items()
+        if words
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import namespaces
 from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
-from tcptrace.wire.ledger import COUNTERS
+from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,22 +38,36 @@ def _keep_limits() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def netstat(name: str) -> int:
-    lines = Path("/proc/self/net/netstat").read_text(encoding="ascii").splitlines()
-    names, values = (line.split() for line in lines if line.startswith("TcpExt:"))
-    return int(values[names.index(name)])
+GROWING = [name for name in (*COUNTERS, *MORE_COUNTERS) if name != "CurrEstab"]
 
 
-def test_its_counters_are_those_of_netstat(own: WatchedNamespace) -> None:
-    before = [netstat(name) for name in COUNTERS]
-    told = own.counters()
-    after = [netstat(name) for name in COUNTERS]
-    assert all(a <= b <= c for a, b, c in zip(before, told, after, strict=True))
+def kernels(name: str) -> int:
+    """A counter of TcpExt or Tcp."""
+    for file, heading in (("netstat", "TcpExt:"), ("snmp", "Tcp:")):
+        lines = Path("/proc/self/net", file).read_text(encoding="ascii").splitlines()
+        names, values = (line.split() for line in lines if line.startswith(heading))
+        if name in names:
+            return int(values[names.index(name)])
+    raise AssertionError(name)
+
+
+def named(namespace: WatchedNamespace) -> dict[str, int]:
+    told = namespace.counters()
+    return dict(zip((*COUNTERS, *MORE_COUNTERS), (*told.listening, *told.more), strict=True))
+
+
+def test_its_counters_are_the_kernels(own: WatchedNamespace) -> None:
+    before = [kernels(name) for name in GROWING]
+    told = named(own)
+    after = [kernels(name) for name in GROWING]
+    assert told.keys() == {*COUNTERS, *MORE_COUNTERS}
+    told_growing = [told[name] for name in GROWING]
+    assert all(a <= b <= c for a, b, c in zip(before, told_growing, after, strict=True))
 
 
 def test_a_drop_is_counted(own: WatchedNamespace) -> None:
     """The file that was opened first tells of now."""
-    before = dict(zip(COUNTERS, own.counters(), strict=True))
+    before = named(own)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -61,7 +76,7 @@ def test_a_drop_is_counted(own: WatchedNamespace) -> None:
         with first, second:
             second.settimeout(0)
             second.connect_ex(listener.getsockname())
-            after = dict(zip(COUNTERS, own.counters(), strict=True))
+            after = named(own)
     assert after["ListenOverflows"] > before["ListenOverflows"]
     assert after["ListenDrops"] > before["ListenDrops"]
 
@@ -70,10 +85,12 @@ def test_a_counter_that_the_kernel_lacks_is_0(
     own: WatchedNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = b"TcpExt: ListenDrops Other\nTcpExt: 7 8\nIpExt: ListenOverflows\nIpExt: 9\n"
+    text += b"Tcp: ActiveOpens CurrEstab\nTcp: 5 18446744073709551615\n"
     monkeypatch.setattr(os, "pread", lambda *_: text)
-    assert dict(zip(COUNTERS, own.counters(), strict=True)) == {
-        **dict.fromkeys(COUNTERS, 0),
+    assert named(own) == {
+        **dict.fromkeys((*COUNTERS, *MORE_COUNTERS), 0),
         "ListenDrops": 7,
+        "ActiveOpens": 5,
     }
 
 
@@ -198,3 +215,14 @@ def test_a_name_keeps_a_namespace_until_it_names_another(
     assert watched.is_gone()
     watched.close()
     other.close()
+
+
+def test_its_sockets_are_counted(own: WatchedNamespace) -> None:
+    """A listener and both ends of a connection; others may come and go meanwhile."""
+    before = own.sockets_in_use()
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            stack.enter_context(listener.accept()[0])
+        assert own.sockets_in_use() >= before + 80

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from tcptrace.kernel.namespaces import WatchedNamespace
 from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY
 from tcptrace.kernel.stock import Stock
 from tcptrace.kernel.surroundings import Surroundings
+from tcptrace.tcp import State
 from tcptrace.wire.layout import RECORD_SIZE
 from unit import slots
 from unit.kernel.test_ledger import FakeMaps
@@ -94,6 +97,19 @@ def test_a_namespace_whose_dump_fails_is_not_covered(
     assert stock.snapshot(lambda: None) == set()
     assert fake.census == Census.OFF
     assert stock.reading().slots
+
+
+def test_an_inventory_counts_sockets_by_state(stock: Stock) -> None:
+    """The kernel's own; no census is asked for."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            stack.enter_context(listener.accept()[0])
+        told = stock.inventory()[OWN]
+    assert told.by_state[State.ESTABLISHED] >= 100
+    assert told.by_state[State.LISTEN] >= 1
+    assert told.in_use >= 101
 
 
 def test_this_machine_is_walked_for_real(stock: Stock) -> None:

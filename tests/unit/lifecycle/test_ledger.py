@@ -13,11 +13,9 @@ from tcptrace.lifecycle.ledger import (
     Address,
     Ledger,
     Listening,
-    as_kernel_counters,
     other,
 )
 from tcptrace.wire.events import Stage
-from tcptrace.wire.ledger import COUNTERS, Count
 from unit import samples
 from unit.slots import NETNS, counts, overflow, reading, slot
 
@@ -286,27 +284,6 @@ class TestPeaks:
             expected = max(length for then, length in told if then >= at_s - window_s)
             assert member.accept_queue_peak == member.syn_queue_peak == expected
             assert member.accept_queue_fill == expected / 129
-
-
-def test_what_the_kernel_must_have_counted_too() -> None:
-    of: tuple[Stage | Count, ...] = (*list(Stage)[1:9], *list(Count)[:4])
-    one = {what: 10**place for place, what in enumerate(of)}
-    told = dict(zip(COUNTERS, as_kernel_counters(counts(one)), strict=True))
-    overflows = (
-        one[Stage.SYN_ACCEPT_QUEUE_FULL]
-        + one[Stage.ACK_ACCEPT_QUEUE_FULL]
-        + one[Stage.ABORT_ON_OVERFLOW]
-    )
-    full, quarter = one[Stage.SYN_SYN_QUEUE_FULL], one[Stage.SYN_LAST_QUARTER]
-    assert told == {
-        "ListenOverflows": overflows,
-        "ListenDrops": overflows + full + quarter + one[Stage.OTHER],
-        "TCPReqQFullDoCookies": one[Count.COOKIE_SENT] + one[Count.COOKIE_WANTED_DROPPED],
-        "TCPReqQFullDrop": full,
-        "SyncookiesSent": one[Count.COOKIE_SENT],
-        "SyncookiesRecv": one[Count.COOKIE_VALID],
-        "SyncookiesFailed": one[Count.COOKIE_INVALID],
-    }
 
 
 class TestHostile:

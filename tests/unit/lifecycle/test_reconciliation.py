@@ -7,21 +7,32 @@ from typing import NamedTuple
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tcptrace.lifecycle.figures import COUNTED, CURR_ESTAB, from_ledger
 from tcptrace.lifecycle.ledger import Ledger
-from tcptrace.lifecycle.reconciliation import Reconciliation
+from tcptrace.lifecycle.reconciliation import SAMPLES, Reconciliation, SocketNumbers
 from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import COUNTERS, Count, LedgerReading
-from unit.slots import NETNS, counts, figures, reading, slot
+from unit.slots import NETNS, NOTHING, counts, figures, reading, slot
 
 QUIET = 4
 """Readings without events, by which everything under way is over and compared."""
+
+
+def ours(one: LedgerReading, ledger: Ledger) -> dict[int, dict[str, int]]:
+    """What the ledger has of each namespace's figures; nothing came through the ring."""
+    sums = dict(ledger.sums())
+    of_records = dict.fromkeys(COUNTED, 0)
+    return {
+        figures.netns: {**of_records, **from_ledger(sums.get(figures.netns, NOTHING))}
+        for figures in one.namespaces
+    }
 
 
 def compared(*readings: LedgerReading) -> Reconciliation:
     ledger, reconciliation = Ledger(10), Reconciliation()
     for one in readings:
         ledger.absorb(one)
-        reconciliation.compare(one, ledger)
+        reconciliation.compare(one, ours(one, ledger))
     return reconciliation
 
 
@@ -35,12 +46,12 @@ def at(
 
 def test_what_was_counted_before_is_the_zero() -> None:
     told = compared(*(at(n, 1000 + n, n) for n in range(5)))
-    assert told.differences == {NETNS: dict.fromkeys(COUNTERS, 0)}
+    assert told.differences == {NETNS: dict.fromkeys(COUNTED, 0)}
 
 
 def test_every_namespace_is_there_from_the_first_reading_on() -> None:
     told = compared(reading(1, namespaces=(figures(), figures(netns=7))))
-    assert told.differences == dict.fromkeys((NETNS, 7), dict.fromkeys(COUNTERS, 0))
+    assert told.differences == dict.fromkeys((NETNS, 7), dict.fromkeys(COUNTED, 0))
 
 
 def test_a_drop_that_the_ledger_missed_is_below_zero() -> None:
@@ -151,7 +162,7 @@ def test_no_interleaving_makes_a_difference_of_none(before: int, phases: list[Ph
     ledger, reconciliation = Ledger(10), Reconciliation()
     for one in read_on(Host(before), phases):
         ledger.absorb(one)
-        reconciliation.compare(one, ledger)
+        reconciliation.compare(one, ours(one, ledger))
         assert set(reconciliation.differences[NETNS].values()) == {0}
 
 
@@ -166,17 +177,96 @@ def test_whatever_is_missed_is_told_once_it_is_quiet(
     ledger, reconciliation = Ledger(10), Reconciliation()
     for one in read_on(host, early):
         ledger.absorb(one)
-        reconciliation.compare(one, ledger)
+        reconciliation.compare(one, ours(one, ledger))
     if missed > 0:
         host.kernel += missed
     else:
         host.ledger -= missed
     for one in read_on(host, late):
         ledger.absorb(one)
-        reconciliation.compare(one, ledger)
+        reconciliation.compare(one, ours(one, ledger))
     assert reconciliation.differences[NETNS]["ListenDrops"] == -missed
 
 
 def test_a_namespace_that_is_watched_no_more_is_forgotten() -> None:
     both = reading(1, namespaces=(figures(), figures(netns=7)))
     assert compared(both, reading(2, namespaces=(figures(),))).differences.keys() == {NETNS}
+
+
+def test_an_older_recording_has_only_the_listeners_counters() -> None:
+    old = figures()._replace(more_before=(), more_after=())
+    told = compared(*(reading(second, namespaces=(old,)) for second in range(4)))
+    assert told.differences == {NETNS: dict.fromkeys(COUNTERS, 0)}
+
+
+def test_what_the_trace_does_not_tell_apart_is_not_compared() -> None:
+    reconciliation = Reconciliation()
+    for second in range(4):
+        one = reading(second, namespaces=(figures({"ActiveOpens": second}),))
+        reconciliation.compare(one, {NETNS: {"ListenDrops": 0}})
+    assert reconciliation.differences == {NETNS: {"ListenDrops": 0}}
+
+
+def records(second: int, kernel: dict[str, int], ours_are: dict[str, int]) -> Reconciliation:
+    """Settled at 0; then both have so many, until everything under way is over."""
+    reconciliation = Reconciliation()
+    for at in range(QUIET):
+        one = reading(at, namespaces=(figures(dict.fromkeys(kernel, 0)),))
+        reconciliation.compare(one, {NETNS: dict.fromkeys(COUNTED, 0)})
+    for at in range(QUIET, QUIET + second):
+        one = reading(at, namespaces=(figures(kernel),))
+        reconciliation.compare(one, {NETNS: {**dict.fromkeys(COUNTED, 0), **ours_are}})
+    return reconciliation
+
+
+def test_counters_are_added_up() -> None:
+    both = {"TW": 3, "TWKilled": 2}
+    told = records(QUIET, both, {"TW+TWKilled": 5})
+    assert set(told.differences[NETNS].values()) == {0}
+    (compared_,) = (one for one in told.comparisons() if one.figure.name == "TW+TWKilled")
+    assert (compared_.kernel, compared_.ours, compared_.difference) == (5, 5, 0)
+    assert records(QUIET, both, {"TW+TWKilled": 3}).differences[NETNS]["TW+TWKilled"] == -2
+
+
+def test_a_segment_that_could_not_leave_may_be_missing() -> None:
+    kernel = {"TCPSynRetrans": 7, "TCPRetransFail": 2}
+    for ours_are, difference in ((7, 0), (5, 0), (4, -1), (8, 1)):
+        told = records(QUIET, kernel, {"TCPSynRetrans": ours_are})
+        assert told.differences[NETNS]["TCPSynRetrans"] == difference
+
+
+class TestSocketNumbers:
+    def told(self, *samples: tuple[int, int]) -> int:
+        """The difference after samples of the kernel's number and ours."""
+        numbers = SocketNumbers()
+        for kernel, mine in samples:
+            numbers.add(NETNS, CURR_ESTAB, (kernel, kernel), (mine, mine))
+        (one,) = numbers.comparisons()
+        assert (one.kernel, one.ours) == samples[-1]
+        return one.difference
+
+    def test_a_lasting_difference_is_told_by_its_least(self) -> None:
+        assert self.told(*[(5, 7)] * SAMPLES) == 2
+        assert self.told((5, 1), *[(5, 3)] * SAMPLES, (5, 4)) == -1
+
+    def test_one_that_passes_is_none(self) -> None:
+        assert self.told(*[(5, 7)] * (SAMPLES - 1), (6, 6)) == 0
+        assert self.told(*[(5, 7), (5, 4)] * SAMPLES) == 0
+
+    def test_too_few_samples_say_nothing(self) -> None:
+        assert self.told(*[(5, 7)] * (SAMPLES - 1)) == 0
+
+    def test_whatever_it_was_in_between_can_be_the_same(self) -> None:
+        numbers = SocketNumbers()
+        for _ in range(SAMPLES):
+            numbers.add(NETNS, CURR_ESTAB, (9, 5), (4, 6))
+        assert [one.difference for one in numbers.comparisons()] == [0]
+
+    def test_it_forgets(self) -> None:
+        numbers = SocketNumbers()
+        for netns in (NETNS, 7):
+            numbers.add(netns, CURR_ESTAB, (1, 1), (1, 1))
+        numbers.keep({7})
+        assert [one.netns for one in numbers.comparisons()] == [7]
+        numbers.restart()
+        assert not list(numbers.comparisons())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from tcptrace.lifecycle.healing import Healing
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.sinks.metrics.catalogue import BY_NAME, Type
-from tcptrace.sinks.metrics.observed import new_tally, observed_families
+from tcptrace.sinks.metrics.observed import healing_families, new_tally, observed_families
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
 from unit import samples
@@ -193,3 +195,49 @@ def test_a_clock_behind_the_records_gives_no_negative_age(stream: Stream) -> Non
     labels = {"netns": str(HERE), "state": "close_wait"}
     assert observed.value("tcptrace_oldest_socket_age_seconds", **labels) == 0
     assert observed.value("tcptrace_socket_age_seconds_gsum", **labels) == 0
+
+
+def test_how_long_states_last_is_told_by_native_buckets_too(stream: Stream) -> None:
+    (family,) = (
+        family
+        for family in Observed(played(stream)).collect()
+        if family.name == "tcptrace_state_duration_seconds"
+    )
+    natives = [one for one in family.samples if one.native_histogram is not None]
+    assert natives
+    for native in natives:
+        histogram = native.native_histogram
+        assert histogram is not None
+        (plain,) = (
+            one.value
+            for one in family.samples
+            if one.name.endswith("_count") and one.labels == native.labels
+        )
+        assert histogram.count_value == plain > 0
+        in_buckets = sum(accumulate(histogram.pos_deltas or ()))
+        assert in_buckets + histogram.zero_count == plain
+
+
+def test_what_losses_have_done_and_snapshots_mended() -> None:
+    tracker, healing = Tracker(_ignore, _ignore, new_tally()), Healing()
+
+    def told() -> dict[str, list[float]]:
+        families = healing_families(tracker, healing, lambda at_ns: at_ns / samples.S)
+        return {family.name: [one.value for one in family.samples] for family in families}
+
+    before = told()
+    assert before["tcptrace_state_counts_suspect"] == [0]
+    assert before["tcptrace_last_loss_timestamp_seconds"] == []
+    healing.lose(7 * samples.S)
+    assert told()["tcptrace_state_counts_suspect"] == [1]
+    assert told()["tcptrace_last_loss_timestamp_seconds"] == [7]
+    healing.begin(20 * samples.S)
+    healing.end(21 * samples.S, is_whole=True)
+    assert told() == {
+        "tcptrace_corrected_lives": [0, 0],
+        "tcptrace_state_counts_suspect": [0],
+        "tcptrace_heals": [1],
+        "tcptrace_last_loss_timestamp_seconds": [7],
+        "tcptrace_last_heal_timestamp_seconds": [21],
+    }
+    assert set(told()) <= {name.removesuffix("_total") for name in BY_NAME}

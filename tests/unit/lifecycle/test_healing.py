@@ -1,0 +1,65 @@
+"""A loss makes the counts doubtful; the next snapshot that loses nothing mends them."""
+
+from __future__ import annotations
+
+from tcptrace.lifecycle.healing import HEAL_AFTER_NS, Healing
+from unit.samples import S
+
+
+def snapshot(healing: Healing, at_ns: int, *, is_whole: bool = True) -> None:
+    healing.begin(at_ns)
+    if not is_whole:
+        healing.lose(at_ns + S)
+    healing.end(at_ns + S, is_whole=is_whole)
+
+
+def test_without_a_loss_there_is_nothing_to_heal() -> None:
+    healing = Healing()
+    snapshot(healing, 0)
+    assert not healing.is_suspect
+    assert not healing.is_due(1000 * S)
+    assert (healing.heals, healing.last_heal_ns) == (0, None)
+
+
+def test_a_snapshot_is_due_soon_after_the_last_loss() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    healing.lose(11 * S)
+    assert healing.is_suspect
+    assert not healing.is_due(11 * S + HEAL_AFTER_NS - 1)
+    assert healing.is_due(11 * S + HEAL_AFTER_NS)
+
+
+def test_a_whole_snapshot_heals_once() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 20 * S)
+    snapshot(healing, 80 * S)
+    assert not healing.is_suspect
+    assert (healing.heals, healing.last_loss_ns, healing.last_heal_ns) == (1, 10 * S, 21 * S)
+
+
+def test_one_that_loses_its_findings_is_tried_again_later_and_later() -> None:
+    healing = Healing()
+    healing.lose(0)
+    waits = []
+    at_ns = HEAL_AFTER_NS
+    for _ in range(8):
+        snapshot(healing, at_ns, is_whole=False)
+        assert healing.is_suspect
+        begin_ns = healing.last_loss_ns or 0
+        at_ns = next(begin_ns + n * S for n in range(1000) if healing.is_due(begin_ns + n * S))
+        waits.append((at_ns - begin_ns) // S)
+    assert waits == [6, 12, 24, 48, 48, 48, 48, 48]
+    snapshot(healing, at_ns)
+    assert healing.heals == 1
+
+
+def test_losses_by_others_during_a_snapshot_do_not_put_off_the_next() -> None:
+    healing = Healing()
+    for second in range(0, 60, 2):
+        healing.lose(second * S)
+        if second % 10 == 0:
+            snapshot(healing, second * S, is_whole=False)
+    last_ns = healing.last_loss_ns or 0
+    assert healing.is_due(last_ns + HEAL_AFTER_NS)
