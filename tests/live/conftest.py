@@ -47,6 +47,8 @@ _FIRST = (
     "test_snapshot",
     "test_prometheus",
     "test_hostile",
+    "test_overload",
+    "test_verify",
     *_LAST_OF_THE_MINUTE,
 )
 """Modules and tests that come before all others, while TIME_WAIT goes by."""
