@@ -168,7 +168,9 @@ def _tracker() -> list[Builder[models.Panel]]:
             ),
             Target(sum_rate("tcptrace_partial_lives_total", HOST, "reason"), "{{reason}}"),
             Target(f"sum({rate('tcptrace_healed_lives_total', HOST)})", "healed"),
+            Target(sum_rate("tcptrace_corrected_lives_total", HOST, "what"), "corrected: {{what}}"),
         ),
+        *_agreement(),
         lines(
             About(
                 "Unexpected records and snapshots",
@@ -195,6 +197,52 @@ def _tracker() -> list[Builder[models.Panel]]:
             Target(f"sum(tcptrace_connections_limit{{{HOST}}})", "most connections"),
             Target(f"sum(tcptrace_listeners_folded{{{HOST}}})", "folded listeners"),
             Target(f"sum({rate('tcptrace_connections_folded_total', HOST)})", "folded connections"),
+        ),
+    ]
+
+
+def _agreement() -> list[Builder[models.Panel]]:
+    return [
+        lines(
+            About(
+                "Records lost, by hook",
+                "Whose records found the ring full: what those tell is incomplete, and lives that "
+                "were open then are marked partial. Give tcptrace more CPU, or a larger ring.",
+                units.EventsPerSecond,
+                8,
+            ),
+            Target(sum_rate("tcptrace_hook_events_lost_total", HOST, "hook"), "{{hook}}"),
+            levels=_ANY,
+        ),
+        lines(
+            About(
+                "Other figures than the kernel's",
+                "Which of the figures that the kernel has too differ, to which side and why. "
+                "lost_events and missed_runs were counted; unknown: run tcptrace verify. "
+                "Compared: how many figures there are in all.",
+                units.Short,
+                8,
+            ),
+            Target(
+                "sum by (instance, figure, direction, cause) "
+                f"(tcptrace_kernel_difference{{{NETNS}}})",
+                "{{instance}} {{figure}} {{direction}}, {{cause}}",
+            ),
+            Target(f"sum(tcptrace_kernel_figures_compared{{{NETNS}}})", "compared"),
+        ),
+        lines(
+            About(
+                "State counts in doubt",
+                "1 from a loss to the next snapshot that loses nothing, some seconds later: until "
+                "then sockets by state may be wrong. Ages: since the last loss and since the last "
+                "snapshot that healed one; the younger one says how it stands.",
+                units.Seconds,
+                8,
+            ),
+            Target(f"max by (instance) (tcptrace_state_counts_suspect{{{HOST}}})", "{{instance}}"),
+            Target(f"sum({rate('tcptrace_heals_total', HOST)})", "heals a second"),
+            Target(f"time() - max(tcptrace_last_loss_timestamp_seconds{{{HOST}}})", "since a loss"),
+            Target(f"time() - max(tcptrace_last_heal_timestamp_seconds{{{HOST}}})", "since a heal"),
         ),
     ]
 

@@ -28,6 +28,7 @@ class FakeHost(FakeSource):
         snapshots_ns: when snapshots were taken.
         readings_ns: when the ledger was read.
         told: what the kernel says of its own sockets.
+        kernel: what the kernel's counters are, as of now.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class FakeHost(FakeSource):
         self.loss = samples.NO_LOSSES
         self.runs: tuple[ProgramRuns, ...] = ()
         self.told: dict[int, Inventory] = {}
+        self.kernel: Callable[[], dict[str, int]] = dict
         self._step_ms = step_ms
         self._epoch = 0
 
@@ -76,7 +78,7 @@ class FakeHost(FakeSource):
             slots=self.slots,
             at_ns=self.now_ns(),
             epoch=self._epoch - 1,
-            namespaces=(slots.figures(),),
+            namespaces=(slots.figures(self.kernel()),),
         )
 
 

@@ -66,7 +66,12 @@ def full_host() -> FakeHost:
         6: slots.slot(port=667, comm=b"\xff" * 15 + b"\0"),
         7: slots.slot(port=668, pid=0),
     }
-    host.loss = Losses(5, {"tcp_set_state": 2}, ())
+    host.loss = Losses(5, {"tcp_set_state": 2}, (), {"tcp_set_state": 5})
+    host.covers = set()  # or the snapshot after the loss would end them all
+    lost = iter((0, 0, 5))
+    host.lost_records = lambda: next(lost, 5)  # type: ignore[method-assign]
+    # One that the kernel counts and the trace does not.
+    host.kernel = lambda: {"EstabResets": host.now_ns() // samples.S}
     host.runs = (
         ProgramRuns("tcp_set_state", "fentry", 10, 1500),
         ProgramRuns("inet_csk_accept", "fexit", 0, 0),
@@ -82,7 +87,7 @@ def full_host() -> FakeHost:
     return host
 
 
-def exporter_of(host: FakeHost, most: int = 100, seconds: float = 5) -> Exporter:
+def exporter_of(host: FakeHost, most: int = 100, seconds: float = 20) -> Exporter:
     """An exporter of a host that has been watched for some seconds of its time."""
     exporter = Exporter()
     exporter.watch = Watch(host, new_tally(), most)

@@ -42,7 +42,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple
     [
         (["serve", "--listen", "9436"], "no address to listen on"),
         (["serve", "--listen", "127.0.0.1:99999"], "no address to listen on"),
-        (["serve", "--listen", "::1:9436"], "in brackets"),
+        (["serve", "--listen", "::1:9436"], "[::1]:9100"),
         (["serve", "--listen", "192.0.2.1:0"], "192.0.2.1"),
         (["serve", "--ring-size", "100k"], "power of two"),
         (["serve", "--ring-size", "2k"], "power of two"),
