@@ -41,6 +41,10 @@ FULL: Final = "8080"
 LISTENERS: Final = {FULL, "8081"}
 EMPTY: Final = {
     "tcptrace_program_run": "a recording does not say what the programs cost",
+    "tcptrace_hook_events_lost": "nothing was lost",
+    "tcptrace_kernel_difference": "nothing differs",
+    "tcptrace_last_loss": "nothing was lost",
+    "tcptrace_last_heal": "nothing was lost",
 }
 """What has no series on the recording of an overflow, by a part of its query, and why."""
 
