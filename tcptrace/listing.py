@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.overview import Row
     from tcptrace.stopping import Limits
     from tcptrace.watching import Watch
+    from tcptrace.wire.head import Losses
 
 _HOME: Final = "\x1b[H"
 _CLEAR_LINE: Final = "\x1b[K\n"
@@ -120,8 +121,7 @@ class _Screen:
             self._write("".join(f"{as_json(row, at, names)}\n" for row in rows))
             return
         told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
-        told.append(self._differences())
-        told += self._losses()
+        told += self._agreement()
         width = width_of(self._listing.stream)
         table = render(rows, self._paint, names, note=told, width=width)
         if not self._refreshes:
@@ -133,31 +133,33 @@ class _Screen:
             lines = lines[: max(1, rows_there - 1)]
         self._write(_HOME + "".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
 
-    def _differences(self) -> str:
-        """Whether the ledger agrees with the kernel's counters."""
-        by_namespace = self._watch.reconciliation.differences.values()
-        wrong = [
-            f"{name} {difference:+}"
-            for differences in by_namespace
-            for name, difference in differences.items()
-            if difference
-        ]
-        if not wrong:
-            return "agrees with the kernel"
-        more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
-        return f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
-
-    def _losses(self) -> list[str]:
-        """Whose events were lost, and whether that is mended."""
+    def _agreement(self) -> list[str]:
+        """Whether all figures are the kernel's, but for what was lost; and what that was."""
         losses = self._watch.source.losses()
-        if not losses.lost_records:
-            return []
-        hooks = sorted(losses.lost_by_hook.items(), key=lambda lost: -lost[1])
-        worst = [f"{safe_text(hook)} {count:,}" for hook, count in hooks[:_MOST_DIFFERENCES]]
-        more = ", …" if len(hooks) > _MOST_DIFFERENCES else ""
-        by_hook = f": {', '.join(worst)}{more}" if worst else ""
-        return [f"{plural(losses.lost_records, 'event')} lost{by_hook}"]
+        findings = self._watch.findings(losses)
+        wrong = [
+            f"{found.figure.name} {found.difference:+}"
+            for found in (one.comparison for one in findings if not one.is_explained)
+        ]
+        told = "agrees with the kernel"
+        if wrong:
+            more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
+            told = f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
+        elif any(one.comparison.difference for one in findings):
+            told = "agrees with the kernel but for counted losses"
+        return [told, *_words_of(losses)]
 
     def _write(self, text: str) -> None:
         self._listing.stream.write(text)
         self._listing.stream.flush()
+
+
+def _words_of(losses: Losses) -> list[str]:
+    """Whose events were lost."""
+    if not losses.lost_records:
+        return []
+    hooks = sorted(losses.lost_by_hook.items(), key=lambda lost: -lost[1])
+    worst = [f"{safe_text(hook)} {count:,}" for hook, count in hooks[:_MOST_DIFFERENCES]]
+    more = ", …" if len(hooks) > _MOST_DIFFERENCES else ""
+    by_hook = f": {', '.join(worst)}{more}" if worst else ""
+    return [f"{plural(losses.lost_records, 'event')} lost{by_hook}"]

@@ -20,6 +20,7 @@ from tcptrace.listing import Listing, show
 from tcptrace.stopping import Limits
 from tcptrace.watching import Watch
 from tcptrace.wire.events import Stage
+from tcptrace.wire.head import AttachedHook, Losses
 from unit import slots
 from unit.hosts import DEADLINE_S, FakeHost
 
@@ -137,6 +138,8 @@ def test_a_difference_to_the_kernel_is_told(host: FakeHost) -> None:
         return told._replace(namespaces=(slots.figures(counters),))
 
     host.ledger_reading = with_drops  # type: ignore[method-assign, assignment]
+    hooks = ("tcp_conn_request", "__cookie_v4_check")
+    host.trace_head = host.head._replace(hooks=tuple(AttachedHook(one, "fexit") for one in hooks))
     stream = io.StringIO()
     interrupt_once(host, lambda: "differs" in stream.getvalue())
     shown(host, stream)
@@ -144,6 +147,14 @@ def test_a_difference_to_the_kernel_is_told(host: FakeHost) -> None:
         r"differs from the kernel: ListenOverflows -\d+, ListenDrops -\d+, SyncookiesSent -\d+, …",
         stream.getvalue(),
     )
+
+
+def test_what_was_lost_is_told_by_hook(host: FakeHost) -> None:
+    by_hook = {"tcp_connect": 3, "inet_twsk_kill": 1, "inet_twsk_alloc": 7, "tcp_reset": 2}
+    host.loss = Losses(13, {}, (), by_hook)
+    stream = io.StringIO()
+    shown(host, stream, once=True)
+    assert "13 events lost: inet_twsk_alloc 7, tcp_connect 3, tcp_reset 2, …" in stream.getvalue()
 
 
 class FailingStream(io.StringIO):

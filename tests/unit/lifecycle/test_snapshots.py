@@ -190,6 +190,7 @@ class TestKnownOnes:
         assert watched.tracker.counts.entered_ns(HERE, S.CLOSE_WAIT) == [seen_ns]
         assert watched.tracker.unexpected == 0
         assert watched.stories == [CLIENT_OPENS + "→CLOSE_WAIT | open | gap"]
+        assert (watched.tracker.corrected, watched.tracker.found) == (1, 0)
 
     def test_a_late_finding_of_the_state_before(self, watched: Watched) -> None:
         """The state is stored after its record."""
@@ -401,6 +402,13 @@ class TestHealing:
         open_client(watched.stream)
         watched.end()
         assert (watched.tracker.snapshots, watched.tracker.healed) == (0, 0)
+
+    def test_what_no_record_told_of_is_counted_after_the_first(self, watched: Watched) -> None:
+        for sock, found in ((0x51, 0), (0x52, 1)):
+            watched.begin()
+            watched.see(sock, S.ESTABLISHED)
+            watched.end()
+            assert watched.tracker.found == found
 
     def test_found_by_each_of_two(self, watched: Watched) -> None:
         for _ in range(2):

@@ -47,8 +47,10 @@ def test_an_empty_trace() -> None:
 
 
 def test_what_was_missed_is_told() -> None:
-    text = screen([], [], Losses(12, {"tcp_set_state": 3}, ("tcp_fin",)))
+    by_hook = {"tcp_connect": 11, "tcp_reset": 1}
+    text = screen([], [], Losses(12, {"tcp_set_state": 3}, ("tcp_fin",), by_hook))
     assert "12 records lost: the ring was full" in text
+    assert "of hooks: tcp_connect 11 · tcp_reset 1" in text
     assert "skipped probe runs: tcp_set_state 3" in text
     assert "1 hook uncounted" in text
     assert "2 records fitted no life" in text
