@@ -59,10 +59,12 @@ class Exporter:
                 *observed_families(watch.tracker, watch.tally, source.now_ns()),
                 *listener_families(watch.ledger, watch.tally.waits, source.names),
             ]
-            families += healing_families(watch.tracker, watch.healing, self._seconds)
+            families += healing_families(watch.tracker, watch.agreement.healing, self._seconds)
             if watch.reading is not None:
-                findings = watch.findings(losses)
-                families += reconciliation_families(watch.reconciliation, findings, watch.reading)
+                findings = watch.agreement.findings(losses)
+                families += reconciliation_families(
+                    watch.agreement.reconciliation, findings, watch.reading
+                )
         yield from families
         yield from health_families(source.head, losses, programs)
 

@@ -136,7 +136,7 @@ class _Screen:
     def _agreement(self) -> list[str]:
         """Whether all figures are the kernel's, but for what was lost; and what that was."""
         losses = self._watch.source.losses()
-        findings = self._watch.findings(losses)
+        findings = self._watch.agreement.findings(losses)
         wrong = [
             f"{found.figure.name} {found.difference:+}"
             for found in (one.comparison for one in findings if not one.is_explained)

@@ -52,7 +52,7 @@ def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Repo
 
 def _report(watch: Watch, elapsed_s: float) -> Report:
     for _ in range(_SNAPSHOTS):
-        if not watch.healing.is_suspect:
+        if not watch.agreement.healing.is_suspect:
             break
         watch.take_snapshot()
     for _ in range(SAMPLES):
@@ -61,5 +61,7 @@ def _report(watch: Watch, elapsed_s: float) -> Report:
     losses = watch.source.losses()
     reading = watch.reading
     names = {one.netns: one.name for one in reading.namespaces} if reading else {}
-    findings = tuple(watch.findings(losses))
-    return Report(watch.source.head, elapsed_s, findings, names, losses, watch.healing.heals)
+    findings = tuple(watch.agreement.findings(losses))
+    return Report(
+        watch.source.head, elapsed_s, findings, names, losses, watch.agreement.healing.heals
+    )

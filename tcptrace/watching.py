@@ -12,35 +12,28 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.errors import BadRecording
+from tcptrace.lifecycle.agreement import Agreement
 from tcptrace.lifecycle.connection import Process
-from tcptrace.lifecycle.explaining import Evidence, Finding, explain
-from tcptrace.lifecycle.figures import BY_STATE, CURR_ESTAB, SOCKSTAT, STATES_OF, from_ledger
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
-from tcptrace.lifecycle.healing import Healing
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
-from tcptrace.lifecycle.reconciliation import Reconciliation
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.session import READING_PERIOD_NS, Losing, batches
 from tcptrace.stopping import TICK_S
-from tcptrace.tcp import State
 from tcptrace.wire.decode import decode_batch, decode_stacked
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE
-from tcptrace.wire.ledger import COUNTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from tcptrace.lifecycle.agreement import Numbers
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.session import Source
     from tcptrace.stopping import Stop
-    from tcptrace.wire.head import Losses
     from tcptrace.wire.ledger import LedgerReading
 
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
 IDLE_SNAPSHOTS: Final = 5
 """A namespace is forgotten after so many snapshots in a row without a socket, a watcher or news."""
-_OPEN: Final = (State.ESTABLISHED, State.CLOSE_WAIT)
-_NO_FULL_SOCKET: Final = (State.CLOSE, State.NEW_SYN_RECV)
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
@@ -57,8 +50,7 @@ class Watch:
         lock: held while any of this changes.
         tracker: every connection that is open.
         ledger: what each listener holds, refuses and loses.
-        reconciliation: how far all that is from the kernel's own figures.
-        healing: what losses have done to the state counts, and whether that is mended.
+        agreement: how far all that is from the kernel's own figures.
         reading: the ledger's last reading; None before the first.
         fault: what ended a recording before its end, if anything.
     """
@@ -75,8 +67,8 @@ class Watch:
         self.tally = tally
         self.tracker = Tracker(_ignore, _ignore, tally, most_connections)
         self.ledger = Ledger(most_listeners)
-        self.reconciliation = Reconciliation()
-        self.healing = Healing()
+        hooks = (hook.name for hook in source.head.hooks)
+        self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
         self.reading: LedgerReading | None = None
         self.fault: BadRecording | None = None
         self._stride = RECORD_SIZE + (STACK_SIZE if source.head.stacks else 0)
@@ -109,7 +101,7 @@ class Watch:
         with self.lock:
             self._feed(batch)
             self.tracker.advance(now_ns)
-        if now_ns >= self._next_snapshot_ns or self.healing.is_due(now_ns):
+        if now_ns >= self._next_snapshot_ns or self.agreement.healing.is_due(now_ns):
             self._next_snapshot_ns = now_ns + SNAPSHOT_PERIOD_NS
             self._take_stock()
         if now_ns >= self._next_reading_ns:
@@ -119,7 +111,7 @@ class Watch:
     def _feed(self, batch: bytes) -> None:
         if self._losing.goes_on():
             self.tracker.lose()
-            self.healing.lose(self.source.now_ns())
+            self.agreement.healing.lose(self.source.now_ns())
         if batch and self.source.head.stacks:
             self.tracker.feed_stacked(decode_stacked(batch))
         elif batch:
@@ -151,14 +143,15 @@ class Watch:
         begin_ns = self.source.now_ns()
         with self.lock:
             processes = {inode: Process(*owner) for inode, owner in owners.items()}
-            self.healing.begin(begin_ns)
+            self.agreement.healing.begin(begin_ns)
             self.tracker.begin_snapshot(begin_ns, processes)
         covered = self.source.snapshot(self._drain)
         self._drain()
         with self.lock:
+            self._feed(b"")  # were its last findings lost?
             is_whole = self.tracker.end_snapshot(covered)
-            self.healing.end(self.source.now_ns(), is_whole=is_whole)
-            self.reconciliation.sockets.restart()
+            self.agreement.healing.end(self.source.now_ns(), is_whole=is_whole)
+            self.agreement.reconciliation.sockets.restart()
 
     def _forget_namespaces(self) -> None:
         """Where no socket has been for long, and nobody watches, nothing more is told.
@@ -179,33 +172,25 @@ class Watch:
 
     def read_ledger(self) -> None:
         """Reads the ledger once, out of turn."""
-        before = self._open_sockets()
+        before = self._numbers()
         reading = self.source.ledger_reading()
         if reading is None or reading is self.reading:
             return
-        after = self._open_sockets()
+        after = self._numbers()
         with self.lock:
             self.ledger.absorb(reading)
-            self.reconciliation.compare(reading, self._counted(reading))
+            self.agreement.compare(reading, before, after)
             self.reading = reading
             self._learn_namespaces(reading)
             self._forget_waits(reading.at_ns)
-            for figures in reading.namespaces:
-                netns = figures.netns
-                if figures.more_after and netns in before and netns in after:
-                    told = (figures.kernel_before(), figures.kernel_after())
-                    kernel = (told[0]["CurrEstab"], told[1]["CurrEstab"])
-                    ours = (before[netns], after[netns])
-                    self.reconciliation.sockets.add(netns, CURR_ESTAB, kernel, ours)
 
-    def _counted(self, reading: LedgerReading) -> dict[int, dict[str, int]]:
-        """What the kernel counts too, by namespace."""
-        sums = dict(self.ledger.sums())
-        nothing = (0,) * COUNTS
-        return {
-            netns: {**from_ledger(sums.get(netns, nothing)), **self.tally.counted(netns)}
-            for netns in (figures.netns for figures in reading.namespaces)
-        }
+    def _numbers(self) -> Numbers:
+        """How many sockets there are in each namespace that is read; as of now."""
+        if self.reading is None or not self.source.takes_snapshots:
+            return {}  # a recording's records are not as of its readings
+        self._drain()
+        with self.lock:
+            return self.agreement.numbers(figures.netns for figures in self.reading.namespaces)
 
     def settle(self, readings: int) -> None:
         """Reads the ledger so often, one reading soon after the other.
@@ -219,52 +204,15 @@ class Watch:
                     self._feed(batch)
             self.read_ledger()
 
-    def findings(self, losses: Losses) -> list[Finding]:
-        """Every figure that the kernel has too, compared, with the likely cause of a difference.
-
-        Args:
-            losses: the source's, as of now.
-        """
-        nowhere = dict(self.ledger.sums()).get(0, (0,) * COUNTS)
-        evidence = Evidence(losses, from_ledger(nowhere), self.healing.is_suspect)
-        attached = {hook.name for hook in self.source.head.hooks}
-        comparable = (
-            one
-            for one in self.reconciliation.comparisons()
-            if not one.figure.hooks or not attached.isdisjoint(one.figure.hooks)
-        )
-        return explain(comparable, evidence)
-
-    def _open_sockets(self) -> dict[int, int]:
-        """How many sockets CurrEstab should count, in each namespace that is read; now."""
-        if self.reading is None or not self.source.takes_snapshots:
-            return {}  # a recording's records are not as of its readings
-        self._drain()
-        with self.lock:
-            return {
-                figures.netns: sum(numbers[state] for state in _OPEN)
-                for figures in self.reading.namespaces
-                if (numbers := self.tracker.counts.by_state(figures.netns)) is not None
-            }
-
     def compare_sockets(self) -> None:
         """Has the kernel count its sockets, and compares them with the state counts, once."""
         before = self.source.inventory()
         self._drain()
         with self.lock:
-            counts = {netns: self.tracker.counts.by_state(netns) for netns in before}
+            numbers = self.agreement.numbers(before)
         after = self.source.inventory()
-        sockets = self.reconciliation.sockets
-        for netns, numbers in counts.items():
-            if numbers is None or netns not in after:
-                continue
-            first, last = before[netns], after[netns]
-            in_use = sum(numbers) - sum(numbers[state] for state in _NO_FULL_SOCKET)
-            sockets.add(netns, SOCKSTAT, (first.in_use, last.in_use), (in_use, in_use))
-            for name, figure in BY_STATE.items():
-                kernel = (_seen_in(first.by_state, name), _seen_in(last.by_state, name))
-                ours = sum(numbers[state] for state in STATES_OF[name])
-                sockets.add(netns, figure, kernel, (ours, ours))
+        with self.lock:
+            self.agreement.compare_sockets(before, numbers, after)
 
     def _learn_namespaces(self, reading: LedgerReading) -> None:
         known = self.source.names.namespaces
@@ -278,10 +226,6 @@ class Watch:
         for address in waits.keys() - {one.address for one in self.ledger.listeners}:
             if waits[address].last_at_ns < now_ns - KEEP_CLOSED_NS:
                 del waits[address]
-
-
-def _seen_in(by_state: Mapping[int, int], name: str) -> int:
-    return sum(by_state.get(state, 0) for state in STATES_OF[name])
 
 
 def _spare_the_garbage_collector() -> None:

@@ -135,7 +135,7 @@ class Soak:
         self.watch = Watch(self.host, new_tally(), 1000, most)
         # Snapshots are taken at the end of each round alone.
         self.watch._next_snapshot_ns = 1 << 63
-        self.watch.healing.is_due = lambda now_ns: now_ns < 0  # type: ignore[method-assign]
+        self.watch.agreement.healing.is_due = lambda now_ns: now_ns < 0  # type: ignore[method-assign]
         self.exporter = Exporter()
         self.exporter.watch = self.watch
         self.wanted = events

@@ -47,7 +47,7 @@ def test_the_ledger_is_read_every_second() -> None:
     assert watch.reading is not None
     assert watch.reading.at_ns == host.readings_ns[-1]
     assert [one.address.port for one in watch.ledger.listeners] == [80]
-    assert set(watch.reconciliation.differences) == {slots.NETNS}
+    assert set(watch.agreement.reconciliation.differences) == {slots.NETNS}
 
 
 def test_a_snapshot_is_taken_at_the_start_and_every_minute() -> None:
@@ -122,10 +122,10 @@ def test_a_snapshot_is_taken_soon_after_the_last_loss() -> None:
     watch = watch_of(host)
     watched(watch, 40)
     assert len(host.snapshots_ns) == 2
-    last_ns = watch.healing.last_loss_ns
+    last_ns = watch.agreement.healing.last_loss_ns
     assert last_ns is not None
     assert HEAL_AFTER_NS <= host.snapshots_ns[1] - last_ns <= HEAL_AFTER_NS + 4 * samples.S
-    assert (watch.healing.is_suspect, watch.healing.heals) == (False, 1)
+    assert (watch.agreement.healing.is_suspect, watch.agreement.healing.heals) == (False, 1)
 
 
 def test_a_recording_takes_no_snapshots_of_its_own() -> None:
@@ -154,13 +154,13 @@ def test_what_the_kernel_counts_too_is_compared_by_namespace() -> None:
     watch = watch_of(host)
     watched(watch, 5)
     losses = Losses(0, {}, ())
-    found = {one.comparison.figure.name: one for one in watch.findings(losses)}
+    found = {one.comparison.figure.name: one for one in watch.agreement.findings(losses)}
     # What came before the first reading is not compared, nor is what no hook tells of.
     assert "TCPSynRetrans" not in found
     assert found["ActiveOpens"].comparison.difference == 0
     host._batches = [samples.batch(*(one._replace(netns=here) for one in connects))]
     watched(watch, 5)
-    found = {one.comparison.figure.name: one for one in watch.findings(losses)}
+    found = {one.comparison.figure.name: one for one in watch.agreement.findings(losses)}
     told = found["ActiveOpens"]
     assert (told.comparison.kernel, told.comparison.ours) == (0, 3)
     assert (told.comparison.difference, told.direction, told.cause) == (3, "above", "unknown")
@@ -175,7 +175,7 @@ def test_state_counts_are_compared_with_the_kernels_inventory() -> None:
         watch.compare_sockets()
     found = {
         one.comparison.figure.name: one.comparison.difference
-        for one in watch.findings(Losses(0, {}, ()))
+        for one in watch.agreement.findings(Losses(0, {}, ()))
     }
     assert found["sock_diag established"] == -2
     assert found["sock_diag listen"] == -1
