@@ -93,17 +93,18 @@ def _cause(one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str
 
 
 def _counted_cause(one: Comparison, evidence: Evidence) -> Cause | None:
-    """A loss that was counted and is large enough, if there is one."""
-    figure, size, losses = one.figure, abs(one.difference), evidence.losses
-    is_below = one.difference < 0
+    """The largest of the losses that were counted, if they are large enough together."""
+    figure, losses = one.figure, evidence.losses
     if figure.origin is Origin.SOCKETS and evidence.is_suspect:
         return Cause.LOST_EVENTS
-    if figure.origin is Origin.RECORDS and is_below and _of(figure, losses.lost_by_hook) >= size:
-        return Cause.LOST_EVENTS
-    if _of(figure, losses.missed_by_hook) >= size:
-        return Cause.MISSED_RUNS
-    without_slot = evidence.without_slot if figure.origin is Origin.LEDGER else {}
-    return Cause.NO_SLOT if is_below and without_slot.get(figure.name, 0) >= size else None
+    counted = {Cause.MISSED_RUNS: _of(figure, losses.missed_by_hook)}
+    if one.difference < 0 and figure.origin is Origin.RECORDS:
+        counted[Cause.LOST_EVENTS] = _of(figure, losses.lost_by_hook)
+    if one.difference < 0 and figure.origin is Origin.LEDGER:
+        counted[Cause.NO_SLOT] = evidence.without_slot.get(figure.name, 0)
+    if sum(counted.values()) < abs(one.difference):
+        return None
+    return max(counted, key=lambda cause: counted[cause])
 
 
 def _of(figure: Figure, by_hook: Mapping[str, int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ _PAIRS_KEPT: Final = 25
 _HEALED_S: Final = 60.0
 """One period of snapshots."""
 _AGREE_S: Final = 30.0
+_SCRAPE_PERIOD_S: Final = 1.0
 
 
 def test_losses_are_told_and_the_counts_heal() -> None:
@@ -92,6 +94,8 @@ def _lost(scrape: Scrape) -> int:
 
 
 def _healed(serving: Serving) -> Scrape | None:
+    """Asks as seldom as Prometheus does: what is asked over TCP is traced too."""
+    time.sleep(_SCRAPE_PERIOD_S)
     scrape = serving.scrape()
     suspect = scrape.value("tcptrace_state_counts_suspect")
     return scrape if not suspect and scrape.value("tcptrace_heals_total") else None

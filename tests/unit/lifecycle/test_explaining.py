@@ -44,6 +44,10 @@ def missed(hook: str, count: int) -> Losses:
         (found("ActiveOpens", 3, lost("tcp_connect", 3)), Cause.UNKNOWN),
         (found("ActiveOpens", -3, lost("inet_twsk_kill", 3)), Cause.UNKNOWN),
         (found("ActiveOpens", -3, missed("tcp_connect", 3)), Cause.MISSED_RUNS),
+        (
+            found("ActiveOpens", -3, Losses(2, {"tcp_connect": 1}, (), {"tcp_connect": 2})),
+            Cause.LOST_EVENTS,
+        ),
         (found("EstabResets", -3, lost("tcp_set_state, listen", 3)), Cause.LOST_EVENTS),
         (found("ListenDrops", -3, lost("tcp_conn_request", 9)), Cause.UNKNOWN),
         (found("ListenDrops", 1, missed("tcp_make_synack", 1)), Cause.MISSED_RUNS),
