@@ -58,17 +58,17 @@ def _play(namespace: Namespace, address: str, kept: ExitStack, serving: Serving)
     """As much as goes until records are lost: sockets that stay, end with a FIN or with a RST."""
     with namespace.inside():
         listener = kept.enter_context(listen((address, _PORT), backlog=2 * _ROUND))
-        before = _lost(serving.scrape())
-        for pair in (_couple(listener, address) for _ in range(_PAIRS_KEPT)):
+        for pair in [_couple(listener, address) for _ in range(_PAIRS_KEPT)]:
             for end in pair:
                 kept.enter_context(end)
 
-        def has_lost() -> bool:
+    def has_lost() -> bool:
+        with namespace.inside():
             _burst(listener, address)
-            return _lost(serving.scrape()) > before
+        return _lost(serving.scrape()) > 0
 
-        until(has_lost, "records to be lost")
-        # What ends now ends unseen, or not.
+    until(has_lost, "records to be lost")
+    with namespace.inside():
         _burst(listener, address)
 
 

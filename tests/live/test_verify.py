@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,9 +12,9 @@ import jsonschema
 import pytest
 
 from .namespaces import Namespace, tool, without_linear_timeouts
-from .sockets import Attempt, accept, connect, counters, listen, reset, wait_for_fin
+from .sockets import Attempt, accept, connect, counters, listen, make, reset, wait_for_fin
 from .traffic import mix
-from .verifying import Verifying
+from .verifying import Verdict, Verifying
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _MOVED: Final = (
     "sockstat inuse+tw", "sock_diag established", "sock_diag close_wait", "sock_diag listen",
 )  # fmt: skip
 """Figures that the traffic must have moved, or the comparison says little."""
+_TRIES: Final = {"fentry": 1, "kprobe": 3}
+_SKIPPED: Final = {"uncounted_misses", "missed_runs"}
+_FEW: Final = 3
 _KPROBES: Final = Path("/sys/kernel/debug/kprobes/enabled")
 
 
@@ -45,18 +49,22 @@ def namespaces() -> Iterator[dict[str, Namespace]]:
         made = {name: stack.enter_context(Namespace(name)) for name in _ADDRESSES}
         for namespace in made.values():
             without_linear_timeouts(namespace)
-            namespace.sysctl("ipv4.tcp_syncookies", 0)
         yield made
 
 
 def test_nothing_differs(attach: str, namespaces: dict[str, Namespace]) -> None:
-    with ExitStack() as kept:
-        verifying = kept.enter_context(Verifying("--attach", attach)).wait_until_tracing()
-        for name, namespace in namespaces.items():
-            _play(namespace, _ADDRESSES[name], kept)
-        verdict = verifying.verdict()
-    print(verdict)
-    _SCHEMA.validate(verdict.told)
+    """A kprobe that interrupts another one is skipped, which most kernels don't count: then that
+    must be what is told, and one of a few tries must do without.
+    """
+    for tries_left in reversed(range(_TRIES[attach])):
+        verdict = _verdict(attach, namespaces)
+        print(verdict)
+        _SCHEMA.validate(verdict.told)
+        if not verdict.differing or not tries_left:
+            break
+        assert verdict.status == 6
+        assert {one["cause"] for one in verdict.differing} <= _SKIPPED
+        assert all(abs(one["difference"]) <= _FEW for one in verdict.differing)
     assert verdict.differing == []
     assert verdict.status == 0, verdict.stderr
     assert verdict.told["agrees"]
@@ -64,6 +72,15 @@ def test_nothing_differs(attach: str, namespaces: dict[str, Namespace]) -> None:
         figures = verdict.of(namespace.inode)
         idle = [name for name in _MOVED if not figures[name]["kernel"]]
         assert idle == []
+
+
+def _verdict(attach: str, namespaces: dict[str, Namespace]) -> Verdict:
+    with ExitStack() as kept:
+        verifying = kept.enter_context(Verifying("--attach", attach)).wait_until_tracing()
+        for name, namespace in namespaces.items():
+            namespace.sysctl("ipv4.tcp_syncookies", 0)
+            _play(namespace, _ADDRESSES[name], kept)
+        return verifying.verdict()
 
 
 def _play(namespace: Namespace, address: str, kept: ExitStack) -> None:
@@ -77,8 +94,8 @@ def _play(namespace: Namespace, address: str, kept: ExitStack) -> None:
                 with connect((address, _COOKIES)) as client, accept(listener) as server:
                     client.close()
                     wait_for_fin(server)
-        with pytest.raises(ConnectionRefusedError):
-            connect((address, _CLOSED))
+        with make(address) as client:
+            assert client.connect_ex((address, _CLOSED)) == errno.ECONNREFUSED
 
 
 def _overflow(address: str) -> None:
