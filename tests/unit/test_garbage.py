@@ -42,7 +42,7 @@ def test_records_snapshots_and_scrapes_leave_none() -> None:
         records = [record._replace(netns=record.netns + step) for record in HISTORY.stream.records]
         watch.tracker.feed(decode_batch(samples.batch(*records)))
         watch.tracker.advance(records[-1].at_ns)
-        watch._take_snapshot()
+        watch.take_snapshot()
         # Not protobuf: its seven classes are garbage whenever nobody uses them, but made once.
         for accept in ("", "application/openmetrics-text"):
             exporter.render(accept)
