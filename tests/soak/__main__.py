@@ -27,6 +27,7 @@ from tcptrace.kernel.live import BATCH_RECORDS
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.watching import Watch
 from tcptrace.wire.layout import RECORD_SIZE
+from tcptrace.wire.ledger import LedgerReading
 
 from .template import Template, check_layout, counts_of, make_template
 
@@ -61,7 +62,9 @@ class Churn(Host):
     def lost_records(self) -> int:
         return self.lost
 
-    def ledger_reading(self) -> None: ...
+    def ledger_reading(self) -> LedgerReading:
+        """No listener's: those that the ledger does not know lose their waits in time."""
+        return LedgerReading(self._now_ns, 1, [], ())
 
     def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - session.Source's
         return self._waiting.popleft() if self._waiting else b""
