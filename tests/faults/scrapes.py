@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from tcptrace.exporting import Exporter
 from tcptrace.lifecycle import ledger
-from tcptrace.replay import ReplaySource
+from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.stopping import Limits, Stop
@@ -62,6 +62,26 @@ def scrapes(path: Path, period_s: float, divisor: float = 1) -> list[Samples]:
     assert exporter.watch.fault is None
     assert reader.ending is not None
     return taken
+
+
+def last_scrape(path: Path) -> Samples:
+    """Replays a recording at once, and scrapes the exporter when all of it has been told."""
+    taken: list[Samples] = []
+    stop, exporter = Stop(Limits()), Exporter()
+    with path.open("rb") as file:
+        reader = RecordingReader(file, str(path))
+        source = ReplaySource(reader, AT_ONCE)
+        exporter.watch = Watch(source, new_tally(), _MOST_LISTENERS)
+
+        def tick() -> None:
+            if source.finished:
+                taken.append(parse(exporter.render(ACCEPT)[0].decode()))
+                stop.asked = True
+
+        exporter.watch.run(stop, tick)
+    assert exporter.watch.fault is None
+    assert reader.ending is not None
+    return taken[-1]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from .corners import CARRIERS, Corner, Corners
 from .probes import Probes
 from .sockets import (
     LOOPBACK,
@@ -36,7 +37,6 @@ _TOOLS_OF = {
     "test_prometheus": ("openssl", "prometheus", "promtool"),
 }
 """Another release's root, with another bcc, has not all of them: it runs a part of the suite."""
-_CARRIERS = ("kprobe", "fentry")
 _LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")
 _FIRST = (
     "test_collector",
@@ -49,6 +49,9 @@ _FIRST = (
     "test_hostile",
     "test_overload",
     "test_verify",
+    "test_corners_opening",
+    "test_corners_closing",
+    "test_corners_processes",
     *_LAST_OF_THE_MINUTE,
 )
 """Modules and tests that come before all others, while TIME_WAIT goes by."""
@@ -67,7 +70,7 @@ def _prerequisites(request: pytest.FixtureRequest) -> None:
     assert first_ephemeral > 22_000, "the suite's ports lie in the ephemeral range"
 
 
-@pytest.fixture(scope="session", params=_CARRIERS)
+@pytest.fixture(scope="session", params=CARRIERS)
 def attach(request: pytest.FixtureRequest) -> str:
     """What carries the probes."""
     return str(request.param)
@@ -86,10 +89,11 @@ def port(new_port: Callable[[], int]) -> int:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Makes a test of each scenario of a module."""
-    if "part" in metafunc.fixturenames:
-        parts = [part for part in vars(metafunc.module).values() if isinstance(part, Scenario)]
-        metafunc.parametrize("part", parts, ids=[part.name for part in parts])
+    """Makes a test of each scenario and of each corner of a module."""
+    for name, kind in (("part", Scenario), ("corner", Corner)):
+        if name in metafunc.fixturenames:
+            found = [one for one in vars(metafunc.module).values() if isinstance(one, kind)]
+            metafunc.parametrize(name, found, ids=[one.name for one in found])
 
 
 @pytest.hookimpl(trylast=True)
@@ -105,7 +109,7 @@ def _turn(item: pytest.Item) -> int:
     for first in (name, module):
         if first in _FIRST:
             return _FIRST.index(first)
-    return len(_FIRST) + _CARRIERS.index(item.callspec.params["attach"])
+    return len(_FIRST) + CARRIERS.index(item.callspec.params["attach"])
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +120,16 @@ def played(request: pytest.FixtureRequest, attach: str, new_port: Callable[[], i
     parts = [params.get("part") for params in calls if params.get("attach") == attach]
     chosen = [part for part in parts if isinstance(part, Scenario)]
     return Played(chosen, new_port(), attach)
+
+
+@pytest.fixture(scope="session")
+def corners(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corners:
+    """All corners that were chosen, played under one recording by each carrier."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    calls = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    found = [params.get("corner") for params in calls]
+    chosen = {one.name: one for one in found if isinstance(one, Corner)}
+    return Corners([*chosen.values()], tmp_path_factory.mktemp("corners"))
 
 
 class LongTraces(NamedTuple):
@@ -134,7 +148,7 @@ def long_traces(new_port: Callable[[], int]) -> Iterator[LongTraces]:
     with ExitStack() as kept:
         traces = {
             attach: kept.enter_context(Trace("port", str(port), "--json", "--attach", attach))
-            for attach in _CARRIERS
+            for attach in CARRIERS
         }
         for trace in traces.values():
             trace.wait_until_tracing()

@@ -67,8 +67,14 @@ class Namespace:
 
     def delay(self, device: str, milliseconds: int) -> None:
         """Holds up every packet that leaves by the device."""
-        tool("tc", "-n", self.name, "qdisc", "replace", "dev", device, "root",
-             "netem", "delay", f"{milliseconds}ms")  # fmt: skip
+        self._emulate(device, "delay", f"{milliseconds}ms")
+
+    def lose_all(self, device: str) -> None:
+        """Loses every packet that leaves by the device."""
+        self._emulate(device, "loss", "100%")
+
+    def _emulate(self, device: str, *what: str) -> None:
+        tool("tc", "-n", self.name, "qdisc", "replace", "dev", device, "root", "netem", *what)
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -81,7 +87,7 @@ class Namespace:
             _enter(Path("/proc/self/fd", str(home)))
             os.close(home)
 
-    def sysctl(self, name: str, value: int) -> None:
+    def sysctl(self, name: str, value: int | str) -> None:
         """Sets `net.NAME`; a name that this kernel lacks raises FileNotFoundError."""
         with self.inside():
             Path("/proc/sys/net", *name.split(".")).write_text(str(value))

@@ -11,26 +11,50 @@ if TYPE_CHECKING:
     from .lives import Address
     from .namespaces import Namespace
 
-_SYN: Final = 0x02
+SYN: Final = 0x02
+RST: Final = 0x04
+ACK: Final = 0x10
 _WINDOW: Final = 64_240
 _HEADER_WORDS: Final = 5
 _SENT_S: Final = 120.0
 
 
 def send_syn(source: Address, destination: Address) -> None:
-    """Sends one SYN from an address and port that no socket has.
+    """Sends one SYN from an address and port that no socket has."""
+    send_segment(source, destination, SYN)
+
+
+def send_segment(
+    source: Address, destination: Address, flags: int, sequence: int = 1, acknowledged: int = 0
+) -> None:
+    """Sends one TCP segment without data, whatever the sockets of its two ends have said.
 
     Source: RFC 9293 section 3.1.
     """
+
+    def segment(checksum: int) -> bytes:
+        return struct.pack(
+            "!HHIIBBHHH",
+            source[1],
+            destination[1],
+            sequence,
+            acknowledged,
+            _HEADER_WORDS << 4,
+            flags,
+            _WINDOW,
+            checksum,
+            0,
+        )
+
     ends = socket.inet_aton(source[0]) + socket.inet_aton(destination[0])
-    segment = _segment(source[1], destination[1], 0)
-    pseudo = ends + struct.pack("!HH", socket.IPPROTO_TCP, len(segment))
-    segment = _segment(source[1], destination[1], _checksum(pseudo + segment))
+    plain = segment(0)
+    pseudo = ends + struct.pack("!HH", socket.IPPROTO_TCP, len(plain))
+    sent = segment(_checksum(pseudo + plain))
     header = struct.pack(
-        "!BBHHHBBH", 0x40 | _HEADER_WORDS, 0, 20 + len(segment), 0, 0, 64, socket.IPPROTO_TCP, 0
+        "!BBHHHBBH", 0x40 | _HEADER_WORDS, 0, 20 + len(sent), 0, 0, 64, socket.IPPROTO_TCP, 0
     )
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-        raw.sendto(header + ends + segment, destination)
+        raw.sendto(header + ends + sent, destination)
 
 
 def send_packets(namespace: Namespace, to: Address, flag: str, count: int) -> None:
@@ -53,12 +77,6 @@ def send_packets(namespace: Namespace, to: Address, flag: str, count: int) -> No
         timeout=_SENT_S,
     )
     assert f"{count} packets transmitted" in done.stdout + done.stderr, done.stderr
-
-
-def _segment(source_port: int, port: int, checksum: int) -> bytes:
-    return struct.pack(
-        "!HHIIBBHHH", source_port, port, 1, 0, _HEADER_WORDS << 4, _SYN, _WINDOW, checksum, 0
-    )
 
 
 def _checksum(data: bytes) -> int:

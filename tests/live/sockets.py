@@ -23,8 +23,11 @@ LOOPBACK: Final = "127.0.0.1"
 _TIMEOUT_S: Final = 60.0
 _TCP_INFO_SIZE: Final = 104
 _TCP_INFO_TOTAL_RETRANS: Final = 100
+SYN_RECV: Final = 3
 FIN_WAIT2: Final = 5
 CLOSING: Final = 11
+_ACCEPT: Final = ("43", "288")
+"""accept and accept4, by their numbers on x86-64."""
 ESTABLISHED: Final = "01"
 SYN_RECV: Final = "03"
 TIME_WAIT: Final = "06"
@@ -159,12 +162,20 @@ def retransmits_of(end: socket.socket) -> int:
 def states_at(port: int, address: str) -> Counter[str]:
     """The states (in hexadecimal) of all sockets of this namespace with that end."""
     wanted = {f"{words}:{port:04X}" for words in _as_proc_writes(address)}
-    rows = [
+    return Counter(row[3] for row in _listed() if wanted & {*row[1:3]})
+
+
+def states_here() -> Counter[str]:
+    """The states (in hexadecimal) of all sockets of this namespace."""
+    return Counter(row[3] for row in _listed())
+
+
+def _listed() -> list[list[str]]:
+    return [
         row.split()
         for name in ("tcp", "tcp6")
         for row in Path("/proc/thread-self/net", name).read_text().splitlines()[1:]
     ]
-    return Counter(row[3] for row in rows if wanted & {*row[1:3]})
 
 
 def _as_proc_writes(address: str) -> set[str]:
@@ -183,8 +194,13 @@ def wait_until_quiet(port: int, address: str) -> None:
     )
 
 
-def counters() -> Counter[str]:
-    """This namespace's TcpExt counters."""
+def is_in_accept(task: int | None) -> bool:
+    """Whether a thread, or a process's first one, is in accept(): 5.10 has no wchan of a thread."""
+    return Path(f"/proc/{task}/syscall").read_text().split()[0] in _ACCEPT
+
+
+def counters(group: str = "TcpExt") -> Counter[str]:
+    """This namespace's counters of TcpExt, or of another group of /proc/net/netstat."""
     lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
-    names, values = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
+    names, values = (line.split()[1:] for line in lines if line.startswith(f"{group}:"))
     return Counter(dict(zip(names, map(int, values), strict=True)))

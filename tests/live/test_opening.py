@@ -21,18 +21,24 @@ from .lives import (
     ends_of_timewait,
 )
 from .namespaces import without_linear_timeouts
-from .sockets import Attempt, accept, connect, in_thread, listen, retransmits_of, wait_for_fin
+from .sockets import (
+    Attempt,
+    accept,
+    connect,
+    in_thread,
+    is_in_accept,
+    listen,
+    retransmits_of,
+    wait_for_fin,
+)
 from .stage import Played, Scenario, Script, Stage, scenario
 from .waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    import threading
     from socket import socket
 
 _SECOND_NS = 1_000_000_000
 _MANY = 20
-_ACCEPT = ("43", "288")
-"""accept and accept4, by their numbers on x86-64."""
 
 
 @pytest.mark.core
@@ -180,7 +186,7 @@ def accept_blocked_before_the_trace(stage: Stage) -> Script:
     listener = stage.listen()
     listener.settimeout(None)
     thread = in_thread(lambda: accepted.append(accept(listener)))
-    until(lambda: _in_accept(thread), "the server to block in accept()")
+    until(lambda: is_in_accept(thread.native_id), "the server to block in accept()")
     yield
     before_ns = time.monotonic_ns()
     client = stage.connect()
@@ -214,7 +220,10 @@ def pool_of_200_blocked_before_the_trace(stage: Stage) -> Script:
         served.put(None)
 
     threads = [in_thread(serve) for _ in range(size)]
-    until(lambda: all(map(_in_accept, threads)), "the pool to block in accept()")
+    until(
+        lambda: all(is_in_accept(thread.native_id) for thread in threads),
+        "the pool to block in accept()",
+    )
     yield
     for _ in range(size):
         connect(stage.server).close()
@@ -296,9 +305,3 @@ def _compare_many(
             family=family,
             v4_mapped=v4_mapped,
         )
-
-
-def _in_accept(thread: threading.Thread) -> bool:
-    """Whether the thread sleeps in accept(): 5.10 has no wchan of a thread."""
-    call = Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().split()[0]
-    return call in _ACCEPT
