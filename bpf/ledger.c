@@ -135,7 +135,8 @@ static __always_inline struct slot *take_slot(struct sock *listener, const struc
     return slot;
 }
 
-/* LISTEN → CLOSE: what waits in the accept queue is reset. */
+/* LISTEN → CLOSE: what waits in the accept queue is reset. Where it may migrate instead, that is
+ * counted one by one: see migration.c. */
 static __always_inline void close_slot(struct sock *listener)
 {
     u64 key = (u64)listener;
@@ -149,7 +150,9 @@ static __always_inline void close_slot(struct sock *listener)
     slot = slots.lookup(&index);
     if (!slot || slot->closed_at_ns || index == OVERFLOW_SLOT)
         return;
+#ifndef MIGRATION
     __sync_fetch_and_add(&slot->counts[STAGE_LISTENER_CLOSED], READ(listener, sk_ack_backlog));
+#endif
     slot->closed_at_ns = bpf_ktime_get_ns();
     free_slots.push(&index, 0);
 }

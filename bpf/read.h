@@ -5,6 +5,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define EHOSTUNREACH 113
 
 /* One scalar member of a kernel object; 0 where the read faults. */
 #define READ(object, member)                                                                       \

@@ -212,12 +212,44 @@ static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
     return 0;
 }
 
+/* What is about to end a request, if it is no RST and no timer. Key: 0. Written by tcp_req_err and
+ * tcp_abort, taken by __inet_csk_reqsk_queue_drop. */
+struct drop_cause {
+    u64 req;
+    u64 error;
+};
+
+BPF_PERCPU_ARRAY(drop_causes, struct drop_cause, 1);
+
+static __always_inline void expect_drop(void *req, u64 error)
+{
+    u32 key = 0;
+    struct drop_cause *cause = drop_causes.lookup(&key);
+
+    if (!cause)
+        return;
+    cause->req = (u64)req;
+    cause->error = error;
+}
+
+static __always_inline u64 cause_of_drop(void *req)
+{
+    u32 key = 0;
+    struct drop_cause *cause = drop_causes.lookup(&key);
+
+    if (!cause || cause->req != (u64)req)
+        return 0;
+    cause->req = 0;
+    return cause->error;
+}
+
 /* Runs for every request that leaves the SYN queue: also for the one whose child was just made,
  * which is no loss. */
 static __always_inline int on_request_drop(void *ctx, struct sock *listener,
                                            struct request_sock *req, int from_timer)
 {
     struct ack_context *ack = ack_context();
+    u64 error = cause_of_drop(req);
     u8 stage = STAGE_REQUEST_RESET;
     struct tuple t;
     struct record *r;
@@ -239,23 +271,32 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
         return 0;
     r->stage = stage;
     r->retransmits = READ(req, num_retrans);
+    r->error = error;
     name_queues(r, listener);
     commit(ctx, r);
     return 0;
 }
 
-#ifdef LEDGER
 /* An ICMP error answers the SYN-ACK: the request goes (on_request_drop tells), and the kernel
- * counts it in ListenDrops. */
+ * counts it in ListenDrops. Which error it was is not looked at. */
 static __always_inline int on_req_err(void *ctx, struct request_sock *req, int seq, int abort)
 {
     struct sock *listener = READ(req, rsk_listener);
 
-    if ((abort & 0xff) && listener && (u32)seq == READ(req, snt_isn))
-        account(listener, STAGE_OTHER);
+    if (!(abort & 0xff) || !listener || (u32)seq != READ(req, snt_isn))
+        return 0;
+    expect_drop(req, EHOSTUNREACH);
+    account(listener, STAGE_OTHER);
     return 0;
 }
-#endif
+
+/* ss -K, or a BPF program, of a request; a full socket has its sk_err. */
+static __always_inline int on_abort(void *ctx, struct sock *sk, int error)
+{
+    if (READ(sk, skc_state) == STATE_NEW_SYN_RECV)
+        expect_drop(sk, error);
+    return 0;
+}
 
 /* The accept() that this CPU has just seen return: the graft that follows needs no second record.
  * Key: 0. Written by inet_csk_accept's return, cleared by security_sock_graft. */

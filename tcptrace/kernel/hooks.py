@@ -107,6 +107,11 @@ _SNAPSHOTS: Final = (
 )
 
 
+MIGRATION_HOOK: Final = "reuseport_migrate_sock"
+_MIGRATIONS: Final = "connections that migrate to another listener"
+_REQUEST_ENDS: Final = "what ended a half-open connection"
+
+
 def _both(*hooks: Hook) -> Subject:
     return Subject(hooks, hooks)
 
@@ -150,13 +155,30 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     ),
     _both(
         *_COOKIES,
-        Hook(
-            "tcp_req_err",
-            "on_req_err",
-            ("*0", "1", "2"),
-            "half-open connections ended by an ICMP error",
-            optional=True,
-            is_for_ledger=True,
+        Hook("tcp_req_err", "on_req_err", ("*0", "1", "2"), _REQUEST_ENDS, optional=True),
+        Hook("tcp_abort", "on_abort", ("*0", "1"), _REQUEST_ENDS, optional=True),
+    ),
+    Subject(
+        traced=(
+            Hook(
+                MIGRATION_HOOK,
+                "on_migrated",
+                ("*0", "*1"),
+                _MIGRATIONS,
+                returns=True,
+                optional=True,
+            ),
+        ),
+        probed=(
+            Hook(
+                MIGRATION_HOOK,
+                "on_migrate_return",
+                (),
+                _MIGRATIONS,
+                returns=True,
+                optional=True,
+            ),
+            Hook(MIGRATION_HOOK, "on_migrate", ("*0", "*1"), _MIGRATIONS, optional=True),
         ),
     ),
     Subject(

@@ -23,7 +23,14 @@ from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
 from tcptrace.kernel.btf import Btf, NoBtf
 from tcptrace.kernel.headers import Headers
-from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
+from tcptrace.kernel.hooks import (
+    MIGRATION_HOOK,
+    Carrier,
+    Hook,
+    Program,
+    choose,
+    entry_points,
+)
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
@@ -160,6 +167,8 @@ def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list
     # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
     takes_backlog = layouts.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
     flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
+    if btf.arguments(MIGRATION_HOOK) is not None:
+        flags.append("-DMIGRATION=1")
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags

@@ -26,6 +26,7 @@ _PROBES: Final = (
     "connect",
     "syn_queue",
     "accept_queue",
+    "migration",
     "retransmit",
     "reset",
     "timewait",

@@ -250,6 +250,10 @@ def end_request(life: Life, record: Record) -> None:
     if life.reset_sent:
         _end_by(connection, How.RST_SENT, Side.LOCAL)
         return
+    cause = ENDED_BY_ERROR.get(record.error)
+    if cause is not None:
+        _end_by(connection, cause, _CLOSERS.get(cause))
+        return
     how, closer, outcome = {
         Stage.REQUEST_EXPIRED: (How.EXPIRED, None, Outcome.EXPIRED),
         Stage.LISTENER_CLOSED: (How.LISTENER_CLOSED, Side.LOCAL, Outcome.NEVER_ACCEPTED),

@@ -69,6 +69,14 @@ class Listeners:
             _count_drops(listener, Stage.LISTENER_CLOSED, lost)
         return listener
 
+    def keep_one(self, sock: int) -> None:
+        """One of those that waited for accept() as this listener closed was not lost."""
+        listener = self._last_closed.get(sock)
+        if listener is not None and listener.drops.get(Stage.LISTENER_CLOSED):
+            _count_drops(listener, Stage.LISTENER_CLOSED, -1)
+            if not listener.drops[Stage.LISTENER_CLOSED]:
+                del listener.drops[Stage.LISTENER_CLOSED]
+
     def is_open(self, sock: int) -> bool:
         """Whether this object still listens, as far as is known."""
         return sock in self._open or self._has_overflown

@@ -41,6 +41,7 @@ class RequestEvents:
             Kind.CHILD_CREATED: self._child_created,
             Kind.CHILD_DROPPED: self._child_dropped,
             Kind.ACCEPTED: self._accepted,
+            Kind.MIGRATED: self._migrated,
         }
 
     # SYNs and request sockets.
@@ -153,11 +154,36 @@ class RequestEvents:
             self._registry.evict(record.sock)
             life = None
         if life is None:
-            life = self._registry.find(record, _NEW_SYN_RECV)
+            life = self._cloned(record) or self._registry.find(record, _NEW_SYN_RECV)
             life.request = record.sock
         if life.connection.role is not _SERVER:
             self._registry.take_role(life, _SERVER)
         life.listener = record.origin
+        return life
+
+    # Migration.
+
+    def _migrated(self, record: Record) -> None:
+        registry = self._registry
+        listener = registry.listeners.see(record, record.origin)
+        life = registry.at(record)
+        if life is None:
+            return
+        if record.new_state != _NEW_SYN_RECV:
+            registry.listeners.keep_one(life.listener)
+        life.listener = record.origin
+        life.connection.listening_process = listener.process
+        rules.remember(life.connection, record)
+
+    def _cloned(self, record: Record) -> Life | None:
+        """The life that has migrated, and goes on in a clone of its request on that listener."""
+        registry = self._registry
+        life = registry.with_ends_of(record)
+        if life is None or life.connection.state is not _NEW_SYN_RECV:
+            return None
+        if life.listener != record.origin or registry.in_object(life.sock) is not life:
+            return None
+        registry.move(life, record.sock, record.at_ns)
         return life
 
     # Children.

@@ -22,6 +22,7 @@ _WORRYING_KINDS: Final = (
     Kind.RESET_SENT,
     Kind.RESET_RECEIVED,
     Kind.TIMEWAIT_RELEASED,
+    Kind.MIGRATED,
 )
 _TOLD_BY_STATES: Final = (Kind.STATE_CHANGED, Kind.TIMEWAIT_STATE_CHANGED)
 _KIND_WORDS: Final = {
@@ -37,6 +38,7 @@ _KIND_WORDS: Final = {
     Kind.TIMEWAIT_ENTERED: "TIME_WAIT socket took over",
     Kind.TIMEWAIT_RELEASED: "TIME_WAIT cut short",
     Kind.TIMEWAIT_KILLED: "TIME_WAIT over",
+    Kind.MIGRATED: "moved to another listener",
 }
 _REQUEST_GONE: Final = "half-open request dropped"
 _TIMEWAIT_ENDS: Final = {"timer": "its timer ran out", "reused": "reused", "killed": "killed"}
@@ -105,7 +107,7 @@ def _moment_line(connection: Connection, moment: Moment) -> StoryLine:
     if kind in (Kind.SYN_DROPPED, Kind.ACK_DROPPED):
         return StoryLine(moment.at_ns, 0, f"✗ {drop_text(moment)}", "bad")
     words = _REQUEST_GONE if kind is Kind.REQUEST_DROPPED else _KIND_WORDS[kind]
-    if kind is Kind.CHILD_CREATED:
+    if kind in (Kind.CHILD_CREATED, Kind.MIGRATED):
         words += f" · {queue_text(moment)}"
     if kind is Kind.SYN_QUEUED:
         words += f" · SYN queue {moment.syn_queue_len} · {queue_text(moment)}"

@@ -118,6 +118,9 @@ class Kind(IntEnum):
     """A snapshot found an object (sock) in old_state (skc_state); new_state is the same, but a
     TIME_WAIT socket's tw_substate. `origin` is a request socket's listener, and a full socket's
     inode number (not an object id), 0 if no process holds it."""
+    MIGRATED = 20
+    """A request socket, or a child that waits for accept() (sock), leaves its closed listener for
+    another one (origin) of the same reuseport group."""
 
 
 class Stage(IntEnum):
