@@ -32,8 +32,9 @@ _RARE_HOOKS: Final = (
     "__cookie_v4_check",
     "__cookie_v6_check",
     "tcp_req_err",
+    "tcp_abort",
 )
-"""Only SYN cookies and ICMP errors make them fire, which the self-test does not provoke."""
+"""Only SYN cookies, ICMP errors and ss -K make them fire, which the self-test does not provoke."""
 _COST: Final = {
     "fentry": "by kprobes, which miss more under load",
     "kprobe": "by fentry and tracepoints",

@@ -48,6 +48,7 @@ def exercise(is_done: Callable[[], bool], deadline_s: float) -> None:
             _reuse_time_wait(family)
             _reset(family)
             _refuse(family)
+            _close_unaccepted(family)
             _overflow(family, sockets)
             waiting.append(_defer(family, sockets))
         while not is_done() and time.monotonic() < end:
@@ -99,6 +100,13 @@ def _refuse(family: socket.AddressFamily) -> None:
         closed.bind((_LOOPBACK[family], 0))
         with socket.socket(family, socket.SOCK_STREAM) as client:
             client.connect_ex(closed.getsockname())
+
+
+def _close_unaccepted(family: socket.AddressFamily) -> None:
+    """A listener closes with a connection queued: may it migrate to another one?"""
+    with _listen(family, 8) as listener, socket.socket(family, socket.SOCK_STREAM) as client:
+        client.connect(listener.getsockname())
+        listener.close()
 
 
 def _overflow(family: socket.AddressFamily, sockets: ExitStack) -> None:

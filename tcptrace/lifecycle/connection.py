@@ -81,7 +81,7 @@ class Outcome(StrEnum):
     OPEN = "open"
     """Still going on when the trace ended."""
     UNKNOWN = "unknown"
-    """Its end was lost."""
+    """Its end was lost; or no packet told of it: closed in repair mode, after a checkpoint."""
 
 
 class Partial(StrEnum):
