@@ -85,6 +85,7 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     struct syn_context *syn = syn_context();
     struct tuple t;
     struct record *r;
+    void *origin;
     u8 flags = 0;
 
     if (syn && syn->skb == ack->skb && syn->listener == ack->listener)
@@ -98,7 +99,8 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     if (!inherit(child, (struct sock *)ack->listener))
         return;
     tuple_from_sock(&t, child);
-    r = begin_at(lost_at(ack), KIND_CHILD_CREATED, &t, child, req);
+    origin = flags ? (void *)ack->listener : (void *)req;
+    r = begin_at(lost_at(ack), KIND_CHILD_CREATED, &t, child, origin);
     if (r == FILTERED_OUT)
         return;
     r->new_state = STATE_SYN_RECV;

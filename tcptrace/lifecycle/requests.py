@@ -251,6 +251,10 @@ class RequestEvents:
         elif connection.syn_at_ns is None:
             connection.partial |= {Partial.BEGAN_BEFORE}
         connection.cookie = bool(record.flags & Flag.COOKIE)
+        listener = registry.listeners.find(record.origin) if record.flags & _IMMEDIATE else None
+        if listener is not None:
+            life.listener = record.origin
+            connection.listening_process = listener.process
         return life
 
     def _child_dropped(self, record: Record) -> None:

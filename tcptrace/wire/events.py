@@ -89,7 +89,8 @@ class Kind(IntEnum):
     SYN_DROPPED = 5
     """A SYN was dropped by a listener (origin) at `stage`; there is no object, sock is 0."""
     CHILD_CREATED = 6
-    """The final ACK of a request socket (origin) made a child socket (sock)."""
+    """The final ACK of a request socket (origin) made a child socket (sock). By a cookie, or by the
+    SYN alone (Fast Open), there was no request before: origin is the listener."""
     CHILD_DROPPED = 7
     """A child socket (sock) lost the race for its request, or its listener was closing."""
     ACK_DROPPED = 8

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from .corners import Check, Corner, Corners, CornerStage, Told, corner
 from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Process
+from .namespaces import without_linear_timeouts
 from .sockets import (
     ESTABLISHED,
     Attempt,
@@ -293,6 +294,7 @@ def accepted_by_uring(stage: CornerStage) -> Check:
 )
 def backlog_changed_while_full(stage: CornerStage) -> Check:
     stage.sysctl("ipv4.tcp_syn_retries", 1)
+    without_linear_timeouts(stage.namespace)
     with stage.listen(backlog=1) as listener:
         clients = [connect(stage.server) for _ in range(2)]
         until(lambda: states_here()[ESTABLISHED] == 4, "a full accept queue")

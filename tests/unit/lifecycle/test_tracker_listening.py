@@ -194,6 +194,17 @@ class TestCookiesAndFastOpen:
         assert life.cookie
         assert life.syn_at_ns is None
 
+    @pytest.mark.parametrize("flag", [Flag.COOKIE, Flag.FASTOPEN])
+    def test_its_listener_is_known(self, stream: Stream, flag: Flag) -> None:
+        listen(stream)
+        stream.tell(Kind.CHILD_CREATED, CHILD, SERVER, origin=LISTENER, flags=flag)
+        stream.goes(CHILD, SERVER, S.SYN_RECV, S.ESTABLISHED)
+        stream.goes(LISTENER, LISTENING, S.LISTEN, S.CLOSE)
+        close_at_once(stream, CHILD, SERVER)
+        (life,) = told_by(stream)
+        assert life.listening_process == NGINX
+        assert story(life).startswith("server | SYN_RECV→ESTABLISHED→CLOSE | local listener_closed")
+
     def test_fast_open(self, stream: Stream) -> None:
         make_child(stream, flags=Flag.FASTOPEN)
         accept(stream, S.SYN_RECV)
