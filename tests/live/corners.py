@@ -7,7 +7,6 @@ equals TcpExt, and sockets are counted by state as the kernel lists them.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 CARRIERS: Final = ("kprobe", "fentry")
 _PORT: Final = 8001
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 """Corners that play side by side while they wait."""
 _STATES: Final = {
     "01": "established",
@@ -104,7 +103,6 @@ class Corners:
     """All chosen corners, played once under both recordings."""
 
     def __init__(self, corners: list[Corner], directory: Path) -> None:
-        print("TIME begin", time.monotonic())
         self._checks: dict[str, Check] = {}
         self._failures: dict[str, BaseException] = {}
         self._stages = {one.name: _stage(number, one) for number, one in enumerate(corners)}
@@ -115,9 +113,7 @@ class Corners:
         finally:
             for stage in self._stages.values():
                 stage.leave()
-        print("TIME left", time.monotonic())
         self._lives = {attach: replayed(path) for attach, path in self._paths.items()}
-        print("TIME replayed", time.monotonic())
         self.scrapes = {
             attach: Scrape("".join(f"{series} {value}\n" for series, value in samples.items()))
             for attach, samples in (
@@ -125,22 +121,17 @@ class Corners:
             )
         }
 
-        print("TIME end", time.monotonic())
-
     def _record(self, corners: list[Corner]) -> None:
-        print("TIME made", time.monotonic())
         with ExitStack() as stack:
             for attach, path in self._paths.items():
                 trace = Trace("record", "-o", str(path), "--attach", attach)
                 self.traces[attach] = stack.enter_context(trace)
             for trace in self.traces.values():
                 trace.wait_until_tracing()
-            print("TIME tracing", time.monotonic())
             for waits, at_once in ((True, _AT_ONCE), (False, 1)):
                 chosen = [one for one in corners if one.waits is waits]
                 with ThreadPoolExecutor(at_once) as pool:
                     list(pool.map(self._play, chosen))
-            print("TIME played", time.monotonic())
             self._before = self._in_each(states_here)
             for trace in self.traces.values():
                 trace.end()

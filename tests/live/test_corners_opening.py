@@ -530,6 +530,7 @@ def defer_accept(stage: CornerStage) -> Check:
         _end(talker, accept(listener))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         silent = stage.connect()
+        silents_end = stage.source
         server = accept(listener)
         silent.close()
         wait_for_fin(server)
@@ -538,7 +539,7 @@ def defer_accept(stage: CornerStage) -> Check:
     def check(told: Told) -> None:
         assert before == {ESTABLISHED: 1, _REQUEST: 1, LISTEN: 1}
         assert len(told.lives.pairs()) == 2
-        for source, synacks in ((stage.source, 1), (talkers_end, 0)):
+        for source, synacks in ((silents_end, 1), (talkers_end, 0)):
             stage.source = source
             clients_life, servers_life = told.lives.with_end(source).pair()
             assert servers_life.account() == stage.accepted(
