@@ -23,7 +23,6 @@ LOOPBACK: Final = "127.0.0.1"
 _TIMEOUT_S: Final = 60.0
 _TCP_INFO_SIZE: Final = 104
 _TCP_INFO_TOTAL_RETRANS: Final = 100
-SYN_RECV: Final = 3
 FIN_WAIT2: Final = 5
 CLOSING: Final = 11
 _ACCEPT: Final = ("43", "288")

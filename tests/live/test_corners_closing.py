@@ -14,6 +14,7 @@ from .packets import ACK, send_segment, send_syn
 from .sockets import (
     ESTABLISHED,
     LOOPBACK,
+    SYN_RECV,
     TIME_WAIT,
     accept,
     counters,
@@ -25,7 +26,6 @@ from .sockets import (
 )
 from .waiting import until
 
-_REQUEST: Final = "03"
 _MAX_ORPHANS: Final = "net.ipv4.tcp_max_orphans"
 _MOST_ORPHANS: Final = 200
 _TCP_REPAIR: Final = 19
@@ -227,9 +227,9 @@ def request_killed_by_ss(stage: CornerStage) -> Check:
     stage.namespace.add_hole(stage.address)
     with stage.listen():
         send_syn(stage.source, stage.server)
-        until(lambda: states_here()[_REQUEST] == 1, "the request")
+        until(lambda: states_here()[SYN_RECV] == 1, "the request")
         tool("ss", "-N", stage.namespace.name, "-K", "-tnH", "state", "syn-recv")
-        until(lambda: not states_here()[_REQUEST], "the request to go")
+        until(lambda: not states_here()[SYN_RECV], "the request to go")
 
     def check(told: Told) -> None:
         assert told.lives.only().account() == stage.accepted(
