@@ -44,6 +44,7 @@ PROTOTYPES: Final[Mapping[str, Mapping[int, str]]] = {
     "__inet_twsk_schedule": {3: "void(struct inet_timewait_sock *, int, bool)"},
     "inet_csk_listen_start": {2: "int(struct sock *, int)", 1: "int(struct sock *)"},
     "inet_listen": {2: "int(struct socket *, int)"},
+    "tcp_abort": {2: "int(struct sock *, int)"},
     "tcp_conn_request": {
         4: "int(struct request_sock_ops *, const struct tcp_request_sock_ops *, struct sock *, "
         "struct sk_buff *)"

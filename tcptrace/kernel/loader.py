@@ -130,6 +130,8 @@ def _attach_all(
     programs = [program for candidates in chosen for program in candidates]
     inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
     flags = _flags(layouts, options, count_hits=count_hits)
+    if any(program.hook.name == MIGRATION_HOOK for program in programs):
+        flags.append("-DMIGRATION=1")
     module = _compile(bcc, layouts, programs, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
@@ -167,8 +169,6 @@ def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list
     # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
     takes_backlog = layouts.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
     flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
-    if btf.arguments(MIGRATION_HOOK) is not None:
-        flags.append("-DMIGRATION=1")
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags
