@@ -28,6 +28,7 @@ _SENDERS: Final[Mapping[int, tuple[str, ...]]] = {
     Kind.CHILD_CREATED: ("tcp_v4_syn_recv_sock",),
     Kind.CHILD_CREATED + LOST_TOO: ("tcp_v6_syn_recv_sock",),
     Kind.CHILD_DROPPED: ("inet_csk_complete_hashdance",),
+    Kind.MIGRATED: ("reuseport_migrate_sock",),
     Kind.ACK_DROPPED: ("tcp_v4_syn_recv_sock",),
     Kind.ACK_DROPPED + LOST_TOO: ("tcp_v6_syn_recv_sock",),
     Kind.REQUEST_DROPPED: ("__inet_csk_reqsk_queue_drop",),
