@@ -23,12 +23,15 @@ def test_a_duration_ends_it() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_tidily_and_handlers_come_back(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    stop = Stop(Limits())
-    with stop.on_signals():
-        os.kill(os.getpid(), number)
-        assert stop.due
-    assert signal.getsignal(number) is before
+    outer = signal.signal(number, signal.default_int_handler)  # nohup has SIGHUP ignored
+    try:
+        stop = Stop(Limits())
+        with stop.on_signals():
+            os.kill(os.getpid(), number)
+            assert stop.due
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, outer)
 
 
 def test_the_second_signal_kills() -> None:
