@@ -29,6 +29,9 @@ def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Repo
         duration_s: from the moment on at which both sides' zero is known.
         notes: where the opening line goes: stderr.
         opening: said at that moment.
+
+    Raises:
+        KeyboardInterrupt: a signal came before that moment.
     """
     stop = Stop(Limits())
     began_s = 0.0
@@ -44,6 +47,8 @@ def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Repo
     try:
         with stop.on_signals():
             watch.run(stop, tick)
+            if not began_s:
+                raise KeyboardInterrupt  # before there was anything to compare
             elapsed_s = time.monotonic() - began_s
             return _report(watch, elapsed_s)
     finally:
@@ -57,7 +62,8 @@ def _report(watch: Watch, elapsed_s: float) -> Report:
         watch.take_snapshot()
     for _ in range(SAMPLES):
         watch.settle(1)
-        watch.compare_sockets()
+        if watch.source.takes_snapshots:  # else sockets from before are not known
+            watch.compare_sockets()
     losses = watch.source.losses()
     reading = watch.reading
     names = {one.netns: one.name for one in reading.namespaces} if reading else {}

@@ -101,7 +101,8 @@ class Watch:
         with self.lock:
             self._feed(batch)
             self.tracker.advance(now_ns)
-        if now_ns >= self._next_snapshot_ns or self.agreement.healing.is_due(now_ns):
+        is_hurt = self.source.takes_snapshots and self.agreement.healing.is_due(now_ns)
+        if now_ns >= self._next_snapshot_ns or is_hurt:
             self._next_snapshot_ns = now_ns + SNAPSHOT_PERIOD_NS
             self._take_stock()
         if now_ns >= self._next_reading_ns:
@@ -128,8 +129,7 @@ class Watch:
             last_ns = int.from_bytes(batch[at : at + 8], "little")
 
     def _take_stock(self) -> None:
-        if self.source.takes_snapshots:
-            self.take_snapshot()
+        self.take_snapshot()
         with self.lock:
             self._forget_namespaces()
         if not self._has_settled:
@@ -137,7 +137,9 @@ class Watch:
             _spare_the_garbage_collector()
 
     def take_snapshot(self) -> None:
-        """Learns what sockets there are, and heals what a loss has damaged."""
+        """Learns what sockets there are, if the source can tell, and heals what a loss damaged."""
+        if not self.source.takes_snapshots:
+            return
         self.read_ledger()
         owners = self.reading.owners if self.reading else {}
         begin_ns = self.source.now_ns()

@@ -7,7 +7,7 @@
 #ifdef LEDGER
 
 /* Key: 0. Value: the listener whose final ACK this CPU looks at. Written by cookie_v4/v6_check's
- * entry, cleared by its return, read by __cookie_v4/v6_check's in between. */
+ * entry, read and cleared by __cookie_v4/v6_check's, cleared by its own return. */
 BPF_PERCPU_ARRAY(cookie_listeners, u64, 1);
 
 static __always_inline u64 *cookie_listener(void)
@@ -43,6 +43,7 @@ static __always_inline int on_cookie_checked(void *ctx, void *mss)
     if (!asked || !*asked)
         return 0;
     account((struct sock *)*asked, (u32)(u64)mss ? COUNT_COOKIE_VALID : COUNT_COOKIE_INVALID);
+    *asked = 0; /* should the return be missed */
     return 0;
 }
 #endif

@@ -72,7 +72,7 @@ class Runtime:
         path: of its socket.
 
     Raises:
-        grpc.RpcError, grpc.FutureTimeoutError: nobody answers there, or not in CRI's version 1.
+        grpc.FutureTimeoutError: nobody is there.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,6 +89,13 @@ class Runtime:
             )
             for name in ("ListContainers", "ListPodSandbox")
         }
+
+    def check(self) -> None:
+        """Asks once.
+
+        Raises:
+            grpc.RpcError: what answers there doesn't speak CRI's version 1.
+        """
         self._ask("ListContainers", _NOBODY)
         self._ask("ListPodSandbox", _NOBODY)
 
@@ -142,6 +149,7 @@ def main(path: str, user: str) -> None:
         runtime = Runtime(path)
         if os.geteuid() == 0:
             privileges.drop(privileges.find_user(user))
+        runtime.check()  # now that nothing which is answered is read as root
     except TcptraceError as error:
         _say({"error": str(error)})
         return

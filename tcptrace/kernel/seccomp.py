@@ -3,7 +3,7 @@
 Everything else is refused with EPERM, so that code which an attacker brings in through the ring, a
 socket or a file can neither run programs nor open new ways into the kernel. Arguments are looked at
 where a call would otherwise be too strong: no memory becomes executable, a clone is a thread, a
-signal stays in this process, an ioctl asks a terminal or a socket.
+signal stays in this process, limits are its own, an ioctl asks a terminal or a socket.
 
 Source: libseccomp's seccomp.h, seccomp_init(3), seccomp_rule_add(3); docs/adr/0007.
 """
@@ -11,6 +11,7 @@ Source: libseccomp's seccomp.h, seccomp_init(3), seccomp_rule_add(3); docs/adr/0
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import termios
@@ -36,6 +37,11 @@ _REQUESTS: Final = (
     *(termios.FIONBIO, termios.FIOCLEX, termios.FIONCLEX),
 )
 """Of ioctl: what a terminal is like; a socket's wait; whether a descriptor is inherited."""
+_COMMANDS: Final = (
+    *(fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC),
+    *(fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
+)
+"""Of fcntl: not F_SETOWN and F_SETSIG, by which a socket's news would be a signal to anybody."""
 _CLONE3: Final = 435
 """On every architecture; by number, since a libseccomp that doesn't know it would refuse it with
 EPERM, after which glibc does not try clone."""
@@ -43,7 +49,7 @@ _UNKNOWN: Final = -1
 
 _CALLS: Final = """
     read readv pread64 preadv write writev pwrite64 close close_range lseek _llseek
-    dup dup2 dup3 fcntl fcntl64 ftruncate ftruncate64 fsync fdatasync
+    dup dup2 dup3 ftruncate ftruncate64 fsync fdatasync
     open openat stat stat64 lstat lstat64 fstat fstat64 newfstatat fstatat64 statx
     access faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd
     memfd_create fchmod unlink unlinkat rename renameat renameat2
@@ -60,7 +66,7 @@ _CALLS: Final = """
     clock_gettime clock_gettime64 clock_getres clock_getres_time64 gettimeofday time
     clock_nanosleep clock_nanosleep_time64 nanosleep
     getpid gettid getppid getuid geteuid getgid getegid getuid32 geteuid32 getgid32 getegid32
-    wait4 waitid getrusage getrlimit ugetrlimit prlimit64 sysinfo uname getrandom membarrier
+    wait4 waitid getrusage getrlimit ugetrlimit sysinfo uname getrandom membarrier
 """
 """Allowed whatever their arguments are. Names that an architecture lacks are passed over."""
 
@@ -98,8 +104,12 @@ def _rules() -> Iterator[_Rule]:
     yield _Rule("clone", 0, _CLONE_THREAD, _CLONE_THREAD)
     yield _Rule("tgkill", 0, os.getpid())
     yield _Rule("prctl", 0, _SET_NAME)
+    yield _Rule("prlimit64", 0, 0)
     for request in _REQUESTS:
         yield _Rule("ioctl", 1, request)
+    for call in ("fcntl", "fcntl64"):
+        for command in _COMMANDS:
+            yield _Rule(call, 1, command)
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not a fault

@@ -128,6 +128,21 @@ def test_a_snapshot_is_taken_soon_after_the_last_loss() -> None:
     assert (watch.agreement.healing.is_suspect, watch.agreement.healing.heals) == (False, 1)
 
 
+def test_a_loss_that_no_snapshot_can_heal_changes_no_period(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeHost, "takes_snapshots", False)
+    host = FakeHost()
+    host.lost = [0, 0, 3]
+    watch = watch_of(host)
+    stock: list[int] = []
+    monkeypatch.setattr(watch, "_forget_namespaces", lambda: stock.append(host.now_ns()))
+    watched(watch, 130)
+    assert len(stock) == 3
+    assert host.snapshots_ns == []
+    assert watch.agreement.healing.is_suspect
+
+
 def test_a_recording_takes_no_snapshots_of_its_own() -> None:
     file = io.BytesIO()
     writer = RecordingWriter(file, "t.rec", samples.head(what="everything"))

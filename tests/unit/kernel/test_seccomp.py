@@ -42,6 +42,10 @@ _REFUSED = {
     "connect": "attempt(lambda: client.connect(listener.getsockname()))",
     "bind": "attempt(lambda: client.bind(('127.0.0.1', 0)))",
     "signal another": "attempt(lambda: os.kill(os.getppid(), 0))",
+    "signal another by its socket": (
+        "attempt(lambda: __import__('fcntl').fcntl(client, 8, os.getppid()))"
+    ),
+    "limit another": "call(302, os.getppid(), 7, 0, 0)",
     "executable memory": "attempt(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_EXEC))",
     "chmod": "attempt(lambda: os.chmod('/tmp', 0o777))",
     "mkdir": "attempt(lambda: os.mkdir('/tmp/confined'))",
