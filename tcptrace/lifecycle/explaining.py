@@ -1,10 +1,12 @@
 """What a difference from the kernel comes from, as far as what was counted besides tells. Pure.
 
-A difference is explained only by losses that were counted, and that are as many as it is.
+A difference is explained only by losses that were counted, and that are as many as all namespaces
+differ by to its side.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -74,16 +76,29 @@ class Evidence(NamedTuple):
 
 
 def explain(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Finding]:
-    """Finds the likely cause of each difference."""
+    """Finds the likely cause of each difference.
+
+    A loss is known by its hook, not by its namespace or by what was lost in it: so it must be as
+    large as the differences of all namespaces to one side together.
+    """
     told = list(comparisons)
-    differing = {(one.figure.name, one.difference): one.netns for one in told if one.difference}
-    return [Finding(one, _cause(one, evidence, differing.keys())) for one in told]
+    differing = {(one.figure.name, one.difference) for one in told if one.difference}
+    sides = Counter[tuple[str, bool]]()
+    for one in told:
+        sides[_side(one)] += abs(one.difference)
+    return [Finding(one, _cause(one, evidence, differing, sides[_side(one)])) for one in told]
 
 
-def _cause(one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str, int]]) -> Cause:
+def _side(one: Comparison) -> tuple[str, bool]:
+    return one.figure.name, one.difference > 0
+
+
+def _cause(
+    one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str, int]], together: int
+) -> Cause:
     if not one.difference:
         return Cause.NONE if one.kernel == one.ours else Cause.UNDER_WAY
-    counted = _counted_cause(one, evidence)
+    counted = _counted_cause(one, evidence, together)
     if counted is not None:
         return counted
     if (one.figure.name, -one.difference) in differing:
@@ -92,7 +107,7 @@ def _cause(one: Comparison, evidence: Evidence, differing: AbstractSet[tuple[str
     return Cause.UNCOUNTED_MISSES if _of(one.figure, uncounted) else Cause.UNKNOWN
 
 
-def _counted_cause(one: Comparison, evidence: Evidence) -> Cause | None:
+def _counted_cause(one: Comparison, evidence: Evidence, together: int) -> Cause | None:
     """The largest of the losses that were counted, if they are large enough together."""
     figure, losses = one.figure, evidence.losses
     if figure.origin is Origin.SOCKETS and evidence.is_suspect:
@@ -102,7 +117,7 @@ def _counted_cause(one: Comparison, evidence: Evidence) -> Cause | None:
         counted[Cause.LOST_EVENTS] = _of(figure, losses.lost_by_hook)
     if one.difference < 0 and figure.origin is Origin.LEDGER:
         counted[Cause.NO_SLOT] = evidence.without_slot.get(figure.name, 0)
-    if sum(counted.values()) < abs(one.difference):
+    if sum(counted.values()) < together:
         return None
     return max(counted, key=lambda cause: counted[cause])
 

@@ -443,8 +443,10 @@ class Registry:
     def left_unnoted(self) -> Iterator[None]:
         """What is left here, no record told of: it may well be found again."""
         left, self.left = self.left, None
-        yield
-        self.left = left
+        try:
+            yield
+        finally:
+            self.left = left
 
     def _leave(self, life: Life, sock: int) -> None:
         del self._lives[sock]

@@ -17,7 +17,7 @@ from live.states import last_differences, listed, told
 from live.traffic import mix
 from live.waiting import until
 
-from .faults import NONE, Fault, losses
+from .faults import NONE, Fault, lost_by
 from .kernel import tcp_counters
 from .rows import Row, Scene
 
@@ -28,6 +28,13 @@ _PORT: Final = 8001
 _CONNECTIONS: Final = 400
 _ADDRESSES: Final = ("127.0.0.1", "::1")
 _LOAD: Final = f"{len(_ADDRESSES)} × {_CONNECTIONS} connections, IPv4 and IPv6, ended in every way"
+_STATES: Final = ("inet_sock_set_state", "tcp_set_state")
+_CONNECTING: Final = ("tcp_connect", *_STATES)
+_ACCEPTING: Final = (
+    *("inet_csk_accept", "security_sock_graft", "tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"),
+    *_STATES,
+)
+"""What a life needs in order to be counted."""
 _PLAYED_S: Final = 300.0
 _SNAPSHOT_S: Final = 100.0
 """A snapshot comes at least once a minute."""
@@ -47,15 +54,15 @@ def churn(attach: str, fault: Fault = NONE) -> Iterator[Row]:
     scene = Scene(f"connections come and go, {attach}", _LOAD, fault.with_losses(scrape))
     healed = scrape.total("tcptrace_healed_lives_total")
     yield scene.row(f"sockets by state ({healed:,} healed)" if healed else "sockets", sockets)
-    for figure, name in (
-        ("ActiveOpens", "tcptrace_connects_total"),
-        ("PassiveOpens", "tcptrace_listener_accepts_total"),
+    for figure, name, hooks in (
+        ("ActiveOpens", "tcptrace_connects_total", _CONNECTING),
+        ("PassiveOpens", "tcptrace_listener_accepts_total", _ACCEPTING),
     ):
         pairs = [
             (kernel[figure], scrape.total(name, netns=one.inode))
             for kernel, one in zip(counted, namespaces, strict=True)
         ]
-        yield scene.row(figure, pairs, losses(scrape))
+        yield scene.row(figure, pairs, lost_by(scrape, hooks))
 
 
 def restart() -> Iterator[Row]:

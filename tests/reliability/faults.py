@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from live.serving import Scrape, Serving
 
@@ -46,6 +46,14 @@ def losses(scrape: Scrape) -> str:
     parts = [f"{events:,} events lost"] if events else []
     parts += [f"{misses:,} runs of a probe skipped"] if misses else []
     return ", ".join(parts)
+
+
+def lost_by(scrape: Scrape, hooks: Iterable[str]) -> int:
+    """How many records of these hooks and runs of their probes were lost."""
+    names = ("tcptrace_hook_events_lost_total", "tcptrace_hook_misses_total")
+    told = [item for name in names for item in scrape.by("hook", name).items()]
+    wanted = set(hooks)
+    return sum(count for hook, count in told if not wanted.isdisjoint(hook.split(", ")))
 
 
 @contextmanager

@@ -69,6 +69,13 @@ def test_causes(finding: Finding, cause: Cause) -> None:
     assert finding.is_explained == (cause not in guesses)
 
 
+def test_one_loss_explains_no_more_than_it_is() -> None:
+    both = [Comparison(netns, FIGURES["EstabResets"], 10, 7, -3) for netns in (NETNS, 7)]
+    for count, cause in ((5, Cause.UNKNOWN), (6, Cause.LOST_EVENTS)):
+        evidence = Evidence(lost("tcp_set_state", count), {}, is_suspect=False)
+        assert [one.cause for one in explain(both, evidence)] == [cause] * 2
+
+
 def test_directions() -> None:
     told = [found("ActiveOpens", difference).direction for difference in (-1, 0, 1)]
     assert told == ["below", "equal", "above"]
