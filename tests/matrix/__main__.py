@@ -54,7 +54,11 @@ def main() -> int:
     wanted = [(row, root) for row in rows for root in options.roots]
     begin = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        cells = list(pool.map(lambda pair: run_cell(*pair), wanted))
+        try:
+            cells = list(pool.map(lambda pair: run_cell(*pair), wanted))
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            return 130
     results = dict(zip(wanted, cells, strict=True))
     print(f"\n{len(cells)} cells in {(time.monotonic() - begin) / 60:.0f} min\n")
     print(plain(rows, options.roots, results))
