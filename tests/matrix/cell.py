@@ -85,22 +85,30 @@ def try_without_btf(found: Finding) -> None:
 
 def run_tests(found: Finding, *options: str) -> None:
     """As `python -m tests.live`: failures are tried once more, since a probe can miss its event."""
-    command = [sys.executable, "-m", "pytest", "-q", *options]
+    command = [sys.executable, "-m", "pytest", "-v", *options]
     for once_more in ([], ["--last-failed"]):
-        done = subprocess.run(
-            [*command, *once_more], stdout=subprocess.PIPE, text=True, check=False
-        )
-        print(done.stdout, flush=True)
-        refusal = REFUSAL.search(done.stdout)
+        status, said = _run([*command, *once_more])
+        refusal = REFUSAL.search(said)
         if refusal is not None:
             found.limit = refusal[0]
             return
-        failed = re.findall(r"^FAILED ", done.stdout, re.MULTILINE)
-        if done.returncode != _TESTS_FAILED or len(failed) > _MOST_TRIED_AGAIN:
+        failed = re.findall(r"^FAILED ", said, re.MULTILINE)
+        if status != _TESTS_FAILED or len(failed) > _MOST_TRIED_AGAIN:
             break
-    found.passed = done.returncode == 0
+    found.passed = status == 0
     if not found.passed:
-        found.failure = f"tests: {done.stdout.strip().splitlines()[-1].strip('= ')}"
+        found.failure = f"tests: {said.strip().splitlines()[-1].strip('= ')}"
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Shows what a command says while it says it: a guest may run out of time."""
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
+    return process.returncode, "".join(said)
 
 
 if __name__ == "__main__":
