@@ -16,6 +16,8 @@ import click
 
 _MAX_PORT: Final = 65535
 _PAGE: Final = 4096
+_MIN_RING_PAGES: Final = 2
+"""What one message of a sock_diag dump makes the probes send needs more than a page."""
 _MAX_RING: Final = 1 << 30
 _MAX_DIGITS: Final = 10
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
@@ -116,8 +118,8 @@ def ring_size(text: str) -> int:
     found = re.fullmatch(r"(\d{1,9})([kKmM]?)", text, re.ASCII)
     size = int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[found[2].lower()] if found else 0
     pages, rest = divmod(size, _PAGE)
-    if rest or pages < 1 or pages & (pages - 1) or size > _MAX_RING:
-        raise click.BadParameter(f"{text!r} is no size: write a power of two from 4k to 1024M.")
+    if rest or pages < _MIN_RING_PAGES or pages & (pages - 1) or size > _MAX_RING:
+        raise click.BadParameter(f"{text!r} is no size: write a power of two from 8k to 1024M.")
     return pages
 
 

@@ -148,10 +148,10 @@ def syn_retransmits(stage: Stage, path: Path) -> None:
 
 
 def events_lost(stage: Stage, path: Path) -> None:
-    """A ring of one page, and bursts of 30 clients."""
+    """A ring of two pages, and bursts of 30 clients."""
     stage.serve()
     visitors = stage.clients()
-    with recording(path, stage.server, "--ring-size", "4k"):
+    with recording(path, stage.server, "--ring-size", "8k"):
         stage.loop.every(1, lambda: visitors.connect(_HERE, 30))
         stage.loop.run(18)
 

@@ -99,6 +99,6 @@ def _stepped(_: Serving) -> AbstractContextManager[None]:
 
 NONE: Final = Fault()
 TINY_RING: Final = Fault("ring of 8 kB", ("--ring-size", "8k"))
-STOPPED: Final = Fault("ring of 4 kB, collector stopped", ("--ring-size", "4k"), _stopped)
+STOPPED: Final = Fault("ring of 8 kB, collector stopped", ("--ring-size", "8k"), _stopped)
 CPU_UNPLUGGED: Final = Fault("CPU 1 unplugged and plugged in all the time", (), _unplugged)
 CLOCK_STEPPED: Final = Fault("wall clock set back and forth by 1 h all the time", (), _stepped)

@@ -83,14 +83,14 @@ def test_any_text_is_taken_or_refused(read: object, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "pages"),
-    [("4k", 1), ("4096", 1), ("8K", 2), ("8M", 2048), ("1m", 256), ("1024M", 1 << 18)],
+    [("8192", 2), ("8K", 2), ("8M", 2048), ("1m", 256), ("1024M", 1 << 18)],
 )
 def test_ring_sizes(text: str, pages: int) -> None:
     assert params.ring_size(text) == pages
 
 
 def test_what_is_no_ring_size() -> None:
-    for bad in ("", "0", "1k", "2048", "12k", "8G", "2048M", "-8M", "8 M", "8M\n", "٨M", "9" * 99):
+    for bad in ("", "0", "1k", "2048", "4k", "4096", "12k", "8G", "2048M", "-8M", "8 M", "8M\n", "٨M", "9" * 99):
         with pytest.raises(click.BadParameter):
             params.ring_size(bad)
 
