@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from .lives import Lives
 
+pytestmark = pytest.mark.once
+
 _NETWORK = "127.4.0.0/16"
 _WITHIN = "127.4.0.1"
 _VISITOR = """

@@ -24,6 +24,8 @@ from .waiting import DEADLINE_S, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.once
+
 _ATTACK_S: Final = 15
 _NAMESPACES: Final = 150
 _MOST_RSS_MB: Final = 150

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.once
+
 _PORT: Final = 8001
 _LIMIT: Final = 1
 _ATTEMPTS: Final = 6

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.once
+
 _ATTEMPTS = 6
 _DISK_FULL = 5
 _SECOND_NS = 1_000_000_000

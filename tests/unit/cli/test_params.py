@@ -90,7 +90,7 @@ def test_ring_sizes(text: str, pages: int) -> None:
 
 
 def test_what_is_no_ring_size() -> None:
-    for bad in ("", "0", "1k", "2048", "4k", "4096", "12k", "8G", "2048M", "-8M", "8 M", "8M\n", "٨M", "9" * 99):
+    for bad in ("", "0", "4k", "4096", "12k", "8G", "2048M", "-8M", "8 M", "8M\n", "٨M", "9" * 99):
         with pytest.raises(click.BadParameter):
             params.ring_size(bad)
 
