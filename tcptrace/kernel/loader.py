@@ -1,14 +1,13 @@
 """The loader child: compiles with bcc, loads, attaches, hands the descriptors over, exits.
 
 Run as `python -m tcptrace.kernel.loader FD`: reads one JSON request from the UNIX socket FD, and
-answers with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only code that imports
-bcc, needs root, and holds LLVM; all of it is gone when the trace begins.
+answers with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only process that imports
+bcc (kernel.binding), needs root, and holds LLVM; all of it is gone when the trace begins.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import re
@@ -21,16 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
+from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
 from tcptrace.kernel.btf import Btf, NoBtf
 from tcptrace.kernel.headers import Headers
-from tcptrace.kernel.hooks import (
-    MIGRATION_HOOK,
-    Carrier,
-    Hook,
-    Program,
-    choose,
-    entry_points,
-)
+from tcptrace.kernel.hooks import MIGRATION_HOOK, choose, entry_points
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
@@ -39,18 +32,10 @@ from tcptrace.wire.ledger import OVERFLOW_SLOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tcptrace.kernel.hooks import Hook, Program
     from tcptrace.kernel.layouts import Layouts
 
-# Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
-_DIST_PACKAGES: Final = (
-    "/usr/lib/python3/dist-packages",
-    *(f"/usr/lib/python3.{minor}/site-packages" for minor in range(14, 5, -1)),
-)
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
-    """The kernel took no program for this hook by this carrier."""
 
 
 def main() -> None:
@@ -95,7 +80,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             attach.
     """
     options = _options(request["options"])
-    bcc = _import_bcc()
+    bcc = import_bcc()
     attaches = ["fentry", "kprobe"] if options.attach == "auto" else [options.attach]
     layouts: Layouts
     try:
@@ -132,7 +117,8 @@ def _attach_all(
     flags = _flags(layouts, options, count_hits=count_hits)
     if any(program.hook.name == MIGRATION_HOOK for program in programs):
         flags.append("-DMIGRATION=1")
-    module = _compile(bcc, layouts, programs, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
+    text = join(views.render(layouts), entry_points(programs, layouts.arguments), bpf_directory())
+    module = compile_text(bcc, text, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
     attached: list[Program] = []
@@ -142,7 +128,7 @@ def _attach_all(
         descriptors += [module["slots"].map_fd, module["control"].map_fd]
     for candidates in chosen:
         try:
-            program, link, loaded = _attach_one(bcc, module, candidates)
+            program, link, loaded = attach_one(bcc, module, candidates)
         except NotAttached:
             if not candidates[0].hook.optional:
                 raise
@@ -172,67 +158,6 @@ def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags
-
-
-def _compile(bcc: Any, layouts: Layouts, programs: list[Program], flags: list[str]) -> Any:
-    directory = bpf_directory()
-    os.environ["BCC_KERNEL_SOURCE"] = str(directory / "stub")
-    text = join(views.render(layouts), entry_points(programs, layouts.arguments), directory)
-
-    class Module(bcc.BPF):  # type: ignore[misc] # bcc has no types
-        """bcc would attach by function name on its own; we choose carriers and keep descriptors."""
-
-        def _trace_autoload(self) -> None:
-            pass
-
-    try:
-        return Module(text=text.encode(), cflags=flags)
-    except Exception as error:
-        raise CannotTrace(
-            "bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"
-        ) from error
-
-
-def _attach_one(bcc: Any, module: Any, candidates: tuple[Program, ...]) -> tuple[Program, int, int]:
-    """Loads and attaches a hook by the first carrier that the kernel takes."""
-    refusal = ""
-    for program in candidates:
-        refusal = f"the kernel refuses the {program.carrier} on {program.hook.name}"
-        try:
-            loaded = _load(bcc, module, program)
-            link = _attach(bcc.lib, loaded, program)
-        except Exception:  # noqa: BLE001 - bcc raises plain Exception; the next carrier is tried
-            if ctypes.get_errno() == errno.ENOENT:
-                version = getattr(bcc, "__version__", "?")
-                refusal = f"bcc {version} can't read this kernel's BTF, which fentry needs"
-            continue
-        if link >= 0:
-            return program, link, loaded
-    raise NotAttached(refusal)
-
-
-def _load(bcc: Any, module: Any, program: Program) -> int:
-    types = {
-        Carrier.FENTRY: 26,  # BPF_PROG_TYPE_TRACING
-        Carrier.FEXIT: 26,
-        Carrier.RAW_TRACEPOINT: bcc.BPF.RAW_TRACEPOINT,
-        Carrier.KPROBE: bcc.BPF.KPROBE,
-        Carrier.KRETPROBE: bcc.BPF.KPROBE,
-    }
-    names = [name.encode() for name in program.functions]
-    name = next(name for name in names if bcc.lib.bpf_function_start(module.module, name))
-    return int(module.load_func(name, types[program.carrier]).fd)
-
-
-def _attach(lib: Any, loaded: int, program: Program) -> int:
-    name = program.hook.name.encode()
-    if program.carrier is Carrier.RAW_TRACEPOINT:
-        return int(lib.bpf_attach_raw_tracepoint(loaded, name))
-    if program.carrier in (Carrier.FENTRY, Carrier.FEXIT):
-        return int(lib.bpf_attach_kfunc(loaded))
-    is_return = program.carrier is Carrier.KRETPROBE
-    event = f"{'r' if is_return else 'p'}_tcptrace_{program.hook.name}_{os.getpid()}".encode()
-    return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
 
 
 def _is_symbol_of(layouts: Layouts) -> Callable[[str], bool]:
@@ -280,28 +205,10 @@ def _socket_inodes(pid: int) -> Iterator[int]:
 def _print_version() -> None:
     """Tells doctor which bcc there is, or exits with 1 and why."""
     try:
-        bcc = _import_bcc()
+        bcc = import_bcc()
     except CannotTrace as error:
         sys.exit(str(error))
     print(f"bcc {getattr(bcc, '__version__', '?')}, {Path(bcc.__file__).parent}")  # noqa: T201
-
-
-def _import_bcc() -> Any:
-    sys.path.extend(path for path in _DIST_PACKAGES if Path(path, "bcc").is_dir())
-    try:
-        import bcc  # noqa: PLC0415 - the path to it has just been found
-    except ImportError as error:
-        raise CannotTrace(
-            f"bcc's Python binding can't be imported ({error}): apt-get install python3-bpfcc"
-        ) from error
-    except OSError as error:
-        raise CannotTrace(f"bcc's libraries can't be loaded: {error}") from error
-    if not hasattr(bcc, "BPF"):
-        raise CannotTrace(
-            "the bcc package found is PyPI's, which is something else: "
-            "pip uninstall bcc; apt-get install python3-bpfcc"
-        )
-    return bcc
 
 
 def _options(raw: dict[str, Any]) -> TraceOptions:
