@@ -71,7 +71,7 @@ def replay(data: bytes, style: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("style", ["text", "timeline", "json"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(many=st.lists(records, max_size=40))
 def test_records_of_any_content(style: str, many: list[Record]) -> None:
     file = io.BytesIO()

@@ -31,7 +31,6 @@ def replays(share: float) -> settings:
     """Settings for a test that replays a share of the histories."""
     return settings(
         max_examples=max(1, round(share * HISTORIES)),
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 

@@ -184,7 +184,7 @@ _ANY_READING = st.tuples(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(_ANY_READING, max_size=12), st.integers(0, MOST))
 def test_whatever_a_recording_holds_no_total_falls(
     told: list[tuple[int, list[tuple[int, int, int, str, int, int, int]]]], most: int
@@ -213,5 +213,5 @@ def test_whatever_a_recording_holds_no_total_falls(
         before = sums
 
 
-Kernel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Kernel.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestLedger = Kernel.TestCase

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.workload import Workload, parse
@@ -119,7 +119,6 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(PARTS | st.text(max_size=300), max_size=80).map("/".join))
 @example("/" * 10_000)
 @example("/" + "a" * 10_000)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.accept_waits import AcceptWaits
@@ -210,7 +210,6 @@ HOSTILE_SLOTS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(HOSTILE_SLOTS, max_size=12),
     st.dictionaries(st.sampled_from([NETNS, 7]), st.text(max_size=300), max_size=2),

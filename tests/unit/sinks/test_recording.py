@@ -132,7 +132,7 @@ def test_every_flipped_bit_is_noticed_and_spoils_nothing_before_it() -> None:
         assert reader is None or reader.reading in (None, *READINGS)
 
 
-@settings(max_examples=FUZZED, deadline=None)
+@settings(max_examples=FUZZED)
 @given(st.binary(max_size=400))
 def test_random_bytes_are_no_recording(data: bytes) -> None:
     got, reader, error = read(data)
@@ -140,7 +140,7 @@ def test_random_bytes_are_no_recording(data: bytes) -> None:
     assert isinstance(error, BadRecording)
 
 
-@settings(max_examples=FUZZED, deadline=None)
+@settings(max_examples=FUZZED)
 @given(st.binary(max_size=400))
 @example(FRONT.pack(b"RECS", 2**32 - 1, 0))
 def test_random_bytes_behind_good_blocks(data: bytes) -> None:
@@ -149,7 +149,7 @@ def test_random_bytes_behind_good_blocks(data: bytes) -> None:
     assert reader is not None
 
 
-@settings(max_examples=FUZZED, deadline=None)
+@settings(max_examples=FUZZED)
 @given(
     st.sampled_from([b"HEAD", b"RECS", b"SYMS", b"LDGR", b"LOST", b"DONE", b"????"]),
     st.binary(max_size=300),
@@ -166,7 +166,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=FUZZED // 4, deadline=None)
+@settings(max_examples=FUZZED // 4)
 @given(
     st.sampled_from([b"HEAD", b"SYMS", b"DONE", b"LDGR"]),
     JSON,
@@ -198,7 +198,7 @@ HOSTILE = {
 }
 
 
-@settings(max_examples=FUZZED // 4, deadline=None)
+@settings(max_examples=FUZZED // 4)
 @given(
     st.fixed_dictionaries(
         {},
@@ -488,7 +488,7 @@ def test_names_are_written_once_and_come_before_what_follows() -> None:
     assert len(told.cgroups[299]) == 1024
 
 
-@settings(max_examples=FUZZED // 4, deadline=None)
+@settings(max_examples=FUZZED // 4)
 @given(
     JSON
     | st.fixed_dictionaries(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle.connection import Connection, Process
@@ -106,7 +106,6 @@ def test_nothing_known_is_nothing_told() -> None:
     assert stream.getvalue().splitlines()[1].endswith("nginx[1234]")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400), st.text(max_size=400))
 def test_whatever_it_is_called_it_is_safe_and_short(path: str, name: str, unit: str) -> None:
     names = Names(own_netns=1)

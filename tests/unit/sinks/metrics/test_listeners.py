@@ -165,7 +165,7 @@ def test_a_label_is_printable_and_bounded(text: str) -> None:
     label.encode()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.binary(min_size=16, max_size=16), st.text(max_size=100))
 def test_whatever_a_process_calls_itself_it_can_be_scraped(comm: bytes, cgroup: str) -> None:
     host = FakeHost(step_ms=1000)

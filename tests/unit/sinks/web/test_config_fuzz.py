@@ -16,7 +16,7 @@ from tcptrace.errors import BadArgument
 from tcptrace.sinks.web.config import WebConfig, read_config
 from unit.sinks.web.test_config import HASH, MALFORMED
 
-EXAMPLES = settings(max_examples=300, deadline=None)
+EXAMPLES = settings(max_examples=300)
 KEYS = (
     "tls_server_config", "http_server_config", "basic_auth_users", "rate_limit", "headers", "http2",
     "cert", "cert_file", "key", "key_file", "client_ca_file", "client_auth_type",

@@ -298,7 +298,7 @@ def fuzzed(certificates: Certificates) -> Iterator[tuple[MetricsServer, MetricsS
     assert complaints == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=12).map(b"".join))
 def test_nonsense_is_survived(fuzzed: tuple[MetricsServer, MetricsServer], data: bytes) -> None:
     plain, secured = fuzzed
