@@ -20,13 +20,16 @@ BPF_QUEUE(free_slots, u32, SLOTS);
  */
 BPF_HASH(slot_by_listener, u64, u32, 2 * SLOTS);
 
-#define CONTROL_EPOCH 0  /* grows each time that the collector reads the peaks */
-#define CONTROL_CENSUS 1 /* CENSUS_*: what sock_diag_save_cookie is to tell */
+#define CONTROL_EPOCH 0     /* grows each time that the collector reads the peaks */
+#define CONTROL_CENSUS 1    /* CENSUS_*: what sock_diag_save_cookie is to tell */
+#define CONTROL_MIGRATION 2 /* whether migration.c's hooks are attached */
+#define CONTROLS 3
 #define CENSUS_LISTENERS 1
 #define CENSUS_ALL 2
 
-/* Key: CONTROL_*. Written by the collector through its mapping, read by the probes. */
-BPF_F_TABLE("array", u32, u64, control, 2, BPF_F_MMAPABLE);
+/* Key: CONTROL_*. Written by the loader as it attaches, then by the collector through its mapping;
+ * read by the probes. */
+BPF_F_TABLE("array", u32, u64, control, CONTROLS, BPF_F_MMAPABLE);
 
 #define barrier() asm volatile("" ::: "memory")
 
@@ -150,9 +153,8 @@ static __always_inline void close_slot(struct sock *listener)
     slot = slots.lookup(&index);
     if (!slot || slot->closed_at_ns || index == OVERFLOW_SLOT)
         return;
-#ifndef MIGRATION
-    __sync_fetch_and_add(&slot->counts[STAGE_LISTENER_CLOSED], READ(listener, sk_ack_backlog));
-#endif
+    if (!control_of(CONTROL_MIGRATION))
+        __sync_fetch_and_add(&slot->counts[STAGE_LISTENER_CLOSED], READ(listener, sk_ack_backlog));
     slot->closed_at_ns = bpf_ktime_get_ns();
     free_slots.push(&index, 0);
 }

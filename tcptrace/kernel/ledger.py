@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CONTROL_EPOCH: Final = 0
 _CONTROL_CENSUS: Final = 1
+CONTROL_MIGRATION: Final = 2
+"""The loader's: whether every hook of migrations has attached."""
 _TRIES: Final = 100
 
 

@@ -24,6 +24,7 @@ from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, impor
 from tcptrace.kernel.btf import Btf, NoBtf
 from tcptrace.kernel.headers import Headers
 from tcptrace.kernel.hooks import MIGRATION_HOOK, choose, entry_points
+from tcptrace.kernel.ledger import CONTROL_MIGRATION
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
@@ -112,31 +113,47 @@ def _attach_all(
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name} that can carry {attach}")
+    module = _build(bcc, layouts, options, chosen, count_hits=count_hits)
+    maps = [module["events"].map_fd, module["counters"].map_fd]
+    if options.ledger:
+        maps += [module["slots"].map_fd, module["control"].map_fd]
+    attached: list[Program] = []
+    pairs: list[int] = []
+    for candidates in chosen:
+        hook = candidates[0].hook
+        try:
+            program, *pair = attach_one(bcc, module, candidates)
+        except NotAttached:
+            if not hook.optional:
+                raise
+            lacking.append(hook)
+        else:
+            attached.append(program)
+            pairs += pair
+        if options.ledger and hook.name == MIGRATION_HOOK:
+            _tell_of_migration(module, lacking)
+    return _manifest(attach, attached, lacking), maps + pairs
+
+
+def _build(
+    bcc: Any,
+    layouts: Layouts,
+    options: TraceOptions,
+    chosen: list[tuple[Program, ...]],
+    *,
+    count_hits: bool,
+) -> Any:
+    """Compiles the programs, and fills the maps that they read."""
     programs = [program for candidates in chosen for program in candidates]
     inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
     flags = _flags(layouts, options, count_hits=count_hits)
-    if any(program.hook.name == MIGRATION_HOOK for program in programs):
-        flags.append("-DMIGRATION=1")
     text = join(views.render(layouts), entry_points(programs, layouts.arguments), bpf_directory())
     module = compile_text(bcc, text, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
-    attached: list[Program] = []
-    descriptors = [module["events"].map_fd, module["counters"].map_fd]
     if options.ledger:
         _fill_free_slots(module)
-        descriptors += [module["slots"].map_fd, module["control"].map_fd]
-    for candidates in chosen:
-        try:
-            program, link, loaded = attach_one(bcc, module, candidates)
-        except NotAttached:
-            if not candidates[0].hook.optional:
-                raise
-            lacking.append(candidates[0].hook)
-            continue
-        attached.append(program)
-        descriptors += [link, loaded]
-    return _manifest(attach, attached, lacking), descriptors
+    return module
 
 
 def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict[str, Any]:
@@ -181,6 +198,13 @@ def _fill_free_slots(module: Any) -> None:
     table = module["free_slots"]
     for number in range(OVERFLOW_SLOT + 1, SLOTS):
         table.push(table.Leaf(number))
+
+
+def _tell_of_migration(module: Any, lacking: list[Hook]) -> None:
+    """Before the hooks attach that ask: those of the states come later (hooks.SUBJECTS)."""
+    is_told = all(hook.name != MIGRATION_HOOK for hook in lacking)
+    table = module["control"]
+    table[table.Key(CONTROL_MIGRATION)] = table.Leaf(is_told)
 
 
 def _socket_inodes(pid: int) -> Iterator[int]:

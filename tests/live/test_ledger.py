@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
+from tcptrace.kernel.hooks import MIGRATION_HOOK
+
+from .namespaces import Namespace
+from .occupied import occupied
 from .overflows import (
     AMPLE,
     CASES,
@@ -20,6 +24,8 @@ from .overflows import (
     settled,
 )
 from .serving import Scrape, Serving
+from .sockets import ESTABLISHED, LOOPBACK, connect, listen, states_at
+from .waiting import until
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -93,3 +99,22 @@ def test_events_are_lost_only_by_the_tiny_ring(
 ) -> None:
     lost = next(iter(told.values())).lost
     assert (lost > 0) == ("tiny-ring" in request.node.name)
+
+
+@pytest.mark.once
+def test_counts_what_a_closed_listener_loses_where_its_hook_is_refused() -> None:
+    """The hook of migrations, which counts it one by one, is wanted and does not attach."""
+    with (
+        Namespace("ledger-unhooked") as namespace,
+        occupied(MIGRATION_HOOK),
+        Serving("--attach", "fentry").wait_until_tracing() as serving,
+    ):
+        with namespace.inside(), ExitStack() as clients, listen((LOOPBACK, FULL)):
+            for _ in range(2):
+                clients.enter_context(connect((LOOPBACK, FULL)))
+            until(lambda: states_at(FULL, LOOPBACK)[ESTABLISHED] == 4, "both children")
+        lost = {"netns": namespace.inode, "stage": "listener_closed"}
+        until(lambda: serving.scrape().total("tcptrace_listener_drops_total", **lost), "a loss")
+        scrape = serving.scrape()
+    assert scrape.total("tcptrace_listener_drops_total", **lost) == 2
+    assert not scrape.values("tcptrace_hook_misses_total", hook=MIGRATION_HOOK)
