@@ -214,35 +214,39 @@ static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
     return 0;
 }
 
-/* What is about to end a request, if it is no RST and no timer. Key: 0. Written by tcp_req_err and
- * tcp_abort, taken by __inet_csk_reqsk_queue_drop. */
+/* What is about to end a request, if it is no RST and no timer. */
 struct drop_cause {
-    u64 req;
+    u64 at_ns;
     u64 error;
 };
 
-BPF_PERCPU_ARRAY(drop_causes, struct drop_cause, 1);
+/* Key: address of the request. tcp_abort runs in a process, which can change its CPU or be
+ * interrupted by another request's end before the drop. Written by tcp_req_err and tcp_abort, taken
+ * by __inet_csk_reqsk_queue_drop, which both always call. */
+BPF_TABLE("lru_hash", u64, struct drop_cause, drop_causes, 1024);
+
+/* A cause that no drop took, since its probe was missed, is not the address's next request's. */
+#define CAUSE_LASTS_NS 1000000000ULL
 
 static __always_inline void expect_drop(void *req, u64 error)
 {
-    u32 key = 0;
-    struct drop_cause *cause = drop_causes.lookup(&key);
+    struct drop_cause cause = {.at_ns = bpf_ktime_get_ns(), .error = error};
+    u64 key = (u64)req;
 
-    if (!cause)
-        return;
-    cause->req = (u64)req;
-    cause->error = error;
+    drop_causes.update(&key, &cause);
 }
 
 static __always_inline u64 cause_of_drop(void *req)
 {
-    u32 key = 0;
+    u64 key = (u64)req, error = 0;
     struct drop_cause *cause = drop_causes.lookup(&key);
 
-    if (!cause || cause->req != (u64)req)
+    if (!cause)
         return 0;
-    cause->req = 0;
-    return cause->error;
+    if (bpf_ktime_get_ns() - cause->at_ns < CAUSE_LASTS_NS)
+        error = cause->error;
+    drop_causes.delete(&key);
+    return error;
 }
 
 /* Runs for every request that leaves the SYN queue: also for the one whose child was just made,
@@ -251,15 +255,16 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
                                            struct request_sock *req, int from_timer)
 {
     struct ack_context *ack = ack_context();
-    u64 error = cause_of_drop(req);
     u8 stage = STAGE_REQUEST_RESET;
     struct tuple t;
     struct record *r;
+    u64 error;
 
     if (ack && ack->child && ack->req == (u64)req) {
         ack->req = 0;
         return 0;
     }
+    error = cause_of_drop(req);
     if (READ(listener, skc_state) != STATE_LISTEN)
         stage = STAGE_LISTENER_CLOSED;
     else if (from_timer & 1)
