@@ -12,11 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from faults.scrapes import last_scrape
 
-from .lives import Lives
+from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Account, Lives
 from .serving import Scrape
 from .sockets import counters, states_here, take_comm_of_process, this_process
 from .stage import Stage
@@ -55,6 +55,11 @@ class Told(NamedTuple):
     scrape: Scrape
     netns: int
 
+    @property
+    def accepts(self) -> int:
+        """What its listeners' accept() returned, as counted."""
+        return self.scrape.total("tcptrace_listener_accepts_total", netns=self.netns)
+
 
 Check = Callable[[Told], None]
 
@@ -67,6 +72,27 @@ class CornerStage(Stage):
     def sysctl(self, name: str, value: int | str) -> None:
         """Sets `net.NAME` in the namespace."""
         self.namespace.sysctl(name, value)
+
+    def client_closed_first(self, opening: tuple[str, ...] = CLIENT_OPENING) -> Account:
+        """The account of a client that sent the first FIN, and is in TIME_WAIT."""
+        states = (*opening, *CLOSED_FIRST)
+        return self.client(states, "local fin", "closed", time_wait="open")
+
+    def server_closed_second(
+        self, opening: tuple[str, ...] = SERVER_OPENING, **more: Any
+    ) -> Account:
+        """The account of a server that closed once the client's FIN had come."""
+        return self.accepted((*opening, *CLOSED_SECOND), "remote fin", "closed", **more)
+
+    def server_closed_first(self, opening: tuple[str, ...] = SERVER_OPENING) -> Account:
+        """The account of a server that sent the first FIN, and is in TIME_WAIT."""
+        states = (*opening, *CLOSED_FIRST)
+        return self.accepted(states, "local fin", "closed", time_wait="open")
+
+    def server_never_accepted(self) -> Account:
+        """The account of a child that waited for accept() when its listener closed."""
+        states = (*SERVER_OPENING, "CLOSE")
+        return self.accepted(states, "local listener_closed", "never_accepted", process=None)
 
 
 @dataclass(frozen=True)

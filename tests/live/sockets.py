@@ -125,6 +125,13 @@ def wait_for_fin(end: socket.socket) -> None:
         pass
 
 
+def close_in_turn(first: socket.socket, second: socket.socket) -> None:
+    """Closes both ends: the second one once it has the first one's FIN."""
+    first.close()
+    wait_for_fin(second)
+    second.close()
+
+
 def reset(end: socket.socket) -> None:
     """Closes with a RST: SO_LINGER of 0 seconds."""
     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from .corners import Check, Corner, Corners, CornerStage, Told, corner
-from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING
+from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Life
 from .namespaces import tool
 from .packets import ACK, send_segment, send_syn
 from .sockets import (
@@ -17,11 +17,11 @@ from .sockets import (
     SYN_RECV,
     TIME_WAIT,
     accept,
+    close_in_turn,
     counters,
     make,
     retransmits_of,
     states_here,
-    wait_for_fin,
     wait_for_reset,
 )
 from .waiting import until
@@ -40,15 +40,15 @@ def test_is_told_as_it_was(corners: Corners, corner: Corner, attach: str) -> Non
     corners.check(corner, attach)
 
 
+def _leave_time_wait(stage: CornerStage) -> None:
+    """All that is left is the client's TIME_WAIT."""
+    close_in_turn(*stage.couple())
+    until(lambda: states_here() == {TIME_WAIT: 1}, "TIME_WAIT")
+
+
 def _assassinate(stage: CornerStage) -> None:
     """The client is in TIME_WAIT; an old duplicate has it answer, and nobody knows the answer."""
-    with stage.listen() as listener:
-        client = stage.connect()
-        server = accept(listener)
-    client.close()
-    wait_for_fin(server)
-    server.close()
-    until(lambda: states_here() == {TIME_WAIT: 1}, "TIME_WAIT")
+    _leave_time_wait(stage)
     send_segment(stage.server, stage.source, ACK)
 
 
@@ -68,9 +68,7 @@ def timewait_assassinated(stage: CornerStage) -> Check:
         assert clients_life.account() == stage.client(
             (*CLIENT_OPENING, *CLOSED_FIRST, "CLOSE"), "local fin", "closed", time_wait="killed"
         )
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
-        )
+        assert servers_life.account() == stage.server_closed_second()
 
     return check
 
@@ -86,9 +84,7 @@ def timewait_protected(stage: CornerStage) -> Check:
 
     def check(told: Told) -> None:
         clients_life, _ = told.lives.pair()
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
+        assert clients_life.account() == stage.client_closed_first()
 
     return check
 
@@ -119,13 +115,17 @@ def keepalive_times_out(stage: CornerStage) -> Check:
     def check(told: Told) -> None:
         assert error == errno.ETIMEDOUT
         assert counted["TCPAbortOnTimeout"] == 1
-        clients_life, servers_life = told.lives.pair()
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, "CLOSE"), " timeout", "timeout"
-        )
-        assert servers_life.account() == stage.accepted(SERVER_OPENING, "", "open")
+        _check_timed_out(stage, told)
 
     return check
+
+
+def _check_timed_out(stage: CornerStage, told: Told) -> Life:
+    """Returns the client's life, which is over; the server has heard nothing."""
+    clients_life, servers_life = told.lives.pair()
+    assert clients_life.account() == stage.client((*CLIENT_OPENING, "CLOSE"), " timeout", "timeout")
+    assert servers_life.account() == stage.accepted(SERVER_OPENING, "", "open")
+    return clients_life
 
 
 def _error_of(end: socket.socket) -> int:
@@ -155,14 +155,15 @@ def user_timeout(stage: CornerStage) -> Check:
 
     def check(told: Told) -> None:
         assert error == errno.ETIMEDOUT
-        clients_life, servers_life = told.lives.pair()
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, "CLOSE"), " timeout", "timeout"
-        )
+        clients_life = _check_timed_out(stage, told)
         assert clients_life.told["retransmits"] == retransmits > 0
-        assert servers_life.account() == stage.accepted(SERVER_OPENING, "", "open")
 
     return check
+
+
+def _kill(stage: CornerStage, *which: str) -> str:
+    """Has the kernel abort sockets of the namespace; returns what ss says of them."""
+    return tool("ss", "-N", stage.namespace.name, "-K", *which)
 
 
 @corner(
@@ -173,7 +174,7 @@ def user_timeout(stage: CornerStage) -> Check:
 def killed_by_ss(stage: CornerStage) -> Check:
     client, server = stage.couple()
     port = stage.source[1]
-    killed = tool("ss", "-N", stage.namespace.name, "-K", "-tnH", "sport", "=", f":{port}")
+    killed = _kill(stage, "-tnH", "sport", "=", f":{port}")
     wait_for_reset(server)
     error = _error_of(client)
     client.close()
@@ -202,16 +203,14 @@ def listener_killed_by_ss(stage: CornerStage) -> Check:
     listener = stage.listen()
     client = stage.connect()
     until(lambda: states_here()[ESTABLISHED] == 2, "the child")
-    tool("ss", "-N", stage.namespace.name, "-K", "-tlnH", "sport", "=", f":{stage.port}")
+    _kill(stage, "-tlnH", "sport", "=", f":{stage.port}")
     wait_for_reset(client)
     client.close()
     listener.close()
 
     def check(told: Told) -> None:
         _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, "CLOSE"), "local listener_closed", "never_accepted", process=None
-        )
+        assert servers_life.account() == stage.server_never_accepted()
         assert told.drops == {"listener_closed": 1}
 
     return check
@@ -228,7 +227,7 @@ def request_killed_by_ss(stage: CornerStage) -> Check:
     with stage.listen():
         send_syn(stage.source, stage.server)
         until(lambda: states_here()[SYN_RECV] == 1, "the request")
-        tool("ss", "-N", stage.namespace.name, "-K", "-tnH", "state", "syn-recv")
+        _kill(stage, "-tnH", "state", "syn-recv")
         until(lambda: not states_here()[SYN_RECV], "the request to go")
 
     def check(told: Told) -> None:
@@ -246,12 +245,8 @@ def request_killed_by_ss(stage: CornerStage) -> Check:
     told="TIME_WAIT's end is `killed`; before 6.5 it goes on.",
 )
 def timewait_killed_by_ss(stage: CornerStage) -> Check:
-    client, server = stage.couple()
-    client.close()
-    wait_for_fin(server)
-    server.close()
-    until(lambda: states_here() == {TIME_WAIT: 1}, "TIME_WAIT")
-    tool("ss", "-N", stage.namespace.name, "-K", "-tnH", "state", "time-wait")
+    _leave_time_wait(stage)
+    _kill(stage, "-tnH", "state", "time-wait")
     is_killed = not states_here()
 
     def check(told: Told) -> None:
@@ -347,18 +342,14 @@ def restored(stage: CornerStage) -> Check:
         end.settimeout(60)
     one.sendall(b"hello again")
     assert two.recv(11, socket.MSG_WAITALL) == b"hello again"
-    one.close()
-    wait_for_fin(two)
-    two.close()
+    close_in_turn(one, two)
     until(lambda: states_here() == {TIME_WAIT: 1}, "the end")
 
     def check(told: Told) -> None:
         first, second = sorted(told.lives, key=lambda life: life.local)
         assert (first.peer, second.peer) == (second.id, first.id)
         stage.source, (stage.address, stage.port) = here, there
-        assert first.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
+        assert first.account() == stage.client_closed_first()
         stage.source, (stage.address, stage.port) = there, here
         assert second.account() == stage.client(
             (*CLIENT_OPENING, *CLOSED_SECOND), "remote fin", "closed"

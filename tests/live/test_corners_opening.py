@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .corners import Check, Corner, Corners, CornerStage, Told, corner
-from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING
+from .lives import CLIENT_OPENING, CLOSED_SECOND, SERVER_OPENING
 from .packets import ACK, send_segment, send_syn
 from .sockets import (
     ESTABLISHED,
@@ -19,15 +19,17 @@ from .sockets import (
     TIME_WAIT,
     Attempt,
     accept,
+    close_in_turn,
     counters,
     make,
     state_of,
     states_here,
-    wait_for_fin,
 )
 from .waiting import until
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from .lives import Address
 
 _SECOND_NS: Final = 1_000_000_000
@@ -64,9 +66,7 @@ def _fast_client(stage: CornerStage, *, waits: bool = False) -> socket.socket:
 
 def _end(client: socket.socket, server: socket.socket) -> None:
     assert server.recv(len(_QUESTION), socket.MSG_WAITALL) == _QUESTION
-    client.close()
-    wait_for_fin(server)
-    server.close()
+    close_in_turn(client, server)
 
 
 @corner(
@@ -92,15 +92,11 @@ def fastopen_with_cookie(stage: CornerStage) -> Check:
         for source, opening, is_fast in zip(sources, openings, (False, True), strict=True):
             stage.source = source
             clients_life, servers_life = told.lives.with_end(source).pair()
-            assert clients_life.account() == stage.client(
-                (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-            )
-            assert servers_life.account() == stage.accepted(
-                (*opening, *CLOSED_SECOND), "remote fin", "closed"
-            )
+            assert clients_life.account() == stage.client_closed_first()
+            assert servers_life.account() == stage.server_closed_second(opening)
             assert servers_life.told["fastopen"] is is_fast
         assert told.scrape.total("tcptrace_listener_syns_total", netns=told.netns) == 1
-        assert told.scrape.total("tcptrace_listener_accepts_total", netns=told.netns) == 2
+        assert told.accepts == 2
 
     return check
 
@@ -126,9 +122,7 @@ def fastopen_accepted_in_syn_recv(stage: CornerStage) -> Check:
         servers.append(accept(listener))
         states.append(state_of(servers[1]))
         assert servers[1].recv(len(_QUESTION), socket.MSG_WAITALL) == _QUESTION
-        servers[1].close()
-        wait_for_fin(clients[1])
-        clients[1].close()
+        close_in_turn(servers[1], clients[1])
         _end(clients[0], servers[0])
         counted = counters()
 
@@ -137,9 +131,7 @@ def fastopen_accepted_in_syn_recv(stage: CornerStage) -> Check:
         assert counted["TCPFastOpenPassive"] == 2
         stage.source = slow
         _, servers_life = told.lives.with_end(slow).pair()
-        assert servers_life.account() == stage.accepted(
-            (*_BY_THE_SYN, *CLOSED_SECOND), "remote fin", "closed"
-        )
+        assert servers_life.account() == stage.server_closed_second(_BY_THE_SYN)
         assert servers_life.told["fastopen"]
         accepted_ns = servers_life.told["accepted_at_ns"]
         assert servers_life.entered_ns("SYN_RECV") <= accepted_ns
@@ -147,9 +139,7 @@ def fastopen_accepted_in_syn_recv(stage: CornerStage) -> Check:
         assert servers_life.told["accept_wait_ns"] < 0.25 * _SECOND_NS
         stage.source = hasty
         _, servers_life = told.lives.with_end(hasty).pair()
-        assert servers_life.account() == stage.accepted(
-            ("SYN_RECV", *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
+        assert servers_life.account() == stage.server_closed_first(("SYN_RECV",))
 
     return check
 
@@ -180,9 +170,7 @@ def fastopen_queue_limit(stage: CornerStage) -> Check:
         for source, opening in zip(sources, (_BY_THE_SYN, SERVER_OPENING), strict=True):
             stage.source = source
             _, servers_life = told.lives.with_end(source).pair()
-            assert servers_life.account() == stage.accepted(
-                (*opening, *CLOSED_SECOND), "remote fin", "closed"
-            )
+            assert servers_life.account() == stage.server_closed_second(opening)
 
     return check
 
@@ -229,9 +217,7 @@ def mptcp_with_two_subflows(stage: CornerStage) -> Check:
             client.recv(1)
         until(lambda: states_here()[ESTABLISHED] == 4, "the second subflow")
         counted = counters("MPTcpExt")
-        client.close()
-        wait_for_fin(server)
-        server.close()
+        close_in_turn(client, server)
         until(lambda: not set(states_here()) - {LISTEN, TIME_WAIT}, "the subflows to close")
 
     def check(told: Told) -> None:
@@ -251,7 +237,7 @@ def mptcp_with_two_subflows(stage: CornerStage) -> Check:
             assert not clients_life.partial
             assert not servers_life.partial
             assert {clients_life.outcome, servers_life.outcome} <= {"closed", "reset"}
-        assert told.scrape.total("tcptrace_listener_accepts_total", netns=told.netns) == 1
+        assert told.accepts == 1
 
     return check
 
@@ -271,6 +257,14 @@ def _migrate(stage: CornerStage) -> bool:
     return " reuseport_migrate_sock\n" in Path("/proc/kallsyms").read_text()
 
 
+def _check_migrated(stage: CornerStage, told: Told, counted: Counter[str]) -> None:
+    clients_life, servers_life = told.lives.pair()
+    assert counted["TCPMigrateReqSuccess"] == 1
+    assert clients_life.account() == stage.client_closed_first()
+    assert servers_life.account() == stage.server_closed_second()
+    assert not told.drops
+
+
 @corner(
     "SO_REUSEPORT, tcp_migrate_req=1: listener closed with a child that waits for accept()",
     kernel="The child moves to another listener's accept queue (TCPMigrateReqSuccess). Before"
@@ -286,27 +280,18 @@ def child_migrates(stage: CornerStage) -> Check:
         first.close()
         if migrates:
             server = accept(second)
-            client.close()
-            wait_for_fin(server)
-            server.close()
+            close_in_turn(client, server)
     client.close()
     counted = counters()
 
     def check(told: Told) -> None:
-        clients_life, servers_life = told.lives.pair()
         if not migrates:
+            _, servers_life = told.lives.pair()
             assert servers_life.outcome == "never_accepted"
             assert told.drops == {"listener_closed": 1}
             return
-        assert counted["TCPMigrateReqSuccess"] == 1
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
-        )
-        assert not told.drops
-        assert told.scrape.total("tcptrace_listener_accepts_total", netns=told.netns) == 1
+        _check_migrated(stage, told, counted)
+        assert told.accepts == 1
 
     return check
 
@@ -329,27 +314,18 @@ def request_migrates_with_its_ack(stage: CornerStage) -> Check:
         if migrates:
             assert attempt.outcome() == 0
             server = accept(second)
-            attempt.socket.close()
-            wait_for_fin(server)
-            server.close()
+            close_in_turn(attempt.socket, server)
         else:
             until(lambda: not states_here()[SYN_RECV], "the request to go")
     attempt.socket.close()
     counted = counters()
 
     def check(told: Told) -> None:
-        clients_life, servers_life = told.lives.pair()
         if not migrates:
+            _, servers_life = told.lives.pair()
             assert servers_life.outcome == "never_accepted"
             return
-        assert counted["TCPMigrateReqSuccess"] == 1
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
-        )
-        assert not told.drops
+        _check_migrated(stage, told, counted)
 
     return check
 
@@ -406,9 +382,7 @@ def simultaneous_open(stage: CornerStage) -> Check:
     until(lambda: [state_of(end) for end in ends] == [1, 1], "both to be established")
     for end in ends:
         end.settimeout(60)
-    ends[0].close()
-    wait_for_fin(ends[1])
-    ends[1].close()
+    close_in_turn(ends[0], ends[1])
     until(lambda: not set(states_here()) - {TIME_WAIT}, "the end")
 
     def check(told: Told) -> None:
@@ -418,9 +392,7 @@ def simultaneous_open(stage: CornerStage) -> Check:
         first, second = sorted((one, two), key=lambda life: life.local)
         stage.source = (LOOPBACK, 8101)
         stage.address, stage.port = LOOPBACK, 8102
-        assert first.account() == stage.client(
-            (*opening, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
+        assert first.account() == stage.client_closed_first(opening)
         stage.source = (LOOPBACK, 8102)
         stage.address, stage.port = LOOPBACK, 8101
         assert second.account() == stage.client((*opening, *CLOSED_SECOND), "remote fin", "closed")
@@ -477,9 +449,7 @@ def cookie_when_full(stage: CornerStage) -> Check:
         assert counted["SyncookiesRecv"] == 1
         assert counted["SyncookiesSent"] == counted["TCPReqQFullDoCookies"] == 3 - requests
         clients_life, servers_life = told.lives.with_end(stage.source).pair()
-        assert servers_life.account() == stage.accepted(
-            (*_BY_THE_SYN, *CLOSED_SECOND), "remote fin", "closed"
-        )
+        assert servers_life.account() == stage.server_closed_second(_BY_THE_SYN)
         assert servers_life.told["cookie"]
         assert clients_life.told["closed"] == {"by": "local", "how": "fin"}
         assert len(told.lives) == requests + 2
@@ -511,9 +481,7 @@ def cookie_invalid(stage: CornerStage) -> Check:
         cookies = told.scrape.by("result", "tcptrace_syn_cookies_total", netns=told.netns)
         assert cookies == {"sent": 1, "valid": 1, "invalid": 3}
         _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*_BY_THE_SYN, *CLOSED_SECOND), "remote fin", "closed"
-        )
+        assert servers_life.account() == stage.server_closed_second(_BY_THE_SYN)
 
     return check
 
@@ -540,9 +508,7 @@ def defer_accept(stage: CornerStage) -> Check:
         silent = stage.connect()
         silents_end = stage.source
         server = accept(listener)
-        silent.close()
-        wait_for_fin(server)
-        server.close()
+        close_in_turn(silent, server)
 
     def check(told: Told) -> None:
         assert before == {ESTABLISHED: 1, SYN_RECV: 1, LISTEN: 1}
@@ -550,10 +516,7 @@ def defer_accept(stage: CornerStage) -> Check:
         for source, synacks in ((silents_end, 1), (talkers_end, 0)):
             stage.source = source
             clients_life, servers_life = told.lives.with_end(source).pair()
-            assert servers_life.account() == stage.accepted(
-                (*SERVER_OPENING, *CLOSED_SECOND),
-                "remote fin",
-                "closed",
+            assert servers_life.account() == stage.server_closed_second(
                 synack_retransmits=synacks,
             )
             first_ns = clients_life.entered_ns("ESTABLISHED")
@@ -644,9 +607,7 @@ def timewait_not_reused(stage: CornerStage) -> Check:
     with stage.listen() as listener:
         client = stage.connect()
         server = accept(listener)
-        client.close()
-        wait_for_fin(server)
-        server.close()
+        close_in_turn(client, server)
         until(lambda: states_here()[TIME_WAIT] == 1, "TIME_WAIT")
         with make(stage.address) as again:
             again.settimeout(None)
@@ -656,9 +617,7 @@ def timewait_not_reused(stage: CornerStage) -> Check:
         assert error == errno.EADDRNOTAVAIL
         clients = list(told.lives.of("client"))
         assert len(told.lives) == 3
-        assert clients[0].account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
+        assert clients[0].account() == stage.client_closed_first()
         assert (clients[1].states, clients[1].outcome) == (("SYN_SENT", "CLOSE"), "failed")
         assert clients[1].told["closed"] == {"by": "local", "how": "local_error"}
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .corners import Check, Corner, Corners, CornerStage, Told, corner
-from .lives import CLIENT_OPENING, CLOSED_FIRST, CLOSED_SECOND, SERVER_OPENING, Process
+from .lives import Process
 from .namespaces import without_linear_timeouts
 from .sockets import (
     ESTABLISHED,
     Attempt,
     accept,
+    close_in_turn,
     connect,
     counters,
     in_thread,
@@ -128,13 +129,11 @@ def accept_through_signals(stage: CornerStage) -> Check:
 
     def check(told: Told) -> None:
         _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", process=process
-        )
+        assert servers_life.account() == stage.server_closed_second(process=process)
         assert connecting_ns <= servers_life.told["accepted_at_ns"] <= ended_ns
         assert 0 <= servers_life.told["accept_wait_ns"] <= ended_ns - connecting_ns
         assert connecting_ns <= connected_ns
-        assert told.scrape.total("tcptrace_listener_accepts_total", netns=told.netns) == 1
+        assert told.accepts == 1
 
     return check
 
@@ -172,9 +171,7 @@ def listener_passed(stage: CornerStage) -> Check:
 
     def check(told: Told) -> None:
         _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed", process=process
-        )
+        assert servers_life.account() == stage.server_closed_second(process=process)
         assert not told.drops
 
     return check
@@ -191,6 +188,17 @@ def _child_without(run: Callable[[], object], *ends: socket.socket) -> Iterator[
 
     with _child(run_without) as child:
         yield child
+
+
+def _closed_from(stage: CornerStage, closing_ns: int) -> Check:
+    """The server's end closed first, and no sooner than its last holder closed it."""
+
+    def check(told: Told) -> None:
+        _, servers_life = told.lives.pair()
+        assert servers_life.account() == stage.server_closed_first()
+        assert servers_life.entered_ns("FIN_WAIT1") >= closing_ns
+
+    return check
 
 
 @corner(
@@ -219,14 +227,7 @@ def connection_passed(stage: CornerStage) -> Check:
     ours.close()
     theirs.close()
 
-    def check(told: Told) -> None:
-        _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
-        assert servers_life.entered_ns("FIN_WAIT1") >= closing_ns
-
-    return check
+    return _closed_from(stage, closing_ns)
 
 
 @corner(
@@ -253,14 +254,7 @@ def fork_after_accept(stage: CornerStage) -> Check:
     os.close(reader)
     os.close(writer)
 
-    def check(told: Told) -> None:
-        _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
-        assert servers_life.entered_ns("FIN_WAIT1") >= closing_ns
-
-    return check
+    return _closed_from(stage, closing_ns)
 
 
 @corner(
@@ -272,16 +266,12 @@ def accepted_by_uring(stage: CornerStage) -> Check:
     with stage.listen() as listener, accept_by_uring(listener) as ring:
         client = stage.connect()
         server = ring.accepted()
-    client.close()
-    wait_for_fin(server)
-    server.close()
+    close_in_turn(client, server)
 
     def check(told: Told) -> None:
         _, servers_life = told.lives.pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
-        )
-        assert told.scrape.total("tcptrace_listener_accepts_total", netns=told.netns) == 1
+        assert servers_life.account() == stage.server_closed_second()
+        assert told.accepts == 1
 
     return check
 
@@ -309,18 +299,13 @@ def backlog_changed_while_full(stage: CornerStage) -> Check:
         fourth.socket.close()
         servers = [accept(listener) for _ in range(3)]
     for client, server in zip([*clients, third.socket], servers, strict=True):
-        client.close()
-        wait_for_fin(server)
-        server.close()
+        close_in_turn(client, server)
 
     def check(told: Told) -> None:
         stage.source = third.source
         clients_life, servers_life = told.lives.with_end(third.source).pair()
         assert clients_life.account().syn_retransmits == 1
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND),
-            "remote fin",
-            "closed",
+        assert servers_life.account() == stage.server_closed_second(
             drops=(("syn_accept_queue_full", 2, 1),),
         )
         stage.source = fourth.source
@@ -364,26 +349,18 @@ def listener_shut_down(stage: CornerStage) -> Check:
     listener.listen(16)
     client = stage.connect()
     server = accept(listener)
-    client.close()
-    wait_for_fin(server)
-    server.close()
+    close_in_turn(client, server)
     stage.keep(listener)
 
     def check(told: Told) -> None:
         assert errors == [errno.EINVAL]
         second, stage.source = stage.source, first
         _, servers_life = told.lives.with_end(first).pair()
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, "CLOSE"), "local listener_closed", "never_accepted", process=None
-        )
+        assert servers_life.account() == stage.server_never_accepted()
         stage.source = second
         clients_life, servers_life = told.lives.with_end(second).pair()
-        assert clients_life.account() == stage.client(
-            (*CLIENT_OPENING, *CLOSED_FIRST), "local fin", "closed", time_wait="open"
-        )
-        assert servers_life.account() == stage.accepted(
-            (*SERVER_OPENING, *CLOSED_SECOND), "remote fin", "closed"
-        )
+        assert clients_life.account() == stage.client_closed_first()
+        assert servers_life.account() == stage.server_closed_second()
         assert told.drops == {"listener_closed": 1}
         assert told.scrape.total("tcptrace_listener_sockets", netns=told.netns) == 1
         assert this_process().pid == stage.process.pid
