@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.lifecycle.reconciliation import SAMPLES
+from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.session import note
 from tcptrace.sinks.verification import Report
 from tcptrace.stopping import Limits, Stop

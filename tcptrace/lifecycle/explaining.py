@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
+    from tcptrace.lifecycle.comparison import Comparison
     from tcptrace.lifecycle.figures import Figure
-    from tcptrace.lifecycle.reconciliation import Comparison
     from tcptrace.wire.head import Losses
 
 

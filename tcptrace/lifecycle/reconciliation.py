@@ -6,38 +6,21 @@ some things before a probe does and others after it. That is over long before th
 ours of one reading lie anywhere from what the kernel had counted at the one before to what it has
 at the one after.
 
-Numbers of sockets go up and down, so that nothing bounds them in that way: they are the same if
-they are so in any of the last few samples, or once above and once below.
+Numbers of sockets, which go up and down, are compared by lifecycle.socket_numbers.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tcptrace.lifecycle.figures import COUNTED, Figure
+from tcptrace.lifecycle.comparison import Comparison, Interval, distance
+from tcptrace.lifecycle.figures import COUNTED
+from tcptrace.lifecycle.socket_numbers import SocketNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tcptrace.wire.ledger import LedgerReading, NamespaceFigures
-
-SAMPLES: Final = 5
-"""So many in a row must differ to the same side before numbers of sockets do."""
-
-Interval = tuple[int, int]
-
-
-class Comparison(NamedTuple):
-    """One figure of one namespace."""
-
-    netns: int
-    figure: Figure
-    kernel: int
-    ours: int
-    """Both since the first reading; of a number of sockets, both at the last sample."""
-    difference: int
-    """Ours minus the kernel's; 0 where the two can be the same."""
 
 
 class _Read(NamedTuple):
@@ -124,7 +107,7 @@ class Reconciliation:
         """Compares kernel minus ours, as an interval for each figure, with what it was."""
         zeros = self._zeros.get(netns, around)
         self.differences[netns] = {
-            name: _distance(zeros.get(name, now), now) for name, now in around.items()
+            name: distance(zeros.get(name, now), now) for name, now in around.items()
         }
         self._zeros[netns] = {
             name: _narrowed(zeros.get(name, now), now) for name, now in around.items()
@@ -165,60 +148,6 @@ def _read(figures: NamespaceFigures, uncertain: Mapping[str, int]) -> _Read:
     return _Read(low, high)
 
 
-class _Numbers(NamedTuple):
-    """One sample of a number of sockets."""
-
-    kernel: int
-    ours: int
-    distance: int
-
-
-class SocketNumbers:
-    """Compares numbers of sockets, sample by sample."""
-
-    def __init__(self) -> None:
-        self._samples: dict[tuple[int, Figure], deque[_Numbers]] = {}
-
-    def add(self, netns: int, figure: Figure, kernel: Interval, ours: Interval) -> None:
-        """Takes a sample: each side's number before and after, in whatever order."""
-        samples = self._samples.setdefault((netns, figure), deque(maxlen=SAMPLES))
-        low, high = sorted(kernel)
-        distance = _distance((low, high), (min(ours), max(ours)))
-        # _distance() tells how far the second lies below the first.
-        samples.append(_Numbers(kernel[-1], ours[-1], -distance))
-
-    def keep(self, namespaces: set[int]) -> None:
-        """Forgets all other namespaces."""
-        for key in [key for key in self._samples if key[0] not in namespaces]:
-            del self._samples[key]
-
-    def restart(self) -> None:
-        """Forgets the samples: a snapshot has put the numbers right."""
-        self._samples.clear()
-
-    def comparisons(self) -> Iterator[Comparison]:
-        """Every figure of every namespace, as of the last samples."""
-        for (netns, figure), samples in self._samples.items():
-            last = samples[-1]
-            yield Comparison(netns, figure, last.kernel, last.ours, _lasting(samples))
-
-
-def _lasting(samples: deque[_Numbers]) -> int:
-    """The smallest difference of them all, if all are to one side and there are enough."""
-    least = min((one.distance for one in samples), key=abs)
-    is_one_sided = all(one.distance * least > 0 for one in samples)
-    return least if is_one_sided and len(samples) == SAMPLES else 0
-
-
 def _narrowed(zero: Interval, now: Interval) -> Interval:
     """What both have in common; the former where that is nothing."""
-    return zero if _distance(zero, now) else (max(zero[0], now[0]), min(zero[1], now[1]))
-
-
-def _distance(zero: Interval, now: Interval) -> int:
-    """How far ours is above (positive) or below the kernel; 0 if both can be the same."""
-    if now[0] > zero[1]:
-        return zero[1] - now[0]
-    if now[1] < zero[0]:
-        return zero[0] - now[1]
-    return 0
+    return zero if distance(zero, now) else (max(zero[0], now[0]), min(zero[1], now[1]))

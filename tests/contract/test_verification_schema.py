@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 from unit import samples
 
+from tcptrace.lifecycle.comparison import Comparison
 from tcptrace.lifecycle.explaining import Cause, Finding
 from tcptrace.lifecycle.figures import FIGURES, Origin
-from tcptrace.lifecycle.reconciliation import Comparison
 from tcptrace.sinks.units import WallClock
 from tcptrace.sinks.verification import SCHEMA as NAME
 from tcptrace.sinks.verification import Report, as_json

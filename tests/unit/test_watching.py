@@ -11,7 +11,7 @@ from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
-from tcptrace.lifecycle.reconciliation import SAMPLES
+from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.session import READING_PERIOD_NS

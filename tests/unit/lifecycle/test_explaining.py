@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tcptrace.lifecycle.comparison import Comparison
 from tcptrace.lifecycle.explaining import Cause, Evidence, Finding, explain
 from tcptrace.lifecycle.figures import FIGURES
-from tcptrace.lifecycle.reconciliation import Comparison
 from tcptrace.wire.head import Losses
 from unit.slots import NETNS
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tcptrace.lifecycle.comparison import Comparison
 from tcptrace.lifecycle.explaining import Cause, Finding
 from tcptrace.lifecycle.figures import FIGURES
-from tcptrace.lifecycle.reconciliation import Comparison
 from tcptrace.sinks.terminal import Paint
 from tcptrace.sinks.verification import CAUSE_WORDS, Report, render
 from tcptrace.wire.head import Losses
