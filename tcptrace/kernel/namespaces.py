@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel.sock_diag import listening_inodes, open_diag
+from tcptrace.kernel.owners import process_ids
+from tcptrace.kernel.sock_diag import open_diag
 from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 MOST_NAMESPACES: Final = 1024
 _CLONE_NEWNET: Final = 0x40000000
@@ -203,7 +204,7 @@ def _namespaces() -> dict[int, _Found]:
     status = _OWN.stat()
     file_system = status.st_dev
     found[status.st_ino] = _Found(_OWN)
-    for pid in sorted(_process_ids(), key=_began):
+    for pid in sorted(process_ids(), key=_began):
         path = Path("/proc", str(pid), "ns/net")
         with suppress(OSError):
             holder = found.setdefault(path.stat().st_ino, _Found(path))
@@ -225,51 +226,6 @@ def _began(pid: int) -> int:
     except OSError:
         return sys.maxsize
     return int(stat.rpartition(b")")[2].split()[19])
-
-
-def _process_ids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def listeners_of(namespaces: Iterable[WatchedNamespace]) -> set[int]:
-    """The inode numbers of all listening sockets that a process holds.
-
-    Raises:
-        CannotTrace: the kernel lacks sock_diag, so that listeners from before would be missing.
-    """
-    inodes: set[int] = set()
-    for place, namespace in enumerate(namespaces):
-        try:
-            inodes |= listening_inodes(namespace.diag)
-        except OSError as error:
-            if not place:
-                raise CannotTrace(f"no sock_diag ({error.strerror}): modprobe tcp_diag") from error
-    return inodes - {0}  # 0: held by no process
-
-
-def owners(wanted: set[int]) -> dict[int, tuple[int, bytes]]:
-    """Who holds the listening sockets: inode number to pid and comm, the oldest holder first.
-
-    Reads /proc as root, until all are found.
-    """
-    found: dict[int, tuple[int, bytes]] = {}
-    for pid in sorted(_process_ids()):
-        if len(found) == len(wanted):
-            break
-        with suppress(OSError):
-            held = {inode for inode in _sockets_of(pid) if inode in wanted}
-            for inode in held - found.keys():
-                comm = Path(f"/proc/{pid}/comm").read_bytes().rstrip(b"\n")
-                found[inode] = (pid, comm)
-    return found
-
-
-def _sockets_of(pid: int) -> Iterator[int]:
-    for descriptor in os.scandir(f"/proc/{pid}/fd"):
-        with suppress(OSError):
-            target = os.readlink(descriptor)  # noqa: PTH115 - there may be 100,000 of them
-            if target.startswith("socket:["):
-                yield int(target[8:-1])
 
 
 def _allow_many_files() -> None:

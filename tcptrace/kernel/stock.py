@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.ledger import Census, LedgerMap
-from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
+from tcptrace.kernel.namespaces import WatchedNamespace, watch_all
+from tcptrace.kernel.owners import listeners_of, owners
 from tcptrace.kernel.sock_diag import ALL_STATES, LISTEN_ONLY, count_by_state, dump
 from tcptrace.wire.ledger import Inventory, LedgerReading, NamespaceFigures
 
@@ -40,7 +41,7 @@ class Stock:
         self._namespaces = watch_all(netns)
         if not self._namespaces:
             raise CannotTrace("the network namespace is gone: name another one")
-        self._owners = owners(listeners_of(self._namespaces))
+        self._owners = owners(listeners_of(one.diag for one in self._namespaces))
         self._surroundings = surroundings
         for namespace in self._namespaces:
             if namespace.name:

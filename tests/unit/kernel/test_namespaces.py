@@ -6,16 +6,14 @@ import os
 import resource
 import socket
 import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tcptrace.errors import CannotTrace
 from tcptrace.kernel import namespaces
-from tcptrace.kernel.namespaces import WatchedNamespace, listeners_of, owners, watch_all
+from tcptrace.kernel.namespaces import WatchedNamespace, watch_all
 from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
 
 if TYPE_CHECKING:
@@ -98,40 +96,6 @@ def test_its_ephemeral_ports(own: WatchedNamespace) -> None:
     text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
     low, high = map(int, text.split())
     assert own.ephemeral_ports() == high - low + 1
-
-
-def test_the_owner_of_a_listener_is_found(own: WatchedNamespace) -> None:
-    comm = Path("/proc/self/comm").read_bytes().rstrip(b"\n")
-    with socket.socket() as listener:
-        listener.listen()
-        inode = os.fstat(listener.fileno()).st_ino
-        assert owners(listeners_of([own]))[inode] == (os.getpid(), comm)
-    assert inode not in owners(listeners_of([own]))
-
-
-def test_the_oldest_of_several_holders_is_it(own: WatchedNamespace) -> None:
-    with socket.socket() as listener:
-        listener.listen()
-        listener.set_inheritable(True)
-        inode = os.fstat(listener.fileno()).st_ino
-        command = [sys.executable, "-c", "input()"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
-            assert child.pid > os.getpid()
-            assert owners(listeners_of([own]))[inode][0] == os.getpid()
-            child.communicate(b"\n")
-
-
-def test_the_own_namespace_must_have_sock_diag(own: WatchedNamespace) -> None:
-    own.diag.close()
-    with pytest.raises(CannotTrace, match="sock_diag"):
-        listeners_of([own])
-
-
-def test_another_namespace_whose_dump_fails_has_no_listeners(own: WatchedNamespace) -> None:
-    other = WatchedNamespace(own.inode)
-    other.diag.close()
-    assert listeners_of([own, other]) == listeners_of([own])
-    other.close()
 
 
 def test_its_own_is_watched_first_where_that_is_allowed() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel import namespaces
+from tcptrace.kernel import owners
 from tcptrace.kernel import stock as module
 from tcptrace.kernel.ledger import Census
 from tcptrace.kernel.namespaces import WatchedNamespace
@@ -144,7 +144,7 @@ def test_who_cannot_walk_does_not_begin(
     def refuse(_diag: object) -> set[int]:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    monkeypatch.setattr(namespaces, "listening_inodes", refuse)
+    monkeypatch.setattr(owners, "listening_inodes", refuse)
     with pytest.raises(CannotTrace, match=message):
         Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
     namespace.close()
