@@ -217,9 +217,10 @@ class Watch:
             self.agreement.compare_sockets(before, numbers, after)
 
     def _learn_namespaces(self, reading: LedgerReading) -> None:
+        """A recording's readings have names that its other parts may lack."""
         known = self.source.names.namespaces
         for figures in reading.namespaces:
-            if figures.name and figures.netns not in known:
+            if figures.name and known.get(figures.netns) != figures.name:
                 known.learn(figures.netns, figures.name)
 
     def _forget_waits(self, now_ns: int) -> None:

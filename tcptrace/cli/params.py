@@ -14,6 +14,8 @@ from typing import Final
 
 import click
 
+from tcptrace.kernel import netns
+
 _MAX_PORT: Final = 65535
 _PAGE: Final = 4096
 _MIN_RING_PAGES: Final = 2
@@ -23,7 +25,6 @@ _MAX_DIGITS: Final = 10
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 _MAX_DURATION_S: Final = 1e9
-_NAMED_NAMESPACES: Final = Path("/run/netns")
 
 
 def port(text: str) -> int:
@@ -66,22 +67,16 @@ def network_namespace(text: str) -> int:
     Args:
         text: a name as in `ip netns`, a path, or the id of a process in it.
     """
-    named = _NAMED_NAMESPACES / text
+    path = Path(text) if "/" in text else netns.path_of(text)
     try:
-        if "/" in text:
-            path = Path(text)
-        elif _is_number(text) and not named.exists():
+        if _is_number(text) and not path.exists():
             path = Path("/proc") / text / "ns/net"
-        else:
-            path = named
-        found = path.stat()
-        file_system = Path("/proc/self/ns/net").stat().st_dev
+        return netns.inode_of(path)
+    except netns.NoNamespaceError as error:
+        raise click.BadParameter(f"{error}.") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise click.BadParameter(f"no network namespace {text!r}: {reason}.") from error
-    if found.st_dev != file_system:
-        raise click.BadParameter(f"{path} is no network namespace.")
-    return found.st_ino
 
 
 def process_id(text: str) -> int:

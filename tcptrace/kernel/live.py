@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel import privileges, seccomp
+from tcptrace.kernel import netns, privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.lost import lost_by_hook
 from tcptrace.kernel.pods import PodLookup
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
-from tcptrace.kernel.surroundings import Surroundings, walk_namespaces
+from tcptrace.kernel.surroundings import Surroundings
 from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire.events import WIRE_VERSION
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
@@ -92,7 +92,7 @@ class LiveSource:
 
     def read(self, timeout_s: float) -> bytes:
         """Returns the next records end to end; empty after the time."""
-        self._ring.wait(0 if self._surroundings.is_looking else timeout_s)
+        self._ring.wait(0 if self._surroundings.is_due() else timeout_s)
         batch = self._ring.read(BATCH_RECORDS)
         self._surroundings.notice(batch)
         return batch
@@ -296,7 +296,7 @@ def describe(options: TraceOptions) -> str:
     if options.pid is not None:
         parts.append(f"pid {options.pid}")
     if options.netns is not None:
-        name = dict(filter(None, walk_namespaces())).get(options.netns)
+        name, _ = netns.named().get(options.netns, ("", None))
         parts.append(f"netns {name} ({options.netns})" if name else f"netns {options.netns}")
     if options.cidr is not None:
         parts.append(str(options.cidr))

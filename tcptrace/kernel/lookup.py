@@ -1,8 +1,9 @@
 """Finds names by numbers where the kernel only lists them: by a walk over all there are.
 
-A number is looked for when it is first seen, since what it names may be gone a moment later. The
-collector does it between two reads of the ring, so a walk is done in slices, and walks have a share
-of its time only; what a walk came across is remembered.
+For numbers that are never used again, and names that stay: those of cgroups. A number is
+looked for when it is first seen, since what it names may be gone a moment later. The collector does
+it between two reads of the ring, so a walk is done in slices, and walks have a share of its time
+only; what a walk came across is remembered.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Lookup:
     def walk_once(self) -> None:
         """Walks over what is there at the start, as far as a second goes."""
         self._advance(_FIRST_S)
-        self._credit_s = _MOST_CREDIT_S
+        self._credit_s, self._at_s = _MOST_CREDIT_S, time.monotonic()
 
     def want(self, numbers: Iterable[int]) -> None:
         """These were seen: their names are wanted, now or soon."""
@@ -71,19 +72,16 @@ class Lookup:
 
     def look(self) -> None:
         """Goes on looking for what is wanted, if it is time to."""
-        if self.is_looking:
+        if self.is_due():
             self._advance(_SLICE_S)
 
-    @property
-    def is_looking(self) -> bool:
-        """Whether there is something to look for now."""
-        if not self._pending:
-            return False
-        now_s = time.monotonic()
-        earned_s = (now_s - self._at_s) * _SHARE
-        self._credit_s = min(_MOST_CREDIT_S, self._credit_s + earned_s)
-        self._at_s = now_s
-        return self._credit_s > 0
+    def is_due(self) -> bool:
+        """Whether there is something to look for, and time for it."""
+        return bool(self._pending) and self._credit_at(time.monotonic()) > 0
+
+    def _credit_at(self, now_s: float) -> float:
+        """How long walks may take by now."""
+        return min(_MOST_CREDIT_S, self._credit_s + (now_s - self._at_s) * _SHARE)
 
     def _advance(self, slice_s: float) -> None:
         if self._walk is None:
@@ -97,7 +95,8 @@ class Lookup:
                 break
         else:
             self._end()
-        self._credit_s -= time.monotonic() - began_s
+        self._credit_s = self._credit_at(began_s) - (time.monotonic() - began_s)
+        self._at_s = began_s
 
     def _come_across(self, number: int, name: str) -> None:
         if number in self._pending:
@@ -111,7 +110,7 @@ class Lookup:
         self._tell(name)
 
     def _end(self) -> None:
-        """What was asked for before this walk began, and not found, never will be."""
+        """What was asked for before this walk began, and not found, is gone: ids don't return."""
         self._walk = None
         self._walked, self._fresh = self._fresh, {}
         for number in self._asked & self._pending:

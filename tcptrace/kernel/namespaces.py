@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace
+from tcptrace.kernel import netns
 from tcptrace.kernel.owners import process_ids
 from tcptrace.kernel.sock_diag import open_diag
 from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 MOST_NAMESPACES: Final = 1024
 _CLONE_NEWNET: Final = 0x40000000
-_NAMED: Final = Path("/run/netns")
-_OWN: Final = Path("/proc/self/ns/net")
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _READ_SIZE: Final = 1 << 16
 _MOST_HOLDERS: Final = 4
@@ -51,19 +50,17 @@ class WatchedNamespace:
 
     Attributes:
         inode: its inode number.
-        name: as `ip netns` names it, or "".
         diag: its sock_diag socket.
     """
 
-    def __init__(self, inode: int, name: str = "", processes: Iterable[int] = ()) -> None:
+    def __init__(self, inode: int, processes: Iterable[int] = ()) -> None:
         self.inode = inode
-        self._is_own = inode == _OWN.stat().st_ino
+        self._is_own = inode == netns.inode_of(netns.OWN)
         # Reads as ESRCH once the process has ended; open, it does not keep it.
         self._holders = []
         for pid in processes:
             with suppress(OSError):
                 self._holders.append(os.open(f"/proc/{pid}/stat", os.O_RDONLY))
-        self.name = name
         self.diag: socket.socket = open_diag()
         # /proc/thread-self/net is the namespace's own while the file is open.
         self._netstat = os.open("/proc/thread-self/net/netstat", os.O_RDONLY)
@@ -99,14 +96,9 @@ class WatchedNamespace:
         low, high = os.pread(self._port_range, 64, 0).split()
         return int(high) - int(low) + 1
 
-    def is_gone(self) -> bool:
-        """Whether neither a process that it was found by nor its name is there any more."""
-        if self._is_own:
-            return False
-        with suppress(OSError):
-            if self.name and (_NAMED / self.name).stat().st_ino == self.inode:
-                return False
-        return not any(map(_is_running, self._holders))
+    def is_held(self) -> bool:
+        """Whether a process that it was found by is still there."""
+        return self._is_own or any(map(_is_running, self._holders))
 
     def close(self) -> None:
         """Gives everything back."""
@@ -174,7 +166,7 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
                 finally:
                     os.close(descriptor)
                 try:
-                    watched.append(WatchedNamespace(inode, found.name, found.processes))
+                    watched.append(WatchedNamespace(inode, found.processes))
                 except CannotTrace as failure:
                     failures.append(failure)
 
@@ -193,7 +185,6 @@ class _Found:
 
     path: Path
     """Where it can be entered."""
-    name: str = ""
     processes: list[int] = field(default_factory=list)
     """Some that are in it, the longest running first."""
 
@@ -201,21 +192,15 @@ class _Found:
 def _namespaces() -> dict[int, _Found]:
     """All there are by inode number, this process's own first."""
     found: dict[int, _Found] = {}
-    status = _OWN.stat()
-    file_system = status.st_dev
-    found[status.st_ino] = _Found(_OWN)
+    found[netns.inode_of(netns.OWN)] = _Found(netns.OWN)
     for pid in sorted(process_ids(), key=_began):
         path = Path("/proc", str(pid), "ns/net")
         with suppress(OSError):
-            holder = found.setdefault(path.stat().st_ino, _Found(path))
+            holder = found.setdefault(netns.inode_of(path), _Found(path))
             if len(holder.processes) < _MOST_HOLDERS:
                 holder.processes.append(pid)
-    with suppress(OSError):
-        for path in sorted(_NAMED.iterdir()):
-            with suppress(OSError):
-                status = path.stat()
-                if status.st_dev == file_system:
-                    found.setdefault(status.st_ino, _Found(path)).name = path.name
+    for inode, (_, path) in netns.named().items():
+        found.setdefault(inode, _Found(path))
     return found
 
 

@@ -28,7 +28,7 @@ class Stock:
     Args:
         ledger: descriptors of its slots and its control.
         netns: the inode number of the only namespace that is traced; None for all.
-        surroundings: learns who the namespaces are, and finds cgroups.
+        surroundings: knows the namespaces' names, and finds cgroups.
 
     Raises:
         CannotTrace: the kernel lacks sock_diag.
@@ -43,9 +43,7 @@ class Stock:
             raise CannotTrace("the network namespace is gone: name another one")
         self._owners = owners(listeners_of(one.diag for one in self._namespaces))
         self._surroundings = surroundings
-        for namespace in self._namespaces:
-            if namespace.name:
-                surroundings.name_namespace(namespace.inode, namespace.name)
+        self._names = surroundings.names.namespaces
 
     def snapshot(self, between: Callable[[], object]) -> set[int]:
         """Has the probes send a record of each socket.
@@ -69,6 +67,7 @@ class Stock:
 
     def reading(self) -> LedgerReading:
         """Reads the ledger, every listener measured just before."""
+        self._surroundings.want_namespaces(namespace.inode for namespace in self._namespaces)
         self._let_go()
         self._walk(Census.LISTENERS, LISTEN_ONLY, lambda: None)
         before = [namespace.counters() for namespace in self._namespaces]
@@ -77,7 +76,7 @@ class Stock:
         figures = tuple(
             NamespaceFigures(
                 namespace.inode,
-                namespace.name,
+                self._names.get(namespace.inode, ""),
                 namespace.ephemeral_ports(),
                 first.listening,
                 last.listening,
@@ -105,9 +104,10 @@ class Stock:
 
     def _let_go(self) -> None:
         """Namespaces that are gone but for us may end."""
-        for namespace in [one for one in self._namespaces if one.is_gone()]:
-            self._namespaces.remove(namespace)
-            namespace.close()
+        for namespace in list(self._namespaces):
+            if not namespace.is_held() and namespace.inode not in self._names:
+                self._namespaces.remove(namespace)
+                namespace.close()
 
     def close(self) -> None:
         """Gives everything back."""

@@ -23,7 +23,7 @@ class Known(dict[_Key, _Name]):
     """Some names; what was learnt first goes when there are too many.
 
     Attributes:
-        changes: how often something was learnt.
+        changes: how often something was learnt or forgotten.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,11 @@ class Known(dict[_Key, _Name]):
         self.changes += 1
         if len(self) > MOST_NAMES:
             del self[next(iter(self))]
+
+    def forget(self, key: _Key) -> None:
+        """Keeps a name no more, if there is one: it has become somebody else's."""
+        if self.pop(key, None) is not None:
+            self.changes += 1
 
 
 class PodNames(NamedTuple):
@@ -61,7 +66,7 @@ class Names:
 
     @property
     def changes(self) -> int:
-        """How often something was learnt."""
+        """How often something was learnt or forgotten."""
         return self.cgroups.changes + self.namespaces.changes + self.containers.changes
 
     def workload(self, cgroup: int) -> Workload | None:

@@ -1,7 +1,7 @@
 """Names that a trace has learnt, as a recording's blocks, and back: each time what is new.
 
 A JSON object: the tracer's own network namespace, [id, path] of cgroups, [inode number, name] of
-network namespaces, [id, name, pod, namespace] of containers.
+network namespaces ("" where a number has none any more), [id, name, pod, namespace] of containers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class NamesEncoder:
             told.own_netns = names.own_netns
             yield json.dumps({"own_netns": names.own_netns}).encode()
         cgroups = _news(names.cgroups, told.cgroups)
-        namespaces = _news(names.namespaces, told.namespaces)
+        nameless = [(inode, "") for inode in told.namespaces if inode not in names.namespaces]
+        for inode, _ in nameless:
+            told.namespaces.forget(inode)
+        namespaces = nameless + _news(names.namespaces, told.namespaces)
         containers = _news(names.containers, told.containers)
         lists: dict[str, list[list[Any]]] = {
             "cgroups": [[number, path[:_MOST_NAME]] for number, path in cgroups],
@@ -76,7 +79,10 @@ def take_names(names: Names, payload: bytes) -> None:
         for number, path in told.get("cgroups", ()):
             names.cgroups.learn(_number(number), str(path))
         for inode, name in told.get("namespaces", ()):
-            names.namespaces.learn(_number(inode), str(name))
+            if name:
+                names.namespaces.learn(_number(inode), str(name))
+            else:
+                names.namespaces.forget(_number(inode))
         for key, *pod in told.get("containers", ()):
             container, name, namespace = map(str, pod)
             names.containers.learn(str(key), PodNames(container, name, namespace))

@@ -92,7 +92,7 @@ def test_a_short_walk_has_no_rests(world: World) -> None:
     world.step_s = 0.005
     world.lookup.want([70])
     began_s = world.now_s
-    while world.lookup.is_looking:
+    while world.lookup.is_due():
         world.lookup.look()
     assert world.known == {70: "70"}
     assert world.now_s - began_s == pytest.approx(70 * world.step_s)

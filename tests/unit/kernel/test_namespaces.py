@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcptrace.kernel import namespaces
+from tcptrace.kernel import namespaces, netns
 from tcptrace.kernel.namespaces import WatchedNamespace, watch_all
 from tcptrace.wire.ledger import COUNTERS, MORE_COUNTERS
 
@@ -24,7 +24,7 @@ OWN = Path("/proc/self/ns/net").stat().st_ino
 
 @pytest.fixture
 def own() -> Iterator[WatchedNamespace]:
-    namespace = WatchedNamespace(OWN, "")
+    namespace = WatchedNamespace(OWN)
     yield namespace
     namespace.close()
 
@@ -125,60 +125,37 @@ def may_enter() -> bool:
     return bool(int(line.split()[1], 16) >> 21 & 1)
 
 
-def test_names_come_from_files_that_are_namespaces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "blue").symlink_to("/proc/self/ns/net")
-    (tmp_path / "a-file").touch()
-    (tmp_path / "dangling").symlink_to("/nowhere")
-    monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
+def test_what_has_a_name_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blue").symlink_to("/proc/self/ns/mnt")
+    monkeypatch.setattr(netns, "_NAMED", tmp_path)
     found = namespaces._namespaces()
-    assert (found[OWN].path, found[OWN].name) == (Path("/proc/self/ns/net"), "blue")
-    assert all(one.name in ("", "blue") for one in found.values())
+    assert found[OWN].path == Path("/proc/self/ns/net")
+    # Another kind of namespace, but of the same file system: where setns() would refuse it.
+    assert found[os.stat(tmp_path / "blue").st_ino].path == tmp_path / "blue"  # noqa: PTH116
     assert all(len(one.processes) <= namespaces._MOST_HOLDERS for one in found.values())
-    monkeypatch.setattr(namespaces, "_NAMED", tmp_path / "none")
-    assert namespaces._namespaces()[OWN].name == ""
 
 
 def test_everything_is_given_back() -> None:
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all
-    namespace = WatchedNamespace(OWN, "")
+    namespace = WatchedNamespace(OWN)
     namespace.counters()
     namespace.close()
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_a_namespace_is_gone_with_its_last_known_process() -> None:
-    """Its descriptors would keep it for ever: they are given back then."""
+def test_a_namespace_is_held_by_its_last_known_process() -> None:
     with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as two:
         watched = WatchedNamespace(1, processes=(one.pid, two.pid))
         for process in (one, two):
-            assert not watched.is_gone()
+            assert watched.is_held()
             process.kill()
             process.wait()
-        assert watched.is_gone()
+        assert not watched.is_held()
         watched.close()
 
 
-def test_this_process_own_namespace_is_never_gone(own: WatchedNamespace) -> None:
-    assert not own.is_gone()
-
-
-def test_a_name_keeps_a_namespace_until_it_names_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
-    named = tmp_path / "blue"
-    named.touch()
-    inode = named.stat().st_ino
-    watched = WatchedNamespace(inode, "blue")
-    other = WatchedNamespace(inode + 1, "blue")
-    assert not watched.is_gone()
-    assert other.is_gone()
-    named.unlink()
-    assert watched.is_gone()
-    watched.close()
-    other.close()
+def test_this_process_own_namespace_is_always_held(own: WatchedNamespace) -> None:
+    assert own.is_held()
 
 
 def test_its_sockets_are_counted(own: WatchedNamespace) -> None:

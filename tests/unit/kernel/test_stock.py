@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tcptrace.errors import CannotTrace
-from tcptrace.kernel import owners
+from tcptrace.kernel import netns, owners
 from tcptrace.kernel import stock as module
 from tcptrace.kernel.ledger import Census
 from tcptrace.kernel.namespaces import WatchedNamespace
@@ -32,14 +32,23 @@ OWN = Path("/proc/self/ns/net").stat().st_ino
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMaps]:
-    monkeypatch.setattr(module, "watch_all", lambda _only: [WatchedNamespace(OWN, "blue")])
+    monkeypatch.setattr(module, "watch_all", lambda _only: [WatchedNamespace(OWN)])
     fake = FakeMaps()
     yield fake
     fake.close()
 
 
 @pytest.fixture
-def stock(fake: FakeMaps) -> Iterator[Stock]:
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process's own namespace is called blue."""
+    monkeypatch.setattr(netns, "_NAMED", tmp_path)
+    (tmp_path / "blue").symlink_to("/proc/self/ns/net")
+    return tmp_path
+
+
+@pytest.fixture
+def stock(fake: FakeMaps, named: Path) -> Iterator[Stock]:
+    assert named.exists()
     stock = Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
     yield stock
     stock.close()
@@ -138,7 +147,7 @@ def test_cgroups_of_open_listeners_are_named(
 def test_who_cannot_walk_does_not_begin(
     fake: FakeMaps, monkeypatch: pytest.MonkeyPatch, watched: bool, message: str
 ) -> None:
-    namespace = WatchedNamespace(OWN, "")
+    namespace = WatchedNamespace(OWN)
     monkeypatch.setattr(module, "watch_all", lambda _only: [namespace] * watched)
 
     def refuse(_diag: object) -> set[int]:

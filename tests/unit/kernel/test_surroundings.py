@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcptrace.kernel import cgroups, surroundings
+from tcptrace.kernel import cgroups, netns
 from tcptrace.kernel.surroundings import Surroundings
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 from unit import samples
@@ -21,7 +21,7 @@ def test_records_have_their_cgroups_and_namespaces_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroups, "_ROOT", str(tmp_path / "cgroup"))
-    monkeypatch.setattr(surroundings, "_NAMED", tmp_path / "netns")
+    monkeypatch.setattr(netns, "_NAMED", tmp_path / "netns")
     web = tmp_path / "cgroup" / "web.service"
     web.mkdir(parents=True)
     (tmp_path / "cgroup" / "cgroup.controllers").touch()

@@ -488,6 +488,28 @@ def test_names_are_written_once_and_come_before_what_follows() -> None:
     assert len(told.cgroups[299]) == 1024
 
 
+def test_a_namespace_that_lost_its_name_has_none_in_a_recording() -> None:
+    names = Names()
+    names.namespaces.learn(12, "blue")
+    names.namespaces.learn(13, "red")
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "x", samples.head())
+    writer.write_names(names)
+    names.namespaces.forget(12)
+    writer.write_names(names)
+    size = writer.size
+    writer.write_names(names)
+    assert writer.size == size
+    reader = RecordingReader(io.BytesIO(file.getvalue()), "x")
+    assert list(reader.blocks()) == []
+    assert reader.names.namespaces == {13: "red"}
+    names.namespaces.learn(12, "blue")
+    writer.write_names(names)
+    reader = RecordingReader(io.BytesIO(file.getvalue()), "x")
+    assert list(reader.blocks()) == []
+    assert reader.names.namespaces == {12: "blue", 13: "red"}
+
+
 @settings(max_examples=FUZZED // 4)
 @given(
     JSON
