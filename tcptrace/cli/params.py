@@ -14,8 +14,6 @@ from typing import Final
 
 import click
 
-from tcptrace.kernel import netns
-
 _MAX_PORT: Final = 65535
 _PAGE: Final = 4096
 _MIN_RING_PAGES: Final = 2
@@ -67,6 +65,8 @@ def network_namespace(text: str) -> int:
     Args:
         text: a name as in `ip netns`, a path, or the id of a process in it.
     """
+    from tcptrace.kernel import netns  # noqa: PLC0415 - --help starts fast
+
     path = Path(text) if "/" in text else netns.path_of(text)
     try:
         if _is_number(text) and not path.exists():
