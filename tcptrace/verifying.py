@@ -68,6 +68,14 @@ def _report(watch: Watch, elapsed_s: float) -> Report:
     reading = watch.reading
     names = {one.netns: one.name for one in reading.namespaces} if reading else {}
     findings = tuple(watch.agreement.findings(losses))
+    healing = watch.agreement.healing
+    unhealed = healing.suspects(watch.tracker.counts.namespaces)
     return Report(
-        watch.source.head, elapsed_s, findings, names, losses, watch.agreement.healing.heals
+        watch.source.head,
+        elapsed_s,
+        findings,
+        names,
+        losses,
+        healing.heals,
+        tuple(sorted(unhealed)),
     )

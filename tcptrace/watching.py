@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.agreement import Agreement
 from tcptrace.lifecycle.connection import Process
+from tcptrace.lifecycle.departures import Departures
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.tracker import Tracker
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import LedgerReading
 
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
-IDLE_SNAPSHOTS: Final = 5
-"""A namespace is forgotten after so many snapshots in a row without a socket, a watcher or news."""
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
@@ -76,7 +75,7 @@ class Watch:
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
         self._has_settled = False
-        self._idle: dict[int, int] = {}
+        self._departures = Departures(self.tracker, tally, self.agreement.healing)
 
     def run(self, stop: Stop, tick: Callable[[], None]) -> None:
         """Keeps up with the source until it is time to stop; a recording's end is kept in view.
@@ -152,39 +151,38 @@ class Watch:
         with self.lock:
             self._feed(b"")  # were its last findings lost?
             is_whole = self.tracker.end_snapshot(covered)
-            self.agreement.healing.end(self.source.now_ns(), is_whole=is_whole)
+            known = self.tracker.counts.namespaces
+            self.agreement.healing.end(self.source.now_ns(), covered, known, is_whole=is_whole)
             self.agreement.reconciliation.sockets.restart()
 
     def _forget_namespaces(self) -> None:
-        """Where no socket has been for long, and nobody watches, nothing more is told.
-
-        Not sooner: a job that connects every few minutes would have its counters begin anew each
-        time.
-        """
         watched = {one.netns for one in self.reading.namespaces} if self.reading else set()
-        counts, tally = self.tracker.counts, self.tally
-        known = tally.namespaces.union(counts.namespaces)
-        idle = known - watched - counts.occupied - tally.heard
-        tally.heard.clear()
-        self._idle = {netns: self._idle.get(netns, 0) + 1 for netns in idle}
-        for netns, snapshots in self._idle.items():
-            if snapshots >= IDLE_SNAPSHOTS:
-                counts.forget(netns)
-                tally.forget(netns)
+        self._departures.look(watched, self.source.now_ns())
 
     def read_ledger(self) -> None:
         """Reads the ledger once, out of turn."""
         before = self._numbers()
+        began_ns = self.source.now_ns()
         reading = self.source.ledger_reading()
         if reading is None or reading is self.reading:
             return
         after = self._numbers()
         with self.lock:
+            self._leave_namespaces(reading, began_ns)
             self.ledger.absorb(reading)
             self.agreement.compare(reading, before, after)
             self.reading = reading
             self._learn_namespaces(reading)
             self._forget_waits(reading.at_ns)
+
+    def _leave_namespaces(self, reading: LedgerReading, began_ns: int) -> None:
+        """One that is read no more had no socket left: whatever is counted there is over."""
+        if self.reading is None or not self.source.takes_snapshots:
+            return
+        left = {one.netns for one in self.reading.namespaces}
+        left -= {one.netns for one in reading.namespaces}
+        if left:
+            self._departures.leave(left, began_ns)
 
     def _numbers(self) -> Numbers:
         """How many sockets there are in each namespace that is read; as of now."""

@@ -234,12 +234,14 @@ def _agreement() -> list[Builder[models.Panel]]:
             About(
                 "State counts in doubt",
                 "1 from a loss to the next snapshot that loses nothing, some seconds later: until "
-                "then sockets by state may be wrong. Ages: since the last loss and since the last "
-                "snapshot that healed one; the younger one says how it stands.",
+                "then sockets by state may be wrong. In namespaces made after tracing had begun "
+                "they stay so: how many. Ages: since the last loss and since the last snapshot "
+                "that healed one; the younger one says how it stands.",
                 units.Seconds,
                 8,
             ),
             Target(f"max by (instance) (tcptrace_state_counts_suspect{{{HOST}}})", "{{instance}}"),
+            Target(f"sum(tcptrace_namespace_counts_suspect{{{NETNS}}})", "namespaces in doubt"),
             Target(f"sum({rate('tcptrace_heals_total', HOST)})", "heals a second"),
             Target(f"time() - max(tcptrace_last_loss_timestamp_seconds{{{HOST}}})", "since a loss"),
             Target(f"time() - max(tcptrace_last_heal_timestamp_seconds{{{HOST}}})", "since a heal"),

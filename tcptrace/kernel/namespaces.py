@@ -2,7 +2,8 @@
 
 Opened before the privileges are dropped: a sock_diag socket, the namespace's TcpExt counters and
 its range of ephemeral ports stay readable through their descriptors. These keep the namespace
-alive, so they are given back when its oldest processes at the start, and its name, are gone.
+alive, so they are given back when its oldest processes at the start, its name, and its sockets are
+gone.
 Of a namespace that comes later only the probes tell.
 """
 

@@ -103,9 +103,10 @@ class Stock:
             self._map.census(Census.OFF)
 
     def _let_go(self) -> None:
-        """Namespaces that are gone but for us may end."""
+        """Namespaces that are gone but for us may end; in each is no TCP socket any more."""
         for namespace in list(self._namespaces):
-            if not namespace.is_held() and namespace.inode not in self._names:
+            is_known = namespace.is_held() or namespace.inode in self._names
+            if not is_known and not namespace.sockets_in_use():
                 self._namespaces.remove(namespace)
                 namespace.close()
 

@@ -108,12 +108,13 @@ class Agreement:
             losses: the source's, as of now.
         """
         nowhere = dict(self._ledger.sums()).get(0, _NOTHING)
-        evidence = Evidence(losses, from_ledger(nowhere), self.healing.is_suspect)
-        comparable = (
+        comparable = [
             one
             for one in self.reconciliation.comparisons()
             if not one.figure.hooks or not self._hooks.isdisjoint(one.figure.hooks)
-        )
+        ]
+        suspects = self.healing.suspects(one.netns for one in comparable)
+        evidence = Evidence(losses, from_ledger(nowhere), suspects)
         return explain(comparable, evidence)
 
 

@@ -71,8 +71,8 @@ class Evidence(NamedTuple):
     losses: Losses
     without_slot: Mapping[str, int]
     """What the overflow slot counted, by figure."""
-    is_suspect: bool
-    """Records were lost, and no snapshot has made up for them yet."""
+    suspects: AbstractSet[int] = frozenset()
+    """Namespaces in which records may be lost that no snapshot has made up for yet."""
 
 
 def explain(comparisons: Iterable[Comparison], evidence: Evidence) -> list[Finding]:
@@ -110,7 +110,7 @@ def _cause(
 def _counted_cause(one: Comparison, evidence: Evidence, together: int) -> Cause | None:
     """The largest of the losses that were counted, if they are large enough together."""
     figure, losses = one.figure, evidence.losses
-    if figure.origin is Origin.SOCKETS and evidence.is_suspect:
+    if figure.origin is Origin.SOCKETS and one.netns in evidence.suspects:
         return Cause.LOST_EVENTS
     counted = {Cause.MISSED_RUNS: _of(figure, losses.missed_by_hook)}
     if one.difference < 0 and figure.origin is Origin.RECORDS:

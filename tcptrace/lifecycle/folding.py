@@ -148,6 +148,16 @@ class Folded:
         self.found = None
         return gone
 
+    def leave(self, namespaces: AbstractSet[int]) -> int:
+        """Namespaces are gone; returns how many were folded there. Not during a snapshot."""
+        gone = 0
+        for netns, place in self.counts.places():
+            if netns in namespaces:
+                gone += sum(place.folded)
+                for state in State:
+                    self.counts.settle_folded(place, state, 0)
+        return gone
+
     def _settle(self, place: Place, state: State) -> int:
         cell, was = (place, state), place.folded[state]
         now = max(0, self._least[cell], min(was, self._most[cell]))

@@ -1,8 +1,16 @@
-"""When lost records made the state counts doubtful, and when a snapshot made them right again."""
+"""When lost records made the state counts doubtful, and when a snapshot made them right again.
+
+That is so namespace by namespace: a snapshot makes up for a loss where it walked over all sockets.
+It can't walk over a namespace that was made after tracing had begun, and a walk can fail.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
 HEAL_AFTER_NS: Final = 3_000_000_000
 """So long after the last loss a snapshot is due: what was under way then is over."""
@@ -13,23 +21,34 @@ class Healing:
     """Follows losses and snapshots.
 
     Attributes:
-        is_suspect: whether records were lost that no snapshot has made up for.
-        heals: how many snapshots made up for a loss.
+        unhealed: the namespaces that no snapshot has covered since a loss, as of the last whole
+            snapshot after it.
+        heals: how many snapshots made up for a loss, in one namespace at least.
         last_loss_ns: when a loss was noticed last; None before the first.
         last_heal_ns: when the last of those snapshots ended; None before the first.
     """
 
     def __init__(self) -> None:
-        self.is_suspect = False
+        self.unhealed: set[int] = set()
         self.heals = 0
         self.last_loss_ns: int | None = None
         self.last_heal_ns: int | None = None
+        self._is_fresh = False
         self._has_begun_quietly = False
         self._vain = 0
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether records were lost that were not made up for, anywhere."""
+        return self._is_fresh or bool(self.unhealed)
+
+    def suspects(self, known: Iterable[int]) -> set[int]:
+        """Those of the known namespaces whose state counts are doubtful."""
+        return set(known) if self._is_fresh else self.unhealed.intersection(known)
+
     def lose(self, now_ns: int) -> None:
-        """Records were lost."""
-        self.is_suspect = True
+        """Records were lost: nobody knows in which namespace."""
+        self._is_fresh = True
         self.last_loss_ns = now_ns
 
     def is_due(self, now_ns: int) -> bool:
@@ -38,7 +57,7 @@ class Healing:
         One that loses its own findings, since the ring is too small for them, is tried again later
         and later.
         """
-        if not self.is_suspect or self.last_loss_ns is None:
+        if not self._is_fresh or self.last_loss_ns is None:
             return False
         return now_ns - self.last_loss_ns >= HEAL_AFTER_NS << min(self._vain, _MOST_DOUBLINGS)
 
@@ -47,18 +66,29 @@ class Healing:
         since_ns = now_ns - (self.last_loss_ns or 0)
         self._has_begun_quietly = since_ns >= HEAL_AFTER_NS
 
-    def end(self, now_ns: int, *, is_whole: bool) -> None:
+    def end(
+        self, now_ns: int, covered: AbstractSet[int], known: Iterable[int], *, is_whole: bool
+    ) -> None:
         """The snapshot has ended.
 
         Args:
             now_ns: now.
+            covered: the namespaces that it walked over completely.
+            known: all of which anything is told.
             is_whole: whether nothing was lost since it began.
         """
         if not is_whole:
             self._vain = self._vain + 1 if self._has_begun_quietly else 0
             return
         self._vain = 0
-        if self.is_suspect:
-            self.is_suspect = False
+        told = set(known)
+        doubtful = self.suspects(told)
+        was_suspect, self._is_fresh = self.is_suspect, False
+        self.unhealed = doubtful - covered
+        if doubtful & covered or (was_suspect and not self.unhealed):
             self.heals += 1
             self.last_heal_ns = now_ns
+
+    def forget(self, netns: int) -> None:
+        """A namespace is gone, and nothing is counted in it any more."""
+        self.unhealed.discard(netns)

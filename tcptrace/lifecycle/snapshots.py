@@ -48,7 +48,8 @@ class Snapshots:
 
     Attributes:
         taken: how many were brought to an end.
-        healed: lives that were ended since a snapshot did not find them.
+        healed: lives that were ended since a snapshot did not find them, or since their namespace
+            was gone.
         corrected: lives that a snapshot found in another state than the one known of them.
         found: lives that no record had told of, but for those of the first snapshot.
     """
@@ -95,7 +96,7 @@ class Snapshots:
         for finding in self._differing.values():
             self._compare(finding)
         covered = namespaces if self._is_whole else frozenset()
-        self._heal(covered)
+        self._heal(covered, self._began_ns, self._number)
         self.healed += registry.folded.end(covered)
         registry.left = None
         self._owners = {}
@@ -103,11 +104,17 @@ class Snapshots:
         self.taken += 1
         return self._is_whole
 
-    def _heal(self, namespaces: AbstractSet[int]) -> None:
+    def leave(self, namespaces: AbstractSet[int], now_ns: int) -> None:
+        """Namespaces are gone, with all their sockets: there is nothing to be found any more."""
+        self._heal(namespaces, now_ns, None)
+        self.healed += self._registry.folded.leave(namespaces)
+
+    def _heal(self, namespaces: AbstractSet[int], as_of_ns: int, number: int | None) -> None:
+        """Ends what was told of before, and not found by the snapshot of that number."""
         registry = self._registry
-        before_ns = self._began_ns - _SPARE_NS
+        before_ns = as_of_ns - _SPARE_NS
         for life in registry.in_objects:
-            is_missed = life.seen_in != self._number and life.connection.netns in namespaces
+            is_missed = life.seen_in != number and life.connection.netns in namespaces
             if is_missed and rules.last_told_ns(life) < before_ns:
                 rules.lose_end(life)
                 registry.end(life)

@@ -118,7 +118,7 @@ class Tally(Observer):
         synack_retransmits: SYN-ACKs sent again by namespace and family.
         resets: RSTs by namespace, direction and the state of their socket.
         partial: lives that are over and not whole, by reason; one life can have several.
-        heard: the namespaces that something was counted of since the caller cleared this.
+        heard: the namespaces that anything was told of since the caller cleared this.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -142,6 +142,7 @@ class Tally(Observer):
         """Counts records by kind, and those that the kernel counts too by namespace."""
         for (netns, *what), count in Counter(map(_told_by, records)).items():
             self.events[what[0]] += count
+            self.heard.add(netns)
             figure = figure_of(*what)
             if figure is not None:
                 self.figures.setdefault(self._told_as(netns), Counter())[figure] += count

@@ -83,7 +83,7 @@ class Tracker:
 
     @property
     def healed(self) -> int:
-        """Lives that were ended since a snapshot did not find them: their end had been lost."""
+        """Lives whose end was lost: a snapshot did not find them, or their namespace is gone."""
         return self._snapshots.healed
 
     @property
@@ -168,6 +168,15 @@ class Tracker:
         is_whole = self._snapshots.end(netns)
         self._registry.make_room(self._last_ns)
         return is_whole
+
+    def leave(self, netns: AbstractSet[int], now_ns: int) -> None:
+        """Takes note that namespaces are gone.
+
+        Args:
+            netns: in which there is no socket any more.
+            now_ns: a time whose records have all been fed: what was told of before it is over.
+        """
+        self._snapshots.leave(netns, now_ns)
 
     def lose(self) -> None:
         """Takes note that records were lost: any life that is not over may lack one of them."""

@@ -43,6 +43,8 @@ class Report(NamedTuple):
     """Of the network namespaces, as `ip netns` has them, or ""."""
     losses: Losses
     heals: int
+    unhealed: tuple[int, ...] = ()
+    """Namespaces whose numbers of sockets are doubtful since a loss: no snapshot covered them."""
 
     @property
     def unexplained(self) -> int:
@@ -63,6 +65,9 @@ def render(report: Report, paint: Paint, width: int | None = None) -> str:
     if silent:
         lines.append(paint(f"{plural(silent, 'more figure')} with 0 on both sides", "dim"))
     lines += _words_of(report.losses, width or _WIDTH)
+    if report.unhealed:
+        where = plural(len(report.unhealed), "network namespace")
+        lines.append(f"numbers of sockets stay in doubt in {where}: no snapshot since a loss")
     return "\n".join([*lines, _verdict(report, paint)])
 
 
@@ -125,6 +130,7 @@ def as_json(report: Report, at: str | None) -> str:
         "missed_by_hook": losses.missed_by_hook,
         "uncounted_hooks": list(losses.uncounted_hooks),
         "heals": report.heals,
+        "unhealed": list(report.unhealed),
         "figures": [_figure(finding, report.names) for finding in report.findings],
     }
     return json.dumps(told)

@@ -141,6 +141,7 @@ class LedgerReading(NamedTuple):
     slots: list[tuple[int, Slot]]
     """Number and content of every slot that was ever used."""
     namespaces: tuple[NamespaceFigures, ...]
+    """Those that are watched; one that is no more had no socket left."""
     owners: Mapping[int, tuple[int, bytes]] = {}
     """Who held the sockets that were there before: inode number to pid and comm."""
     cgroups: Mapping[int, str] = {}

@@ -45,6 +45,7 @@ EMPTY: Final = {
     "tcptrace_kernel_difference": "nothing differs",
     "tcptrace_last_loss": "nothing was lost",
     "tcptrace_last_heal": "nothing was lost",
+    "tcptrace_namespace_counts_suspect": "nothing was lost",
 }
 """What has no series on the recording of an overflow, by a part of its query, and why."""
 

@@ -32,7 +32,7 @@ FINDINGS = [
 ]
 REPORTS = {
     "nothing": Report(samples.head(), 0.0, (), {}, samples.NO_LOSSES, 0),
-    "all": Report(samples.head(), 10.5, tuple(FINDINGS), {0: "blue", 1: ""}, LOST, 2),
+    "all": Report(samples.head(), 10.5, tuple(FINDINGS), {0: "blue", 1: ""}, LOST, 2, (7, 8)),
     "hostile": Report(
         samples.head()._replace(kernel=HOSTILE, carrier=HOSTILE),
         1e9,

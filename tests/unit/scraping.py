@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+COVERED = 7
+"""The namespace that snapshots walk over; the others stay in doubt after a loss."""
 HOSTILE_COMM = b'\xff"\n\\{}=,\x1b[\0'.ljust(16, b"\0")
 HOSTILE_CGROUP = '/a.slice/"evil"\n\\x\x1b[2J\u202e\x85' + "z" * 300
 
@@ -48,6 +50,7 @@ def full_host() -> FakeHost:
     stream.goes(CHILD, SERVER, State.ESTABLISHED, State.CLOSE_WAIT)
     enter_timewait(stream, CONNECTING)
     stream.goes(0x99, CLIENT, State.CLOSE_WAIT, State.LAST_ACK)
+    connect(stream, 0x51, CLIENT._replace(netns=COVERED))
     host = FakeHost(samples.batch(*stream.records), b"", step_ms=1000)
     host.slots = {
         0: slots.overflow({Stage.OTHER: 4}),
@@ -67,7 +70,7 @@ def full_host() -> FakeHost:
         7: slots.slot(port=668, pid=0),
     }
     host.loss = Losses(5, {"tcp_set_state": 2}, (), {"tcp_set_state": 5})
-    host.covers = set()  # or the snapshot after the loss would end them all
+    host.covers = {COVERED}  # or the snapshot after the loss would end them all
     lost = iter((0, 0, 5))
     host.lost_records = lambda: next(lost, 5)  # type: ignore[method-assign]
     # One that the kernel counts and the trace does not.

@@ -9,6 +9,7 @@ import pytest
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.accept_waits import AcceptWaits
+from tcptrace.lifecycle.departures import IDLE_SNAPSHOTS
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
 from tcptrace.lifecycle.socket_numbers import SAMPLES
@@ -18,7 +19,7 @@ from tcptrace.session import READING_PERIOD_NS
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits, Stop
 from tcptrace.tcp import State
-from tcptrace.watching import IDLE_SNAPSHOTS, SNAPSHOT_PERIOD_NS, Watch
+from tcptrace.watching import SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
 from tcptrace.wire.head import AttachedHook, Losses
 from tcptrace.wire.ledger import Inventory
@@ -292,6 +293,40 @@ class TestNamespaces:
             cells[1] = at % (IDLE_SNAPSHOTS - 1) == 0
             watch._forget_namespaces()
         assert self.is_known(watch)
+
+    def test_one_that_is_read_no_more_had_no_socket_left(self) -> None:
+        """What is counted there is over, though no snapshot can cover it any more."""
+        host = FakeHost(samples.batch(samples.record()._replace(netns=7)))
+        readings = host.ledger_reading
+        watch = watch_of(host)
+
+        def both() -> Any:
+            one = readings()
+            assert one is not None
+            is_there = host.now_ns() < samples.START + 5 * samples.S
+            rest = (slots.figures(netns=7),) if is_there else ()
+            return one._replace(namespaces=(*one.namespaces, *rest))
+
+        host.ledger_reading = both  # type: ignore[method-assign]
+        watched(watch, 4)
+        assert watch.tracker.counts.occupied == {7}
+        watched(watch, 4)
+        assert not watch.tracker.counts.occupied
+        assert watch.tracker.healed == 1
+
+    def test_a_loss_is_healed_where_a_snapshot_was(self) -> None:
+        host = FakeHost(
+            *(samples.batch(samples.record(sock=at)._replace(netns=at)) for at in (7, 8))
+        )
+        host.covers = {7}
+        host.lost = [0, 0, 0, 3]
+        watch = watch_of(host)
+        watched(watch, 30)
+        healing = watch.agreement.healing
+        assert (healing.unhealed, healing.heals, healing.is_suspect) == ({8}, 1, True)
+        host.covers = {7, 8}
+        watched(watch, 70)
+        assert (healing.unhealed, healing.heals, healing.is_suspect) == (set(), 2, False)
 
 
 class TestRecordings:

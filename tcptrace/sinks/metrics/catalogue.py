@@ -374,15 +374,24 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_state_counts_suspect",
         Type.GAUGE,
         (),
-        "1 from the loss of a record to the end of the next snapshot that loses none: until then "
-        "tcptrace_sockets may be wrong.",
+        "1 while tcptrace_sockets may be wrong somewhere: from the loss of a record until "
+        "snapshots that lose none have covered every network namespace of then, or it is gone.",
+        "the tracker",
+    ),
+    Metric(
+        "tcptrace_namespace_counts_suspect",
+        Type.GAUGE,
+        ("netns",),
+        "1 for a network namespace in which tcptrace_sockets may be wrong since a loss; absent "
+        "otherwise. It stays where no snapshot can be taken: in one that was made after tracing "
+        "had begun.",
         "the tracker",
     ),
     Metric(
         "tcptrace_heals_total",
         Type.COUNTER,
         (),
-        "Snapshots that made the state counts right again after a loss.",
+        "Snapshots that made state counts right again after a loss, in one namespace at least.",
         "the tracker",
     ),
     Metric(
@@ -396,7 +405,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_last_heal_timestamp_seconds",
         Type.GAUGE,
         (),
-        "When a snapshot made the state counts right again last; absent before that.",
+        "When a snapshot made state counts right again last; absent before that.",
         "the tracker",
     ),
     Metric(
@@ -411,7 +420,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_healed_lives_total",
         Type.COUNTER,
         (),
-        "Connections that a snapshot ended, since it did not find them: their end had been lost.",
+        "Connections whose end had been lost: a snapshot did not find them, or their network "
+        "namespace is gone.",
         "the tracker",
     ),
     Metric(

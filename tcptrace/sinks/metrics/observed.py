@@ -202,9 +202,12 @@ def healing_families(
     corrected.add_metric(("birth",), tracker.found)
     suspect = gauge("tcptrace_state_counts_suspect")
     suspect.add_metric((), int(healing.is_suspect))
+    where = gauge("tcptrace_namespace_counts_suspect")
+    for netns in sorted(healing.suspects(tracker.counts.namespaces)):
+        where.add_metric((str(netns),), 1)
     heals = counter("tcptrace_heals_total")
     heals.add_metric((), healing.heals)
-    yield from (corrected, suspect, heals)
+    yield from (corrected, suspect, where, heals)
     for name, at_ns in (
         ("tcptrace_last_loss_timestamp_seconds", healing.last_loss_ns),
         ("tcptrace_last_heal_timestamp_seconds", healing.last_heal_ns),

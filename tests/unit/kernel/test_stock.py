@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,6 +140,36 @@ def test_cgroups_of_open_listeners_are_named(
     assert stock.reading().cgroups == {7: "/a"}
     assert asked == {0, 7, 8}
     assert stock._surroundings.names.namespaces[OWN] == "blue"
+
+
+class TestOneThatNobodyHolds:
+    """This process's own stands for it."""
+
+    @pytest.fixture
+    def left(self, stock: Stock, named: Path, monkeypatch: pytest.MonkeyPatch) -> Stock:
+        monkeypatch.setattr(WatchedNamespace, "is_held", lambda _self: False)
+        assert stock.reading().namespaces  # it has a name
+        (named / "blue").unlink()
+        return stock
+
+    def sockets(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(WatchedNamespace, "sockets_in_use", lambda _self: number)
+
+    def test_is_kept_while_it_has_a_socket(
+        self, left: Stock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Some later process may hold it: only a walk can tell what is there."""
+        self.sockets(1, monkeypatch)
+        until = time.monotonic() + 10
+        while left.reading().namespaces[0].name:
+            assert time.monotonic() < until
+        assert left.snapshot(lambda: None) == {OWN}
+
+    def test_is_given_back_without(self, left: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sockets(0, monkeypatch)
+        until = time.monotonic() + 10
+        while left.reading().namespaces:
+            assert time.monotonic() < until
 
 
 @pytest.mark.parametrize(

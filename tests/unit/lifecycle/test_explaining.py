@@ -21,7 +21,8 @@ def found(
 ) -> Finding:
     """The finding of one figure, the kernel's being 10."""
     one = Comparison(NETNS, FIGURES[figure], 10, 10 + difference, difference)
-    evidence = Evidence(losses or Losses(0, {}, ()), {figure: without_slot}, is_suspect)
+    suspects = {NETNS} if is_suspect else {7}
+    evidence = Evidence(losses or Losses(0, {}, ()), {figure: without_slot}, suspects)
     (finding,) = explain([one], evidence)
     return finding
 
@@ -72,7 +73,7 @@ def test_causes(finding: Finding, cause: Cause) -> None:
 def test_one_loss_explains_no_more_than_it_is() -> None:
     both = [Comparison(netns, FIGURES["EstabResets"], 10, 7, -3) for netns in (NETNS, 7)]
     for count, cause in ((5, Cause.UNKNOWN), (6, Cause.LOST_EVENTS)):
-        evidence = Evidence(lost("tcp_set_state", count), {}, is_suspect=False)
+        evidence = Evidence(lost("tcp_set_state", count), {})
         assert [one.cause for one in explain(both, evidence)] == [cause] * 2
 
 
@@ -83,7 +84,7 @@ def test_directions() -> None:
 
 def test_what_was_under_way_makes_no_difference() -> None:
     one = Comparison(NETNS, FIGURES["ActiveOpens"], 12, 11, 0)
-    (finding,) = explain([one], Evidence(Losses(0, {}, ()), {}, is_suspect=False))
+    (finding,) = explain([one], Evidence(Losses(0, {}, ()), {}))
     assert (finding.cause, finding.is_explained) == (Cause.UNDER_WAY, True)
 
 
@@ -92,6 +93,6 @@ def test_what_another_namespace_has_too_many_of() -> None:
         Comparison(netns, FIGURES["ActiveOpens"], 10, 10 + difference, difference)
         for netns, difference in ((NETNS, -2), (7, 2))
     ]
-    findings = explain(both, Evidence(Losses(0, {}, ()), {}, is_suspect=False))
+    findings = explain(both, Evidence(Losses(0, {}, ()), {}))
     assert [one.cause for one in findings] == [Cause.OTHER_NAMESPACE] * 2
     assert not any(one.is_explained for one in findings)

@@ -1,16 +1,76 @@
-"""A loss makes the counts doubtful; the next snapshot that loses nothing mends them."""
+"""A loss makes the counts doubtful; a snapshot that loses nothing mends them where it was."""
 
 from __future__ import annotations
 
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS, Healing
 from unit.samples import S
 
+OLD, NEW = 7, 8
+"""A namespace that was there when tracing began, and one that came later."""
 
-def snapshot(healing: Healing, at_ns: int, *, is_whole: bool = True) -> None:
+
+def snapshot(
+    healing: Healing,
+    at_ns: int,
+    *,
+    is_whole: bool = True,
+    covered: tuple[int, ...] = (OLD,),
+    known: tuple[int, ...] = (OLD,),
+) -> None:
     healing.begin(at_ns)
     if not is_whole:
         healing.lose(at_ns + S)
-    healing.end(at_ns + S, is_whole=is_whole)
+    healing.end(at_ns + S, set(covered), known, is_whole=is_whole)
+
+
+def test_a_namespace_that_no_snapshot_covers_stays_unhealed() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    assert healing.suspects((OLD, NEW)) == {OLD, NEW}
+    for at_ns in (20 * S, 80 * S):
+        snapshot(healing, at_ns, known=(OLD, NEW))
+        assert healing.is_suspect
+        assert healing.suspects((OLD, NEW)) == {NEW}
+        assert not healing.is_due(at_ns + 1000 * S)
+    assert (healing.heals, healing.last_heal_ns) == (1, 21 * S)
+
+
+def test_one_whose_walk_failed_is_healed_by_the_next() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 20 * S, covered=())
+    assert (healing.suspects((OLD,)), healing.heals) == ({OLD}, 0)
+    snapshot(healing, 80 * S)
+    assert (healing.is_suspect, healing.heals, healing.last_heal_ns) == (False, 1, 81 * S)
+
+
+def test_what_came_after_the_healing_lacks_nothing() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 20 * S)
+    snapshot(healing, 80 * S, known=(OLD, NEW))
+    assert not healing.is_suspect
+    healing.lose(90 * S)
+    snapshot(healing, 100 * S, known=(OLD, NEW))
+    assert healing.suspects((OLD, NEW)) == {NEW}
+
+
+def test_a_snapshot_that_loses_findings_heals_nothing() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 20 * S, covered=(), known=(OLD,))
+    snapshot(healing, 80 * S, is_whole=False)
+    assert healing.suspects((OLD, NEW)) == {OLD, NEW}
+
+
+def test_a_namespace_that_is_gone_is_in_doubt_no_more() -> None:
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 20 * S, known=(OLD, NEW, 9))
+    healing.forget(NEW)
+    assert healing.unhealed == {9}
+    snapshot(healing, 80 * S, known=(OLD,))
+    assert not healing.is_suspect
 
 
 def test_without_a_loss_there_is_nothing_to_heal() -> None:

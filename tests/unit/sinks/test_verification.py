@@ -55,6 +55,12 @@ def test_differences_and_why() -> None:
     )
 
 
+def test_where_numbers_of_sockets_stay_in_doubt() -> None:
+    one = report(finding("ActiveOpens", 10, 10))._replace(unhealed=(7, 8))
+    told = render(one, PLAIN).splitlines()
+    assert "stay in doubt in 2 network namespaces: no snapshot since a loss" in told[-2]
+
+
 def test_only_counted_losses() -> None:
     one = report(finding("ActiveOpens", 10, 5, -5, Cause.LOST_EVENTS))
     assert one.unexplained == 0

@@ -232,12 +232,31 @@ def test_what_losses_have_done_and_snapshots_mended() -> None:
     assert told()["tcptrace_state_counts_suspect"] == [1]
     assert told()["tcptrace_last_loss_timestamp_seconds"] == [7]
     healing.begin(20 * samples.S)
-    healing.end(21 * samples.S, is_whole=True)
+    tracker.counts.place(7, "ipv4")
+    healing.end(21 * samples.S, {7}, (7,), is_whole=True)
     assert told() == {
         "tcptrace_corrected_lives": [0, 0],
         "tcptrace_state_counts_suspect": [0],
+        "tcptrace_namespace_counts_suspect": [],
         "tcptrace_heals": [1],
         "tcptrace_last_loss_timestamp_seconds": [7],
         "tcptrace_last_heal_timestamp_seconds": [21],
     }
     assert set(told()) <= {name.removesuffix("_total") for name in BY_NAME}
+
+
+def test_where_counts_are_in_doubt() -> None:
+    tracker, healing = Tracker(_ignore, _ignore, new_tally()), Healing()
+    for netns in (7, 8):
+        tracker.counts.place(netns, "ipv4")
+
+    def told() -> dict[str, float]:
+        families = healing_families(tracker, healing, float)
+        (family,) = (one for one in families if one.name == "tcptrace_namespace_counts_suspect")
+        return {one.labels["netns"]: one.value for one in family.samples}
+
+    healing.lose(1)
+    assert told() == {"7": 1, "8": 1}
+    healing.begin(2)
+    healing.end(3, {7}, (7, 8), is_whole=True)
+    assert told() == {"8": 1}
