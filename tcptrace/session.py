@@ -18,7 +18,7 @@ from tcptrace.stopping import Limits, Stop
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
@@ -307,12 +307,12 @@ def _write_ledger(source: Source, writer: RecordingWriter) -> None:
         writer.write_ledger(reading)
 
 
-def tracing_line(head: TraceHead, unconfined: str = "") -> str:
+def tracing_line(head: TraceHead, weaknesses: Iterable[str] = ()) -> str:
     """Says in one line that tracing has begun, and how.
 
     Args:
         head: what is traced.
-        unconfined: why the collector has no seccomp filter; "" if it has.
+        weaknesses: what is not as it should be.
     """
     hooks = plural(len(head.hooks), "hook")
     carrier = head.carrier
@@ -320,7 +320,7 @@ def tracing_line(head: TraceHead, unconfined: str = "") -> str:
     if carrier != "kprobe" and by_kprobe:
         carrier += f", {by_kprobe} of them by kprobe"
     untold = f"; this kernel can't tell {', '.join(head.untold)}" if head.untold else ""
-    weak = f"; no seccomp filter: {unconfined}" if unconfined else ""
+    weak = "".join(f"; {weakness}" for weakness in weaknesses)
     return safe_text(
         f"tracing {head.what}: {hooks}, {carrier}, kernel {head.kernel}{untold}{weak}; Ctrl-C ends"
     )

@@ -61,7 +61,7 @@ def command(
     from tcptrace.watching import Watch  # noqa: PLC0415
 
     source = open_live(TraceOptions(ledger=True, **host))
-    opening = tracing_line(source.head, source.unconfined)
+    opening = tracing_line(source.head, source.weaknesses)
     watch = Watch(source, Tally(Bounds((), (), (), ())), _MOST, max_connections)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)
     show(watch, listing, Limits(duration), sys.stderr, opening)

@@ -51,5 +51,5 @@ def command(
     make_printer = printer_maker(timeline=timeline, as_json=as_json)
     source = open_live(TraceOptions(port=port, stacks=stacks, **filters))
     limits = Limits(duration, count, max_connections)
-    opening = tracing_line(source.head, source.unconfined)
+    opening = tracing_line(source.head, source.weaknesses)
     run(source, make_printer(source), limits, sys.stderr, opening)

@@ -67,7 +67,7 @@ def command(
             writer,
             Limits(duration),
             sys.stderr,
-            tracing_line(source.head, source.unconfined),
+            tracing_line(source.head, source.weaknesses),
         )
 
 

@@ -112,7 +112,7 @@ def _live(host: dict[str, Any]) -> tuple[Source, str]:
     from tcptrace.session import tracing_line  # noqa: PLC0415
 
     source = open_live(TraceOptions(ledger=True, **host))
-    return source, tracing_line(source.head, source.unconfined)
+    return source, tracing_line(source.head, source.weaknesses)
 
 
 def _opened(path: Path) -> BinaryIO:

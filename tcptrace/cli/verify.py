@@ -43,7 +43,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
 
     source = open_live(TraceOptions(ledger=True, **host))
     watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
-    report = verify(watch, duration, sys.stderr, tracing_line(source.head, source.unconfined))
+    report = verify(watch, duration, sys.stderr, tracing_line(source.head, source.weaknesses))
     with output_errors():
         if as_json:
             at = WallClock(source.head).utc(source.now_ns())

@@ -90,6 +90,14 @@ class LiveSource:
             for descriptor in attached.programs
         ]
 
+    @property
+    def weaknesses(self) -> list[str]:
+        """What is not as it should be, in words."""
+        told = [f"no seccomp filter: {self.unconfined}"] if self.unconfined else []
+        if self._stock is not None and self._stock.unwatched:
+            told.append(f"network namespaces: {self._stock.unwatched}")
+        return told
+
     def read(self, timeout_s: float) -> bytes:
         """Returns the next records end to end; empty after the time."""
         self._ring.wait(0 if self._surroundings.is_due() else timeout_s)

@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_NAMESPACES: Final = 1024
 _CLONE_NEWNET: Final = 0x40000000
+_NET: Final = Path("/proc/thread-self/net")
+"""The namespace's own that a thread is in; a file stays so while it is open."""
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _READ_SIZE: Final = 1 << 16
 _MOST_HOLDERS: Final = 4
@@ -57,24 +59,16 @@ class WatchedNamespace:
     def __init__(self, inode: int, processes: Iterable[int] = ()) -> None:
         self.inode = inode
         self._is_own = inode == netns.inode_of(netns.OWN)
-        # Reads as ESRCH once the process has ended; open, it does not keep it.
-        self._holders = []
-        for pid in processes:
-            with suppress(OSError):
-                self._holders.append(os.open(f"/proc/{pid}/stat", os.O_RDONLY))
-        self.diag: socket.socket = open_diag()
-        # /proc/thread-self/net is the namespace's own while the file is open.
-        self._netstat = os.open("/proc/thread-self/net/netstat", os.O_RDONLY)
-        self._snmp = os.open("/proc/thread-self/net/snmp", os.O_RDONLY)
-        self._sockstats = [
-            os.open(path, os.O_RDONLY)
-            for path in map(
-                Path, ("/proc/thread-self/net/sockstat", "/proc/thread-self/net/sockstat6")
-            )
-            if path.exists()
-        ]
-        self._port_range = os.open(_PORT_RANGE, os.O_RDONLY)
         self._places: tuple[int, ...] = ()
+        with ExitStack() as kept:
+            self._holders = _holders(processes, kept)
+            self.diag: socket.socket = kept.enter_context(open_diag())
+            self._netstat = _open(_NET / "netstat", kept)
+            self._snmp = _open(_NET / "snmp", kept)
+            sockstats = (_NET / "sockstat", _NET / "sockstat6")
+            self._sockstats = [_open(path, kept) for path in sockstats if path.exists()]
+            self._port_range = _open(_PORT_RANGE, kept)
+            self._kept = kept.pop_all()
 
     def counters(self) -> Counters:
         """Its counters; 0 for one that this kernel lacks."""
@@ -103,12 +97,22 @@ class WatchedNamespace:
 
     def close(self) -> None:
         """Gives everything back."""
-        for holder in self._holders:
-            os.close(holder)
-        self.diag.close()
-        for descriptor in (self._netstat, self._snmp, *self._sockstats):
-            os.close(descriptor)
-        os.close(self._port_range)
+        self._kept.close()
+
+
+def _open(path: Path, kept: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    kept.callback(os.close, descriptor)
+    return descriptor
+
+
+def _holders(processes: Iterable[int], kept: ExitStack) -> list[int]:
+    """Files that read as ESRCH once their process has ended; open, they do not keep it."""
+    holders = []
+    for pid in processes:
+        with suppress(OSError):
+            holders.append(_open(Path(f"/proc/{pid}/stat"), kept))
+    return holders
 
 
 def _is_running(stat: int) -> bool:
@@ -141,7 +145,15 @@ def _in_use(text: bytes) -> int:
     return 0
 
 
-def watch_all(only: int | None = None) -> list[WatchedNamespace]:
+class Watched(NamedTuple):
+    """The namespaces that a trace watches, and why it doesn't watch the others."""
+
+    namespaces: list[WatchedNamespace]
+    refused: dict[int, str]
+    """Reasons, by inode number."""
+
+
+def watch_all(only: int | None = None) -> Watched:
     """Opens every network namespace that a process is in or that has a name; needs root.
 
     Args:
@@ -151,33 +163,49 @@ def watch_all(only: int | None = None) -> list[WatchedNamespace]:
         CannotTrace: the kernel lacks sock_diag.
     """
     _allow_many_files()
-    watched: list[WatchedNamespace] = []
+    watched = Watched([], {})
     failures: list[CannotTrace] = []
 
     def work() -> None:
-        setns = ctypes.CDLL(None, use_errno=True).setns
         for inode, found in _namespaces().items():
-            if only not in (None, inode) or len(watched) >= MOST_NAMESPACES:
+            if only not in (None, inode):
                 continue
-            with suppress(OSError):  # its last process has just ended
-                descriptor = os.open(found.path, os.O_RDONLY)
-                try:
-                    if setns(descriptor, _CLONE_NEWNET):
-                        continue
-                finally:
-                    os.close(descriptor)
-                try:
-                    watched.append(WatchedNamespace(inode, found.processes))
-                except CannotTrace as failure:
-                    failures.append(failure)
+            try:
+                _watch(inode, found, watched)
+            except CannotTrace as failure:
+                failures.append(failure)
+                watched.refused[inode] = str(failure)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # its last process has just ended
+            except OSError as error:
+                watched.refused[inode] = error.strerror or str(error)
 
     # A thread of its own, since it never comes back from the last namespace.
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    if failures and not watched:
+    if failures and not watched.namespaces:
         raise failures[0]
     return watched
+
+
+def _watch(inode: int, found: _Found, watched: Watched) -> None:
+    if len(watched.namespaces) >= MOST_NAMESPACES:
+        watched.refused[inode] = f"more than {MOST_NAMESPACES}"
+        return
+    _enter(found.path)
+    watched.namespaces.append(WatchedNamespace(inode, found.processes))
+
+
+def _enter(path: Path) -> None:
+    """Has this thread be in a namespace."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+    finally:
+        os.close(descriptor)
 
 
 @dataclass

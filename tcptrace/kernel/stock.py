@@ -6,6 +6,7 @@ Made while root, since other namespaces are opened then; used after the privileg
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,20 @@ class Stock:
         self, ledger: tuple[int, ...], netns: int | None, surroundings: Surroundings
     ) -> None:
         self._map = LedgerMap(*ledger)
-        self._namespaces = watch_all(netns)
+        self._namespaces, self._refused = watch_all(netns)
         if not self._namespaces:
-            raise CannotTrace("the network namespace is gone: name another one")
+            raise CannotTrace(_why_none(self._refused))
         self._owners = owners(listeners_of(one.diag for one in self._namespaces))
         self._surroundings = surroundings
         self._names = surroundings.names.namespaces
+
+    @property
+    def unwatched(self) -> str:
+        """How many namespaces can't be walked over, and why; "" if all can."""
+        if not self._refused:
+            return ""
+        reasons = Counter(self._refused.values()).most_common(1)
+        return f"{len(self._refused)} not watched ({reasons[0][0]})"
 
     def snapshot(self, between: Callable[[], object]) -> set[int]:
         """Has the probes send a record of each socket.
@@ -115,6 +124,12 @@ class Stock:
         self._map.close()
         for namespace in self._namespaces:
             namespace.close()
+
+
+def _why_none(refused: dict[int, str]) -> str:
+    for reason in refused.values():
+        return f"the network namespace can't be entered: {reason}"
+    return "the network namespace is gone: name another one"
 
 
 def _is_walked(namespace: WatchedNamespace, states: int, between: Callable[[], object]) -> bool:

@@ -281,4 +281,6 @@ def test_the_tracing_line_is_one_safe_line() -> None:
     assert session.tracing_line(samples.head()) == (
         "tracing port 8080: 2 hooks, fentry, kernel 6.1.0-28-amd64; Ctrl-C ends"
     )
-    assert session.tracing_line(samples.head(what="\x1b[2J\n")).isprintable()
+    assert session.tracing_line(samples.head(what="\x1b[2J\n"), ["\n"]).isprintable()
+    told = session.tracing_line(samples.head(), ["no seccomp filter: x", "y"])
+    assert "-amd64; no seccomp filter: x; y; Ctrl-C ends" in told

@@ -100,9 +100,10 @@ def test_its_ephemeral_ports(own: WatchedNamespace) -> None:
 
 def test_its_own_is_watched_first_where_that_is_allowed() -> None:
     """Who may not enter namespaces, not even the own one, watches none."""
-    watched = watch_all()
+    watched, refused = watch_all()
     try:
         assert [one.inode for one in watched[:1]] == [OWN] * may_enter()
+        assert (OWN in refused) != may_enter()
         assert len({one.inode for one in watched}) == len(watched)
         assert len(watched) <= namespaces.MOST_NAMESPACES
     finally:
@@ -112,10 +113,51 @@ def test_its_own_is_watched_first_where_that_is_allowed() -> None:
 
 def test_only_the_one_that_is_asked_for() -> None:
     for wanted, expected in ((OWN, [OWN] * may_enter()), (1, [])):
-        watched = watch_all(wanted)
+        watched, refused = watch_all(wanted)
+        assert list(refused) == [OWN] * (wanted == OWN and not may_enter())
         assert [one.inode for one in watched] == expected
         for one in watched:
             one.close()
+
+
+def test_one_that_cannot_be_entered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {
+        1: namespaces._Found(Path("/proc/self/ns/mnt")),  # setns() for a network's refuses it
+        2: namespaces._Found(Path("/nowhere")),  # it has just ended
+    }
+    monkeypatch.setattr(namespaces, "_namespaces", lambda: found)
+    watched, refused = watch_all()
+    assert watched == []
+    assert set(refused) == {1}
+    assert refused[1] in {"Invalid argument", "Operation not permitted"}
+
+
+def test_so_are_those_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "_namespaces", lambda: dict.fromkeys((1, 2), None))
+    monkeypatch.setattr(namespaces, "MOST_NAMESPACES", 0)
+    assert watch_all() == ([], dict.fromkeys((1, 2), "more than 0"))
+
+
+def descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all
+
+
+@pytest.mark.parametrize("file", ["snmp", "ip_local_port_range"])
+def test_one_that_cannot_be_made_leaves_nothing_open(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ = os.open
+
+    def opened(path: Path | str, *how: int) -> int:
+        if str(path).endswith(file):
+            raise PermissionError(1, "no")
+        return open_(path, *how)
+
+    before = descriptors()
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(PermissionError):
+        WatchedNamespace(OWN, (os.getpid(),))
+    assert descriptors() == before
 
 
 def may_enter() -> bool:
@@ -136,11 +178,11 @@ def test_what_has_a_name_is_found_too(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_everything_is_given_back() -> None:
-    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all
+    before = descriptors()
     namespace = WatchedNamespace(OWN)
     namespace.counters()
     namespace.close()
-    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert descriptors() == before
 
 
 def test_a_namespace_is_held_by_its_last_known_process() -> None:

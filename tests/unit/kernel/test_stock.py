@@ -33,7 +33,7 @@ OWN = Path("/proc/self/ns/net").stat().st_ino
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMaps]:
-    monkeypatch.setattr(module, "watch_all", lambda _only: [WatchedNamespace(OWN)])
+    monkeypatch.setattr(module, "watch_all", lambda _only: ([WatchedNamespace(OWN)], {}))
     fake = FakeMaps()
     yield fake
     fake.close()
@@ -142,6 +142,20 @@ def test_cgroups_of_open_listeners_are_named(
     assert stock._surroundings.names.namespaces[OWN] == "blue"
 
 
+def test_namespaces_that_it_cannot_walk_over_are_told(
+    fake: FakeMaps, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stock.unwatched == ""
+    refused = {1: "no", 2: "never", 3: "no"}
+    monkeypatch.setattr(module, "watch_all", lambda _only: ([WatchedNamespace(OWN)], refused))
+    other = Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
+    assert other.unwatched == "3 not watched (no)"
+    other.close()
+    monkeypatch.setattr(module, "watch_all", lambda _only: ([], {1: "no"}))
+    with pytest.raises(CannotTrace, match="can't be entered: no"):
+        Stock((fake.slots, fake.control), 1, Surroundings(RECORD_SIZE))
+
+
 class TestOneThatNobodyHolds:
     """This process's own stands for it."""
 
@@ -179,7 +193,7 @@ def test_who_cannot_walk_does_not_begin(
     fake: FakeMaps, monkeypatch: pytest.MonkeyPatch, watched: bool, message: str
 ) -> None:
     namespace = WatchedNamespace(OWN)
-    monkeypatch.setattr(module, "watch_all", lambda _only: [namespace] * watched)
+    monkeypatch.setattr(module, "watch_all", lambda _only: ([namespace] * watched, {}))
 
     def refuse(_diag: object) -> set[int]:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
