@@ -145,7 +145,7 @@ class LedgerReading(NamedTuple):
     owners: Mapping[int, tuple[int, bytes]] = {}
     """Who held the sockets that were there before: inode number to pid and comm."""
     cgroups: Mapping[int, str] = {}
-    """Paths by the ids in the slots, as far as they are known."""
+    """Paths by the ids in the slots of open listeners, as far as they are known."""
 
 
 COUNTERS: Final = (

@@ -2,7 +2,10 @@
 
 at_ns, epoch (u64 each), whether it is the reading's last block, how many slots (u32 each)
 so many times: number of the slot (u32), 4 bytes of 0, the slot
-the rest, if there is any: a JSON object with owners or cgroups that are new, or with namespaces
+the rest, if there is any: a JSON object with owners that are new, or with namespaces
+
+Paths of cgroups are among a recording's names (names.py). Readings of older recordings have them
+here; from there they go where the others are.
 """
 
 from __future__ import annotations
@@ -26,13 +29,14 @@ from tcptrace.wire.ledger import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from tcptrace.lifecycle.names import Known
+
 _FRONT: Final = struct.Struct("<QQII")
 _NUMBER: Final = struct.Struct("<I4x")
 _STEP: Final = _NUMBER.size + SLOT_SIZE
 _SLOTS_A_BLOCK: Final = MAX_PAYLOAD // 2 // _STEP
 _ITEMS_A_BLOCK: Final = 64
-"""Of JSON: a path takes 6 bytes a character at most, so that these fit in."""
-_MOST_PATH: Final = 1024
+"""Of JSON."""
 _MOST_SLOTS: Final = 1 << 16
 _MOST_NUMBER: Final = (1 << 64) - 1
 _Told = TypeVar("_Told")
@@ -48,13 +52,11 @@ class LedgerEncoder:
     def __init__(self) -> None:
         self._slots: dict[int, Slot] = {}
         self._owners: dict[int, tuple[int, bytes]] = {}
-        self._cgroups: dict[int, str] = {}
 
     def blocks(self, reading: LedgerReading) -> Iterator[bytes]:
         """Returns the payloads of a reading's blocks."""
         slots = _news(reading.slots, self._slots)
         owners = _news(reading.owners.items(), self._owners)
-        cgroups = _news(reading.cgroups.items(), self._cgroups)
         front = (reading.at_ns, reading.epoch)
         for start in range(0, len(slots), _SLOTS_A_BLOCK):
             part = slots[start : start + _SLOTS_A_BLOCK]
@@ -62,7 +64,6 @@ class LedgerEncoder:
             yield _FRONT.pack(*front, 0, len(part)) + b"".join(packed)
         told: dict[str, list[Any]] = {
             "owners": [[inode, pid, comm.hex()] for inode, (pid, comm) in owners],
-            "cgroups": [[cgroup, path[:_MOST_PATH]] for cgroup, path in cgroups],
             "namespaces": [figures._asdict() for figures in reading.namespaces],
         }
         parts = [(key, part) for key, items in told.items() for part in _parts(items)]
@@ -87,15 +88,18 @@ def _parts(items: list[Any]) -> Iterator[list[Any]]:
 class LedgerDecoder:
     """Puts readings together again.
 
+    Args:
+        cgroups: their paths, as far as the recording has told them; takes those of readings too.
+
     Attributes:
         reading: the last whole one; None before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cgroups: Known[int, str]) -> None:
         self.reading: LedgerReading | None = None
+        self._cgroups = cgroups
         self._slots: dict[int, Slot] = {}
         self._owners: dict[int, tuple[int, bytes]] = {}
-        self._cgroups: dict[int, str] = {}
         self._namespaces: list[NamespaceFigures] = []
 
     def take(self, payload: bytes) -> None:
@@ -124,9 +128,13 @@ class LedgerDecoder:
                 sorted(self._slots.items()),
                 tuple(self._namespaces),
                 dict(self._owners),
-                dict(self._cgroups),
+                self._paths(),
             )
             self._namespaces.clear()
+
+    def _paths(self) -> dict[int, str]:
+        ids = {slot.cgroup for slot in self._slots.values() if not slot.closed_at_ns}
+        return {cgroup: self._cgroups[cgroup] for cgroup in ids & self._cgroups.keys()}
 
     def _take_words(self, words: bytes) -> None:
         try:
@@ -135,7 +143,7 @@ class LedgerDecoder:
             for inode, pid, comm in told.get("owners", ()):
                 self._owners[_number(inode)] = (_number(pid), bytes.fromhex(comm))
             for cgroup, path in told.get("cgroups", ()):
-                self._cgroups[_number(cgroup)] = str(path)
+                self._cgroups.learn(_number(cgroup), str(path))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadLedger("a ledger of broken JSON") from error
 

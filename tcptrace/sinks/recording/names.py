@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tcptrace.lifecycle.names import Names, PodNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ITEMS_A_BLOCK: Final = 64
 """A path takes 6 bytes of JSON a character at most, so that these fit in."""
@@ -42,20 +42,31 @@ class NamesEncoder:
         if names.own_netns != told.own_netns:
             told.own_netns = names.own_netns
             yield json.dumps({"own_netns": names.own_netns}).encode()
-        cgroups = _news(names.cgroups, told.cgroups)
+        yield from self.cgroups(names.cgroups)
         nameless = [(inode, "") for inode in told.namespaces if inode not in names.namespaces]
         for inode, _ in nameless:
             told.namespaces.forget(inode)
         namespaces = nameless + _news(names.namespaces, told.namespaces)
         containers = _news(names.containers, told.containers)
         lists: dict[str, list[list[Any]]] = {
-            "cgroups": [[number, path[:_MOST_NAME]] for number, path in cgroups],
             "namespaces": [[inode, name[:_MOST_NAME]] for inode, name in namespaces],
             "containers": [[key, *pod] for key, pod in containers],
         }
         for key, items in lists.items():
-            for start in range(0, len(items), _ITEMS_A_BLOCK):
-                yield json.dumps({key: items[start : start + _ITEMS_A_BLOCK]}).encode()
+            yield from _parts(key, items)
+
+    def cgroups(self, paths: Mapping[int, str]) -> Iterator[bytes]:
+        """Returns the payloads of blocks with paths that are new or have changed."""
+        told = self._told.cgroups
+        news = [(number, path) for number, path in paths.items() if told.get(number) != path]
+        for number, path in news:
+            told.learn(number, path)
+        yield from _parts("cgroups", [[number, path[:_MOST_NAME]] for number, path in news])
+
+
+def _parts(key: str, items: list[list[Any]]) -> Iterator[bytes]:
+    for start in range(0, len(items), _ITEMS_A_BLOCK):
+        yield json.dumps({key: items[start : start + _ITEMS_A_BLOCK]}).encode()
 
 
 def _news(names: dict[_Key, _Name], told: dict[_Key, _Name]) -> list[tuple[_Key, _Name]]:

@@ -82,7 +82,7 @@ class RecordingReader:
         """Names for the numbers in the records, as far as they were read."""
         self.lost_records = 0
         """How many records the ring had lost by then, as far as that was read."""
-        self._ledger = LedgerDecoder()
+        self._ledger = LedgerDecoder(self.names.cgroups)
         self.head = self._read_head()
         self._stride = stride_of(self.head)
 

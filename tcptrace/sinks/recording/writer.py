@@ -85,7 +85,9 @@ class RecordingWriter:
             self.records += len(part) // self._stride
 
     def write_ledger(self, reading: LedgerReading) -> None:
-        """Appends a reading of the ledger."""
+        """Appends a reading of the ledger, and before it the paths that nobody has told yet."""
+        for payload in self._names.cgroups(reading.cgroups):
+            self._block(NAME, payload)
         for payload in self._ledger.blocks(reading):
             self._block(LDGR, payload)
 

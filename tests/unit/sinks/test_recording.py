@@ -38,7 +38,7 @@ BATCHES = [
 READINGS = [
     slots.reading(
         at_s,
-        {1: slots.slot(counts={Stage.OTHER: at_s}), 2: slots.slot("::1", 443, pid=0)},
+        {1: slots.slot(counts={Stage.OTHER: at_s}, cgroup=9), 2: slots.slot("::1", 443, pid=0)},
         namespaces=(slots.figures({"ListenDrops": at_s}, name="blue\x1b[2J"),),
         owners={12345: (77, b"h\xffllo")},
         cgroups={9: "/system.slice/ünder.service"},
@@ -290,16 +290,48 @@ def test_only_what_changed_is_written() -> None:
     assert [count for count in slots_written if count] == [100, 1]
 
 
-def test_owners_and_cgroups_are_written_once_and_again_when_they_change() -> None:
+def test_owners_are_written_once_and_again_when_they_change() -> None:
     owned = [
-        slots.reading(1, owners={1: (2, b"a")}, cgroups={3: "/a"}),
-        slots.reading(2, owners={1: (2, b"a")}, cgroups={3: "/a"}),
-        slots.reading(3, owners={1: (2, b"a")}, cgroups={3: "/b", 4: "/c"}),
+        slots.reading(1, owners={1: (2, b"a")}),
+        slots.reading(2, owners={1: (2, b"a")}),
+        slots.reading(3, owners={1: (2, b"b"), 2: (2, b"c")}),
     ]
     blocks, told = ledger_blocks(*owned)
     assert told == owned
     words = b"".join(blocks)
-    assert words.count(b'"/a"') == words.count(b'"/b"') == words.count(b'"61"') == 1
+    assert words.count(b'"61"') == words.count(b'"62"') == words.count(b'"63"') == 1
+
+
+def test_a_path_is_written_once_whether_a_record_or_a_reading_names_it_first() -> None:
+    names = Names()
+    of = {1: slots.slot(cgroup=3), 2: slots.slot(port=81, cgroup=4)}
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head())
+    names.cgroups.learn(3, "/first-by-a-record")
+    writer.write_names(names)
+    names.cgroups.learn(4, "/first-by-a-reading")
+    paths = dict(names.cgroups)
+    for at_s in (1, 2):
+        writer.write_ledger(slots.reading(at_s, of, cgroups=paths))
+        writer.write_names(names)
+    for path in paths.values():
+        assert file.getvalue().count(path.encode()) == 1
+    reader = RecordingReader(io.BytesIO(file.getvalue()), "t.rec")
+    assert [reader.reading.cgroups for _ in reader.blocks() if reader.reading] == [paths] * 2
+    assert reader.names.cgroups == paths
+
+
+def test_paths_in_the_readings_of_an_older_recording_are_read() -> None:
+    one = slots.slot(cgroup=9)
+    front = LEDGER_FRONT.pack(5, 6, 0, 1) + struct.pack("<Q", 1) + encode_slot(one)
+    words = json.dumps({"cgroups": [[9, "/old"]], "namespaces": []}).encode()
+    older = block(b"LDGR", front) + block(b"LDGR", LEDGER_FRONT.pack(5, 6, 1, 0) + words)
+    _, reader, error = read(written(ended=False) + older)
+    assert error is None
+    assert reader is not None
+    assert reader.reading is not None
+    assert reader.reading.cgroups == {9: "/old"}
+    assert reader.names.cgroups[9] == "/old"
 
 
 def test_no_block_is_too_large_whatever_there_is() -> None:
@@ -307,7 +339,7 @@ def test_no_block_is_too_large_whatever_there_is() -> None:
     long = "/" + "\U0001f984" * 5000
     huge = slots.reading(
         1,
-        {number: slots.slot(port=number) for number in range(1, 8192)},
+        {number: slots.slot(port=number, cgroup=number % 300) for number in range(1, 8192)},
         namespaces=tuple(
             slots.figures({"ListenDrops": 2**64 - 1}, netns=number, name="\x01" * 255)
             for number in range(1024)
