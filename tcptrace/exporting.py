@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.errors import TcptraceError
-from tcptrace.session import note
+from tcptrace.session import Troubles, note
 from tcptrace.sinks.metrics.exposition import Exposition
 from tcptrace.sinks.metrics.health import health_families
 from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families
@@ -111,7 +111,7 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
     """
     stop = Stop(Limits())
     exporter.watch = watch
-    service = _Service(exporter, outlets, opening)
+    service = _Service(watch, exporter, outlets, opening)
     try:
         with stop.on_signals(), _on_hangup(service.ask_reload):
             watch.run(stop, service.tick)
@@ -129,13 +129,14 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
 class _Service:
     """What happens between two steps of the watch."""
 
-    def __init__(self, exporter: Exporter, outlets: Outlets, opening: str) -> None:
+    def __init__(self, watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> None:
         self._exporter = exporter
         self._outlets = outlets
         self._opening = opening
         self._next_file_s = 0.0
         self._has_begun = False
         self._is_reload_due = False
+        self._troubles = Troubles(watch.source, outlets.notes)
 
     def ask_reload(self) -> None:
         """Has the next tick read the web configuration again; to be called by a signal handler."""
@@ -144,6 +145,7 @@ class _Service:
     def tick(self) -> None:
         """Begins to serve once there is something to serve; writes the file when it is due."""
         outlets = self._outlets
+        self._troubles.tell()
         if self._is_reload_due:
             self._is_reload_due = False
             _reload(outlets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.lifecycle.overview import Overview
-from tcptrace.session import note, output_errors
+from tcptrace.session import Troubles, note, output_errors
 from tcptrace.sinks.listeners import as_json, render, selected
 from tcptrace.sinks.terminal import Paint, safe_text, width_of
 from tcptrace.sinks.units import WallClock, plural
@@ -56,7 +56,7 @@ def show(watch: Watch, listing: Listing, limits: Limits, notes: TextIO, opening:
         OutputFailed: the stream takes no more.
     """
     stop = Stop(limits)
-    screen = _Screen(watch, listing, stop)
+    screen = _Screen(watch, listing, stop, notes)
     try:
         with stop.on_signals():
             note(notes, opening)
@@ -72,7 +72,7 @@ def show(watch: Watch, listing: Listing, limits: Limits, notes: TextIO, opening:
 class _Screen:
     """Draws the rows whenever they are due."""
 
-    def __init__(self, watch: Watch, listing: Listing, stop: Stop) -> None:
+    def __init__(self, watch: Watch, listing: Listing, stop: Stop, notes: TextIO) -> None:
         self._watch = watch
         self._listing = listing
         self._stop = stop
@@ -83,6 +83,7 @@ class _Screen:
         self._refreshes = is_terminal and not (listing.once or listing.as_json)
         self._next_s = time.monotonic() + listing.interval_s
         self._has_looked = False
+        self._troubles = Troubles(watch.source, notes)
 
     def begin(self) -> None:
         if self._refreshes:
@@ -98,6 +99,8 @@ class _Screen:
         if not self._has_looked:
             self._look()
             self._has_looked = True
+        if not self._refreshes:  # a line in between would spoil the screen: the table tells
+            self._troubles.tell()
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -122,6 +125,8 @@ class _Screen:
             return
         told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
         told += self._agreement()
+        if self._refreshes and self._watch.source.trouble:
+            told.append(safe_text(self._watch.source.trouble))
         width = width_of(self._listing.stream)
         table = render(rows, self._paint, names, note=told, width=width)
         if not self._refreshes:

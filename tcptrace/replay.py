@@ -106,6 +106,11 @@ class ReplaySource:
         return self._reader.names
 
     @property
+    def trouble(self) -> str:
+        """Nothing can go wrong."""
+        return ""
+
+    @property
     def takes_snapshots(self) -> bool:
         """Whether it can: what a recorded trace saw is among its records."""
         return False

@@ -63,6 +63,10 @@ class Source(Protocol):
         """Names for the numbers in the records, as far as they are known by now."""
 
     @property
+    def trouble(self) -> str:
+        """What has gone wrong besides the tracing itself; "" while all is well."""
+
+    @property
     def takes_snapshots(self) -> bool:
         """Whether it can: a recording has none but those that were taken when it was made."""
 
@@ -98,6 +102,22 @@ class Losing:
         """Whether there are more than at the last question."""
         before, self.lost = self.lost, self._source.lost_records()
         return self.lost > before
+
+
+class Troubles:
+    """Tells what goes wrong with a source, once, and again if that had passed."""
+
+    def __init__(self, source: Source, notes: TextIO) -> None:
+        self._source = source
+        self._notes = notes
+        self._has_told = False
+
+    def tell(self) -> None:
+        """Writes a line if something has gone wrong since the last time."""
+        trouble = self._source.trouble
+        if trouble and not self._has_told:
+            note(self._notes, safe_text(f"tcptrace: {trouble}"))
+        self._has_told = bool(trouble)
 
 
 class Printer(Protocol):
@@ -174,7 +194,7 @@ def run(
             note(notes, opening)
             with output_errors():
                 printer.begin()
-            fault = _pump(source, tracker, printer, stop)
+            fault = _pump(source, tracker, printer, stop, Troubles(source, notes))
             now_ns = source.now_ns()
             tracker.finish(now_ns)
             with output_errors():
@@ -192,7 +212,9 @@ def run(
     return show.summary
 
 
-def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> BadRecording | None:
+def _pump(
+    source: Source, tracker: Tracker, printer: Printer, stop: Stop, troubles: Troubles
+) -> BadRecording | None:
     """Moves records until the end; returns what stopped it, if it was no orderly end."""
     stacks = source.head.stacks
     losing = Losing(source)
@@ -207,6 +229,7 @@ def _pump(source: Source, tracker: Tracker, printer: Printer, stop: Stop) -> Bad
             tracker.advance(now_ns)
             with output_errors():
                 printer.flush()
+            troubles.tell()
     except BadRecording as fault:
         return fault
     return None
@@ -252,7 +275,7 @@ def record(
     try:
         with stop.on_signals():
             note(notes, opening)
-            _record_all(source, writer, stop)
+            _record_all(source, writer, stop, Troubles(source, notes))
             writer.write_names(source.names)
             losses, now_ns = source.losses(), source.now_ns()
             writer.finish(losses, now_ns)
@@ -263,13 +286,14 @@ def record(
     note(notes, f"recorded {told}; {losses.lost_records:,} lost")
 
 
-def _record_all(source: Source, writer: RecordingWriter, stop: Stop) -> None:
+def _record_all(source: Source, writer: RecordingWriter, stop: Stop, troubles: Troubles) -> None:
     records = _Records(source, writer)
     _write_ledger(source, writer)
     source.snapshot(records.drain)
     next_reading_ns = 0
     for now_ns, batch in batches(source, stop):
         records.write(batch)
+        troubles.tell()
         if now_ns >= next_reading_ns:
             next_reading_ns = now_ns + READING_PERIOD_NS
             _write_ledger(source, writer)

@@ -79,6 +79,9 @@ class Runtime:
         import grpc  # noqa: PLC0415 - an extra
 
         self._error = grpc.RpcError
+        self._unreachable = grpc.StatusCode.UNAVAILABLE
+        self.fault = ""
+        """Why it could not be reached for the last question; "" if it could."""
         channel = grpc.insecure_channel(f"unix:{path}", options=_OPTIONS)
         grpc.channel_ready_future(channel).result(_CONNECT_S)
         self._calls = {
@@ -102,12 +105,15 @@ class Runtime:
     def names(self, container: str) -> tuple[str, str, str] | None:
         """A container's name, its pod's and the pod's namespace; None if it can't be told now."""
         wanted = container.encode()
+        self.fault = ""
         try:
             found = self._ask("ListContainers", wanted).containers
             of = next((one for one in found if one.id == wanted), None)
             sandbox = of.pod_sandbox_id if of else wanted
             pods = self._ask("ListPodSandbox", sandbox).items
-        except self._error:
+        except self._error as error:
+            if error.code() is self._unreachable:
+                self.fault = str(error.details())
             return None
         pod = next((one for one in pods if one.id == sandbox), None)
         if of is None and pod is None:
@@ -131,7 +137,8 @@ def answer(runtime: Runtime, lines: Iterable[str]) -> None:
     """Answers each line until there are no more."""
     for line in lines:
         container = line.strip()
-        _say({"id": container, "names": runtime.names(container)})
+        names = runtime.names(container)
+        _say({"id": container, "names": names, "fault": runtime.fault})
 
 
 def _say(told: dict[str, Any]) -> None:

@@ -110,6 +110,11 @@ class LiveSource:
         """Names of what the records told of until now."""
         return self._surroundings.names
 
+    @property
+    def trouble(self) -> str:
+        """What has gone wrong besides the tracing itself; "" while all is well."""
+        return self._surroundings.trouble
+
     def now_ns(self) -> int:
         """The clock of the records."""
         return time.monotonic_ns()

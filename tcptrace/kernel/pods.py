@@ -36,6 +36,7 @@ _MOST_READ: Final = 1 << 16
 _AGAIN_S: Final = 5.0
 """After so long a container is asked for again that the runtime did not know."""
 _MOST_TIMES: Final = 3
+_MOST_FAULT: Final = 200
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,6 +49,7 @@ class PodLookup:
 
     Attributes:
         known: what was answered, by the container's id.
+        trouble: why new containers get no names; "" while all is well.
 
     Raises:
         BadArgument: there is no such socket.
@@ -57,6 +59,8 @@ class PodLookup:
     def __init__(self, path: Path, user: str) -> None:
         _check(path)
         self.known: Known[str, PodNames] = Known()
+        self.trouble = ""
+        self._path = path
         self._asked: Known[str, int] = Known()
         """How often each was asked for."""
         self._waiting: deque[str] = deque()
@@ -125,10 +129,11 @@ class PodLookup:
             part = os.read(self._answers.fileno(), _MOST_READ)
         except BlockingIOError:
             return
-        self._is_there = bool(part)
+        if not part:
+            self._end("the child that asks it has died")
         *lines, self._buffer = (self._buffer + part).split(b"\n")
         if len(self._buffer) > _MOST_LINE:
-            self._is_there = False
+            self._end("it answers too much")
         for line in lines:
             with suppress(ValueError, RecursionError):
                 told = json.loads(line)
@@ -137,6 +142,10 @@ class PodLookup:
 
     def _take(self, told: dict[str, Any]) -> None:
         container, names = told.get("id"), told.get("names")
+        if told.get("fault"):
+            self._complain(f"it can't be reached ({str(told['fault'])[:_MOST_FAULT]})")
+        elif "fault" in told:
+            self.trouble = ""
         if not isinstance(container, str) or container not in self._asked:
             return
         if isinstance(names, list) and len(names) == len(PodNames._fields):
@@ -145,6 +154,13 @@ class PodLookup:
         self._asked[container] += 1
         if self._asked[container] < _MOST_TIMES:
             self._again.append((time.monotonic() + _AGAIN_S, container))
+
+    def _end(self, why: str) -> None:
+        self._is_there = False
+        self._complain(why)
+
+    def _complain(self, why: str) -> None:
+        self.trouble = f"--cri-socket {self._path}: {why}: new containers get no names"
 
     def close(self) -> None:
         """Ends the child: by itself it does when nobody can ask any more."""

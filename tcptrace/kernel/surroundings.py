@@ -56,6 +56,11 @@ class Surroundings:
         """Whether it should be called again at once, since something is still to be found."""
         return self._cgroups.is_due()
 
+    @property
+    def trouble(self) -> str:
+        """What keeps names from being found; "" while all is well."""
+        return self._pods.trouble if self._pods is not None else ""
+
     def want_cgroups(self, ids: Iterable[int]) -> None:
         """Looks for these cgroups from now on."""
         self._cgroups.want(ids)

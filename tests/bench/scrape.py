@@ -97,6 +97,7 @@ class Host:
         return None
 
     takes_snapshots = False
+    trouble = ""
 
     def snapshot(self, between: object) -> set[int]:  # noqa: ARG002
         return set()

@@ -122,6 +122,15 @@ def end() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+def test_a_trouble_is_told_once(service: Service) -> None:
+    def lose() -> None:
+        service.host.trouble = "the runtime is gone"
+
+    service.meanwhile = [lose, str, str, str, end]
+    service.run()
+    assert service.notes.getvalue() == f"{OPENING}\ntcptrace: the runtime is gone\n"
+
+
 def test_it_serves_until_a_signal(service: Service) -> None:
     service.serve_here()
     got: list[str] = []

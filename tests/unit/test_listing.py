@@ -117,6 +117,13 @@ def test_json_has_one_line_a_listener(host: FakeHost) -> None:
     assert told[0]["at"].startswith("2025-11-2")
 
 
+def test_a_trouble_is_told_beside_the_tables(host: FakeHost) -> None:
+    host.trouble = "the runtime is gone"
+    stream = io.StringIO()
+    assert shown(host, stream, once=True) == "tracing …\ntcptrace: the runtime is gone\n"
+    assert "gone" not in stream.getvalue()
+
+
 def test_a_duration_ends_it(host: FakeHost) -> None:
     stream = io.StringIO()
     shown(host, stream, interval_s=1000, limits=Limits(duration_s=0.01))
@@ -253,6 +260,15 @@ class TestOnATerminal:
         assert last[0].startswith("42 listeners · ")
         assert (len(first), len(last)) == (6, 6 + 39)
         assert all(len(line) <= 100 for line in first + last)
+
+    def test_a_trouble_is_told_in_the_table(
+        self, host: FakeHost, screen: Callable[[int, int], Screen]
+    ) -> None:
+        """A line on stderr would spoil it."""
+        host.trouble = "the runtime is gone"
+        terminal = screen(200, 60)
+        interrupt_once(host, lambda: any("runtime" in line for line in terminal.draw()))
+        assert shown(host, terminal.stream) == "tracing …\n"
 
     def test_no_more_lines_than_fit(
         self, host: FakeHost, screen: Callable[[int, int], Screen]

@@ -111,6 +111,8 @@ class FakeSource:
     def symbol(self, offset: int) -> str | None:
         raise AssertionError(offset)
 
+    trouble: str = ""
+
     @property
     def takes_snapshots(self) -> bool:
         return True
@@ -275,6 +277,29 @@ def test_record_says_before_a_batch_that_records_were_lost() -> None:
         (BATCH, 3),
         (BATCH, 3),
     ]
+
+
+def test_a_trouble_is_told_once_each_time_that_it_comes() -> None:
+    source, notes = FakeSource(), io.StringIO()
+    troubles = session.Troubles(source, notes)
+    for source.trouble in ("", "gone\x1b", "gone again", "", "", "gone", "gone"):
+        troubles.tell()
+    first, second = notes.getvalue().splitlines()
+    assert first.startswith("tcptrace: gone")
+    assert first.isprintable()
+    assert second == "tcptrace: gone"
+
+
+@pytest.mark.parametrize("is_record", [False, True])
+def test_a_trouble_is_told_while_it_traces(is_record: bool) -> None:
+    source, notes = FakeSource(BATCH), io.StringIO()
+    source.trouble = "the runtime is gone"
+    if is_record:
+        writer = RecordingWriter(io.BytesIO(), "t.rec", samples.head())
+        session.record(source, writer, Limits(), notes, "tracing …")
+    else:
+        session.run(source, ListPrinter(), Limits(), notes, "tracing …")
+    assert notes.getvalue().startswith("tracing …\ntcptrace: the runtime is gone\n")
 
 
 def test_the_tracing_line_is_one_safe_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import re
 import signal
 import socket
 import time
@@ -134,9 +135,32 @@ def test_when_it_ends_what_was_known_stays(
     else:
         runtime.stop()
     lookup.want(LONE)
+    assert lookup.trouble == ""
     until(lookup, lambda: not lookup._is_there or lookup._asked[LONE] == 1)
     assert set(lookup.known) == {WEB}
     lookup.look()
+    why = "the child that asks it has died" if end == "child" else r"it can't be reached \(.+\)"
+    assert re.fullmatch(
+        f"--cri-socket {re.escape(str(runtime.path))}: {why}: new containers get no names",
+        lookup.trouble,
+        re.DOTALL,
+    )
+
+
+def test_a_runtime_that_can_be_reached_again_is_no_trouble(
+    runtime: FakeRuntime, lookup: PodLookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AGAIN_S", 0.0)
+    late = "beef" * 16
+    lookup.want(late)
+    until(lookup, lambda: lookup._asked[late] == 3)
+    assert lookup.trouble == ""  # it is there, and knows no such container
+    lookup._take({"id": late, "names": None, "fault": "x" * 1000})
+    assert 100 < len(lookup.trouble) < 500
+    lookup.want(WEB)
+    until(lookup, lambda: lookup.known)
+    assert lookup.trouble == ""
+    assert runtime.asked
 
 
 def test_the_child_is_not_root(lookup: PodLookup) -> None:
