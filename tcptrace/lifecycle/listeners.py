@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Listener, Process
 from tcptrace.lifecycle.life import STAGES, local_of
+from tcptrace.lifecycle.unkept import Unkept
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State, family_name
 from tcptrace.wire.events import Record, Stage
 
@@ -21,8 +22,6 @@ MOST_CLOSED: Final = 1_000
 MOST_OPEN: Final = 20_000
 """The same of open ones, the latest beyond it: about 15 MB."""
 
-_LISTEN: Final = State.LISTEN
-
 
 class Listeners:
     """Every listener seen, open or closed.
@@ -32,9 +31,8 @@ class Listeners:
     """
 
     def __init__(self, folded: Folded | None = None) -> None:
-        self._folded_open = folded
+        self._unkept = Unkept(folded)
         self._counts = folded.counts if folded is not None else None
-        self._has_overflown = False
         self._open: dict[int, Listener] = {}
         self._places: dict[int, Place] = {}
         self._since_ns: dict[int, int] = {}
@@ -46,8 +44,10 @@ class Listeners:
     def open(self, record: Record) -> None:
         """listen() was called: a new listener, whatever its address was before."""
         self._bury(record.sock, record.at_ns)
+        self._unkept.replace(record)
         if self._is_full:
-            self._fold_open(record)
+            self._folded.folded += 1
+            self._unkept.add(record)
             return
         process = Process(record.pid, record.comm.rstrip(b"\0"))
         listener = Listener(record.netns, local_of(record), process, record.at_ns)
@@ -59,7 +59,7 @@ class Listeners:
         """The listener is gone, or listens no more: what waits in its accept queue is reset."""
         sock, lost = record.sock, record.accept_queue_len
         if sock not in self._open:
-            if self._is_folded(record):
+            if self._unkept.take(record):
                 _count_drops(self._folded, Stage.LISTENER_CLOSED, lost)
                 return None
             if lost:
@@ -79,7 +79,7 @@ class Listeners:
 
     def is_open(self, sock: int) -> bool:
         """Whether this object still listens, as far as is known."""
-        return sock in self._open or self._has_overflown
+        return sock in self._open or self._unkept.is_any(sock)
 
     def find(self, sock: int) -> Listener | None:
         """The listener in an object."""
@@ -132,10 +132,10 @@ class Listeners:
             listener = None
         if listener is None:
             if self._is_full:
-                self._find_folded(record)
+                self._unkept.find(record)
                 return
             listener = Listener(record.netns, local)
-            self._is_folded(record)
+            self._unkept.take(record)
             self._add(record, sock, listener)
         elif listener.local != local:
             self._uncount(sock)
@@ -161,6 +161,7 @@ class Listeners:
             if is_old and listener.netns in namespaces and sock not in self._seen:
                 self.lose(sock)
         self._seen.clear()
+        self._unkept.lose_unseen(namespaces, before_ns)
 
     def known_since_ns(self, sock: int) -> int | None:
         """When an open listener was first told of; None if there is none in this object."""
@@ -184,25 +185,6 @@ class Listeners:
     @property
     def _is_full(self) -> bool:
         return len(self._open) >= MOST_OPEN
-
-    def _fold_open(self, record: Record) -> None:
-        self._has_overflown = True
-        self._folded.folded += 1
-        if self._folded_open is not None:
-            self._folded_open.add(record.netns, family_name(record.local), _LISTEN)
-
-    def _find_folded(self, record: Record) -> None:
-        self._has_overflown = True
-        if self._folded_open is not None:
-            family = family_name(record.local)
-            self._folded_open.find(record.netns, family, _LISTEN, record.sock)
-
-    def _is_folded(self, record: Record) -> bool:
-        """Whether a listener that is not kept may be a folded one: it is so no more."""
-        if self._folded_open is None:
-            return False
-        family = family_name(record.local)
-        return self._folded_open.take(record.netns, family, _LISTEN, record.sock)
 
     def _add(self, record: Record, sock: int, listener: Listener) -> None:
         self._open[sock] = listener

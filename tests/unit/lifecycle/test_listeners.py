@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tcptrace.lifecycle import listeners as module
+from tcptrace.lifecycle import unkept
 from tcptrace.lifecycle.listeners import MOST_CLOSED, Listeners
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire.events import Kind, Record, Stage
@@ -138,3 +140,73 @@ class TestRequestsThatOutliveTheirListener:
         (listener,) = listeners.all
         assert listener.drops == {Stage.LISTENER_CLOSED: 2}
         assert not listeners.is_open(LISTENER)
+
+
+class TestMoreThanAreKept:
+    @pytest.fixture(autouse=True)
+    def _one_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "MOST_OPEN", 1)
+        monkeypatch.setattr(unkept, "MOST_UNKEPT", 3)
+
+    def opened(self, *socks: int) -> Listeners:
+        listeners = Listeners()
+        for sock in socks:
+            listeners.open(listening(1, sock))
+        return listeners
+
+    def opens(self, listeners: Listeners) -> list[int]:
+        return [sock for sock in range(10) if listeners.is_open(sock)]
+
+    def test_it_is_known_which_of_them_are_open(self) -> None:
+        listeners = self.opened(1, 2, 3)
+        assert self.opens(listeners) == [1, 2, 3]
+        listeners.close(samples.record(9, sock=2))
+        assert self.opens(listeners) == [1, 3]
+        for sock in (1, 3):
+            listeners.close(samples.record(9, sock=sock))
+        assert self.opens(listeners) == []
+
+    def test_so_many_that_nobody_knows(self) -> None:
+        """Any object may be one of them, until there are fewer."""
+        listeners = self.opened(1, 2, 3, 4, 5)
+        assert self.opens(listeners) == [*range(10)]
+        listeners.close(samples.record(9, sock=4))
+        assert self.opens(listeners) == [1, 2, 3]
+
+    def test_what_waited_in_one_is_lost_with_it(self) -> None:
+        listeners = self.opened(1, 2)
+        listeners.close(samples.record(9, sock=2)._replace(accept_queue_len=3))
+        assert listeners.all[0].drops == {Stage.LISTENER_CLOSED: 3}
+
+    def test_those_that_a_snapshot_does_not_find_are_gone(self) -> None:
+        listeners = self.opened(1, 2, 3)
+        netns = listening().netns
+        for sock in (1, 3):
+            listeners.sight(listening(50, sock), None)
+        listeners.lose_unseen({netns + 1}, 40)
+        assert self.opens(listeners) == [1, 2, 3]
+        for sock in (1, 3):
+            listeners.sight(listening(50, sock), None)
+        listeners.lose_unseen({netns}, 1)
+        assert self.opens(listeners) == [1, 2, 3]  # it may have come too late to be found
+        for sock in (1, 3):
+            listeners.sight(listening(50, sock), None)
+        listeners.lose_unseen({netns}, 40)
+        assert self.opens(listeners) == [1, 3]
+
+    def test_another_listener_in_the_same_object(self) -> None:
+        """The end of the first was lost."""
+        listeners = self.opened(1, 2)
+        listeners.close(samples.record(9, sock=1))
+        listeners.open(listening(10, 2))
+        assert listeners.find(2) is not None
+        listeners.close(samples.record(11, sock=2))
+        assert self.opens(listeners) == []
+
+    def test_one_that_is_kept_again(self) -> None:
+        listeners = self.opened(1, 2)
+        listeners.close(samples.record(9, sock=1))
+        listeners.sight(listening(50, 2), None)
+        assert listeners.find(2) is not None
+        listeners.close(samples.record(60, sock=2))
+        assert self.opens(listeners) == []
