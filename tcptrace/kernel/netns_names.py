@@ -32,8 +32,8 @@ class NamespaceNames:
     """Keeps the names of the namespaces that are asked for.
 
     Args:
-        known: where they are kept. The name of a namespace that is gone stays there until its
-            number is asked for again.
+        known: where they are kept. A name that is gone stays there for what happened while it was,
+            until something begins in a namespace of that number.
     """
 
     def __init__(self, known: Known[int, str]) -> None:
@@ -45,14 +45,22 @@ class NamespaceNames:
         self._look(time.monotonic())
 
     def want(self, numbers: Iterable[int]) -> None:
-        """These were seen just now: each is called what /run/netns calls it, or nothing."""
+        """These were seen just now: each is called what /run/netns calls it."""
         self._look(time.monotonic())
-        for number in set(numbers):
+        for number in numbers:
             name = self._named.get(number)
-            if name is None:
-                self._known.forget(number)
-            elif self._known.get(number) != name:
+            if name is not None and self._known.get(number) != name:
                 self._known.learn(number, name)
+
+    def renew(self, numbers: Iterable[int]) -> None:
+        """Something has begun there: a name that is gone is none of these any more."""
+        for number in numbers:
+            if number not in self._named:
+                self._known.forget(number)
+
+    def is_named(self, number: int) -> bool:
+        """Whether it has a name, as of the last look."""
+        return number in self._named
 
     def follow(self) -> None:
         """Looks whether names have changed, if it is time to."""

@@ -114,7 +114,7 @@ class Stock:
     def _let_go(self) -> None:
         """Namespaces that are gone but for us may end; in each is no TCP socket any more."""
         for namespace in list(self._namespaces):
-            is_known = namespace.is_held() or namespace.inode in self._names
+            is_known = namespace.is_held() or self._surroundings.is_named(namespace.inode)
             if not is_known and not namespace.sockets_in_use():
                 self._namespaces.remove(namespace)
                 namespace.close()

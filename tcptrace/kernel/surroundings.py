@@ -13,7 +13,7 @@ from tcptrace.kernel.lookup import Lookup
 from tcptrace.kernel.netns_names import NamespaceNames
 from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.workload import parse
-from tcptrace.wire.decode import numbers_in
+from tcptrace.wire.decode import places_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,8 +45,11 @@ class Surroundings:
     def notice(self, batch: bytes) -> None:
         """Looks for what some records name; to be called with every batch, empty ones too."""
         if batch:
-            self.want_cgroups(numbers_in(batch, "cgroup", self._stride))
-            self.want_namespaces(numbers_in(batch, "netns", self._stride))
+            places = places_in(batch, self._stride)
+            self.want_cgroups({cgroup for _, cgroup in places})
+            self._namespaces.want({inode for inode, _ in places})
+            # A record with a cgroup can be a life's first.
+            self._namespaces.renew({inode for inode, cgroup in places if cgroup})
         self._cgroups.look()
         self._namespaces.follow()
         if self._pods is not None:
@@ -68,6 +71,10 @@ class Surroundings:
     def want_namespaces(self, inodes: Iterable[int]) -> None:
         """Has these namespaces called what they are called now."""
         self._namespaces.want(inodes)
+
+    def is_named(self, inode: int) -> bool:
+        """Whether a namespace has a name now."""
+        return self._namespaces.is_named(inode)
 
     def _ask_runtime(self, cgroup: str) -> None:
         if self._pods is not None:

@@ -18,7 +18,8 @@ _BATCH: Final = struct.Struct("<" + RECORD_FORMAT)
 _STACK: Final = struct.Struct(f"<{STACK_DEPTH}Q")
 
 
-_PLACES: Final = {field.name: field.offset // 4 for field in FIELDS if field.size == 4}  # noqa: PLR2004 - a u32's
+_NETNS: Final = next(field.offset // 4 for field in FIELDS if field.name == "netns")
+_CGROUP: Final = next(field.offset // 4 for field in FIELDS if field.name == "cgroup")
 
 
 class WireError(ValueError):
@@ -66,13 +67,12 @@ def decode_stacked(batch: bytes | memoryview) -> Iterator[Stacked]:
         yield Stacked(record, decode_stack(batch[at + RECORD_SIZE : at + stride]))
 
 
-def numbers_in(batch: bytes | memoryview, field: str, stride: int) -> set[int]:
-    """The different values that a field of 32 bits has in records laid end to end.
+def places_in(batch: bytes | memoryview, stride: int) -> set[tuple[int, int]]:
+    """The different network namespaces and cgroups that records laid end to end name together.
 
     Args:
         batch: a whole number of records.
-        field: its name.
         stride: bytes from one record to the next.
     """
-    words = memoryview(batch).cast("I")
-    return set(words[_PLACES[field] :: stride // 4])
+    words, step = memoryview(batch).cast("I"), stride // 4
+    return set(zip(words[_NETNS::step], words[_CGROUP::step], strict=True))

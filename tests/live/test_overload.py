@@ -33,6 +33,11 @@ def test_losses_are_told_and_the_counts_heal() -> None:
     with ExitStack() as kept:
         namespace = kept.enter_context(Namespace("overload"))
         serving = kept.enter_context(Serving("--ring-size", _RING)).wait_until_tracing()
+        late = kept.enter_context(Namespace("late"))
+        with late.inside():
+            listener = kept.enter_context(listen(("127.0.0.1", _PORT)))
+            for end in _couple(listener, "127.0.0.1"):
+                kept.enter_context(end)
         with ThreadPoolExecutor(2) as pool:
             rounds = [
                 pool.submit(_play, namespace, address, kept, serving)
@@ -40,7 +45,7 @@ def test_losses_are_told_and_the_counts_heal() -> None:
             ]
         for one in rounds:
             one.result()
-        healed = until(lambda: _healed(serving), "the counts to heal", _HEALED_S)
+        healed = until(lambda: _healed(serving, late), "the counts to heal", _HEALED_S)
         assert healed is not None
         assert last_differences(serving, namespace, _AGREE_S) == {}
         assert listed(namespace)["established"] >= 4 * _PAIRS_KEPT
@@ -93,12 +98,17 @@ def _lost(scrape: Scrape) -> int:
     return scrape.total("tcptrace_events_lost_total")
 
 
-def _healed(serving: Serving) -> Scrape | None:
-    """Asks as seldom as Prometheus does: what is asked over TCP is traced too."""
+def _healed(serving: Serving, late: Namespace) -> Scrape | None:
+    """Wherever a snapshot can be taken: not where nothing was when tracing began.
+
+    Asks as seldom as Prometheus does: what is asked over TCP is traced too.
+    """
     time.sleep(_SCRAPE_PERIOD_S)
     scrape = serving.scrape()
-    suspect = scrape.value("tcptrace_state_counts_suspect")
-    return scrape if not suspect and scrape.value("tcptrace_heals_total") else None
+    assert scrape.value("tcptrace_state_counts_suspect") == 1
+    suspects = scrape.by("netns", "tcptrace_namespace_counts_suspect")
+    is_healed = set(suspects) == {str(late.inode)}
+    return scrape if is_healed and scrape.value("tcptrace_heals_total") else None
 
 
 def _check(scrape: Scrape) -> None:

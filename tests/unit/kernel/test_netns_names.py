@@ -45,6 +45,12 @@ class Host:
         self.follower.want(numbers)
         return dict(self.known)
 
+    def begin(self, *numbers: int) -> dict[int, str]:
+        """Sockets do."""
+        self.want(*numbers)
+        self.follower.renew(numbers)
+        return dict(self.known)
+
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
@@ -65,9 +71,9 @@ def test_a_namespace_that_got_its_name_later_shows_it(host: Host) -> None:
 
 def test_a_number_that_is_used_again_has_its_new_owners_name(host: Host) -> None:
     host.call(blue=7)
-    assert host.want(7) == {7: "blue"}
+    assert host.begin(7) == {7: "blue"}
     host.call(red=7)
-    assert host.want(7) == {7: "red"}
+    assert host.begin(7) == {7: "red"}
 
 
 def test_also_if_nothing_is_told_of_it_any_more(host: Host) -> None:
@@ -79,15 +85,16 @@ def test_also_if_nothing_is_told_of_it_any_more(host: Host) -> None:
     assert host.known == {7: "red"}
 
 
-def test_a_name_that_is_gone_stays_until_its_number_is_told_of_again(host: Host) -> None:
+def test_a_name_that_is_gone_stays_until_something_begins_there(host: Host) -> None:
     """What has happened there is told by it; who is there now has another name, or none."""
     host.call(blue=7)
     host.want(7)
     host.call()
     host.now_s += 1
     host.follower.follow()
-    assert host.known == {7: "blue"}
-    assert host.want(7) == {}
+    assert not host.follower.is_named(7)
+    assert host.want(7) == {7: "blue"}  # the last that is told of it
+    assert host.begin(7) == {}
 
 
 def test_a_file_that_becomes_a_mount_after_it_was_looked_at(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,26 @@ def test_records_have_their_cgroups_and_namespaces_named(
         workload = kept.names.workload(web.stat().st_ino)
         assert workload is not None
         assert workload.unit == "web.service"
+
+
+def test_a_name_that_is_gone_is_none_of_the_next_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netns, "_NAMED", tmp_path)
+    (tmp_path / "blue").symlink_to("/proc/self/ns/net")
+    kept = Surroundings(RECORD_SIZE)
+    told = samples.record()._replace(netns=OWN)
+    begun = samples.batch(told._replace(cgroup=5))
+    kept.notice(begun)
+    assert kept.names.namespaces == {OWN: "blue"}
+    (tmp_path / "blue").unlink()
+    deadline_s = time.monotonic() + 10
+    while kept.is_named(OWN):
+        assert time.monotonic() < deadline_s
+        kept.notice(samples.batch(told))
+    assert kept.names.namespaces == {OWN: "blue"}
+    kept.notice(begun)
+    assert kept.names.namespaces == {}
 
 
 def test_one_that_comes_later_is_found_when_a_record_names_it(

@@ -12,7 +12,7 @@ from tcptrace.wire.decode import (
     decode_batch,
     decode_stack,
     decode_stacked,
-    numbers_in,
+    places_in,
 )
 from tcptrace.wire.events import STACK_DEPTH
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
@@ -63,11 +63,11 @@ def test_a_record_without_its_stack_is_an_error() -> None:
         list(decode_stacked(samples.batch(samples.record())))
 
 
-def test_the_numbers_of_a_field() -> None:
+def test_the_places_that_records_name() -> None:
     told = [samples.record()._replace(cgroup=cgroup, netns=7) for cgroup in (5, 0, 5, 2**32 - 1)]
+    told.append(told[0]._replace(netns=8))
     batch = samples.batch(*told)
-    assert numbers_in(batch, "cgroup", RECORD_SIZE) == {0, 5, 2**32 - 1}
-    assert numbers_in(batch, "netns", RECORD_SIZE) == {7}
+    assert places_in(batch, RECORD_SIZE) == {(7, 5), (7, 0), (7, 2**32 - 1), (8, 5)}
     stacked = b"".join(samples.batch(one) + b"\xff" * STACK_SIZE for one in told[:2])
-    assert numbers_in(stacked, "cgroup", RECORD_SIZE + STACK_SIZE) == {0, 5}
-    assert numbers_in(b"", "cgroup", RECORD_SIZE) == set()
+    assert places_in(stacked, RECORD_SIZE + STACK_SIZE) == {(7, 5), (7, 0)}
+    assert places_in(b"", RECORD_SIZE) == set()
