@@ -48,6 +48,8 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 class Churn(Host):
     """A host whose records are made as they are read."""
 
+    takes_snapshots = True
+
     def __init__(self, template: Template) -> None:
         self.template = template
         self.lost = 0
