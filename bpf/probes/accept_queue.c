@@ -4,8 +4,8 @@
  * (return), __inet_csk_reqsk_queue_drop (entry), tcp_req_err (entry: counts alone, in the ledger),
  * inet_csk_accept (return; entry where the return has no arguments and the ledger measures),
  * security_sock_graft (entry). Context: softirq up to accept(), which is in its process. Reads: the
- * listener's queues, tuples. Emits: CHILD_CREATED, CHILD_DROPPED, ACK_DROPPED, REQUEST_DROPPED,
- * ACCEPTED.
+ * listener's queues, tuples, the kernel's own counters. Emits: CHILD_CREATED, CHILD_DROPPED,
+ * ACK_DROPPED, REQUEST_DROPPED, ACCEPTED.
  * For an IPv4 packet on an IPv6 socket tcp_v6_syn_recv_sock calls the IPv4 one: the outer counts.
  * Since: ever. */
 
@@ -20,6 +20,7 @@ struct ack_context {
     u32 syn_queue_len;
     u32 family;
     u64 own_req; /* where the kernel says whether the child is the request's first */
+    struct tcp_ext before;
 };
 
 /* Key: 0. Written by syn_recv_sock's entry and return, and by inet_csk_complete_hashdance's. */
@@ -51,6 +52,8 @@ static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, s
     ack->syn_queue_len = READ(listener, syn_queue_len);
     ack->family = family;
     ack->own_req = (u64)own_req;
+    if (may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
+        read_tcp_ext(&ack->before, listener);
     return 0;
 }
 
@@ -111,15 +114,32 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     commit(ctx, r);
 }
 
+#ifdef HAVE_TCP_EXT
+static __always_inline bool was_full(const struct ack_context *ack, struct sock *listener)
+{
+    struct tcp_ext now;
+
+    if (!may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
+        return false;
+    read_tcp_ext(&now, listener);
+    return now.listen_overflows != ack->before.listen_overflows;
+}
+#else
+/* The kernel looks a moment after the entry: full then, or now. */
+static __always_inline bool was_full(const struct ack_context *ack, struct sock *listener)
+{
+    return ack->accept_queue_len > ack->accept_queue_limit ||
+           READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog);
+}
+#endif
+
 /* With tcp_abort_on_overflow the kernel answers with a RST and drops the request: that is one drop,
  * at its own stage, and the context stays for the two hooks that see the rest. */
 static __always_inline u8 stage_of_ack_drop(struct ack_context *ack, u8 flags)
 {
     struct sock *listener = (struct sock *)ack->listener;
 
-    /* As the kernel saw it a moment after the entry. */
-    if (ack->accept_queue_len <= ack->accept_queue_limit &&
-        READ(listener, sk_ack_backlog) <= READ(listener, sk_max_ack_backlog))
+    if (!was_full(ack, listener))
         return STAGE_OTHER;
     if (!flags && READ(net_of(listener), sysctl_tcp_abort_on_overflow))
         return STAGE_ABORT_ON_OVERFLOW;

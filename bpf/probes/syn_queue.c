@@ -2,9 +2,9 @@
  *
  * Hooks: tcp_conn_request (entry, return), tcp_make_synack (entry). Context: softirq, so that
  * nothing interrupts between entry and return but hard interrupts, which do no TCP. Reads: the
- * listener's queues, the request's tuple, the SYN's headers when there is no request, two sysctls.
- * Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED. Misses: the kernel's own look at the queues lies
- * between entry and return; one that was full for just that moment is not seen. Since: ever. */
+ * listener's queues, the request's tuple, the SYN's headers when there is no request, two sysctls,
+ * the kernel's own counters. Emits: SYN_QUEUED, SYN_COOKIE_SENT, SYN_DROPPED. Misses: where those
+ * counters can't be found, a queue that was full just when the kernel looked. Since: ever. */
 
 #define SYNACK_NORMAL 0
 #define SYNACK_FASTOPEN 1
@@ -18,6 +18,8 @@ struct syn_context {
     u32 accept_queue_limit;
     u32 syn_queue_len;
     u32 is_answered;
+    u32 may_be_full;
+    struct tcp_ext before; /* if a queue may be full */
 };
 
 /* Key: 0. Written by tcp_conn_request's entry and tcp_make_synack, ended by its return. */
@@ -42,6 +44,10 @@ static __always_inline int on_conn_request(void *ctx, struct sock *listener, str
     syn->accept_queue_limit = READ(listener, sk_max_ack_backlog);
     syn->syn_queue_len = READ(listener, syn_queue_len);
     syn->is_answered = 0;
+    syn->may_be_full = may_be_full(syn->syn_queue_len, syn->accept_queue_limit) ||
+                       may_be_full(syn->accept_queue_len, syn->accept_queue_limit);
+    if (syn->may_be_full)
+        read_tcp_ext(&syn->before, listener);
     return 0;
 }
 
@@ -95,19 +101,37 @@ static __always_inline bool follows_timewait(struct sk_buff *skb)
 #endif
 }
 
-/* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. It looks a moment
- * after the entry, in which another CPU may have filled a queue: full then or now. */
-static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
+#ifdef HAVE_TCP_EXT
+/* What the kernel found full; 0: nothing. */
+static __always_inline u8 full_queue(const struct syn_context *syn, struct sock *listener,
+                                     u8 syncookies)
 {
-    bool is_full = syn->syn_queue_len + SYN_QUEUE_FULL_AT_LIMIT > syn->accept_queue_limit;
-    bool is_full_now = READ(listener, syn_queue_len) + SYN_QUEUE_FULL_AT_LIMIT >
-                       READ(listener, sk_max_ack_backlog);
-    struct net *net = net_of(listener);
-    u8 syncookies = READ(net, sysctl_tcp_syncookies);
-    u32 max_syn_backlog;
+    struct tcp_ext now;
+
+    if (!syn->may_be_full) {
+        if (syncookies == 2 && !follows_timewait((struct sk_buff *)syn->skb))
+            account(listener, COUNT_COOKIE_WANTED_DROPPED);
+        return STAGE_NONE;
+    }
+    read_tcp_ext(&now, listener);
+    if (now.cookies_wanted != syn->before.cookies_wanted)
+        account(listener, COUNT_COOKIE_WANTED_DROPPED);
+    if (now.requests_dropped != syn->before.requests_dropped)
+        return STAGE_SYN_SYN_QUEUE_FULL;
+    if (now.listen_overflows != syn->before.listen_overflows)
+        return STAGE_SYN_ACCEPT_QUEUE_FULL;
+    return STAGE_NONE;
+}
+#else
+/* The same, guessed: whether the limit itself is full already depends on the kernel, which looks a
+ * moment after the entry. */
+static __always_inline u8 full_queue(const struct syn_context *syn, struct sock *listener,
+                                     u8 syncookies)
+{
+    bool is_full = syn->syn_queue_len >= syn->accept_queue_limit;
 
     if (follows_timewait((struct sk_buff *)syn->skb))
-        is_full = is_full_now = false;
+        is_full = false;
     else if (syncookies == 2 || (syncookies && is_full))
         account(listener, COUNT_COOKIE_WANTED_DROPPED);
     if (!syncookies && is_full)
@@ -115,8 +139,20 @@ static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct so
     if (syn->accept_queue_len > syn->accept_queue_limit ||
         READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog))
         return STAGE_SYN_ACCEPT_QUEUE_FULL;
-    if (!syncookies && is_full_now)
-        return STAGE_SYN_SYN_QUEUE_FULL;
+    return STAGE_NONE;
+}
+#endif
+
+/* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. */
+static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
+{
+    struct net *net = net_of(listener);
+    u8 syncookies = READ(net, sysctl_tcp_syncookies);
+    u8 full = full_queue(syn, listener, syncookies);
+    u32 max_syn_backlog;
+
+    if (full)
+        return full;
     max_syn_backlog = READ(net, sysctl_max_syn_backlog);
     if (!syncookies && (int)(max_syn_backlog - syn->syn_queue_len) < (int)(max_syn_backlog >> 2))
         return STAGE_SYN_LAST_QUARTER;

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import re
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -19,6 +21,8 @@ from tcptrace.kernel.layouts import Member
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 
+_HEADER = struct.Struct("<HBBIIIII")
+_ENUMERATOR = struct.Struct("<Ii")
 _KIND_PTR = 2
 _KIND_ARRAY = 3
 _KIND_STRUCT = 4
@@ -73,8 +77,9 @@ class NoBtf(CannotTrace):
 class Btf:
     """The kernel's own type information."""
 
-    def __init__(self, lib: ctypes.CDLL, handle: int) -> None:
+    def __init__(self, lib: ctypes.CDLL, handle: int, path: Path) -> None:
         self._lib = lib
+        self._path = path
         self._btf = ctypes.c_void_p(handle)
         self._arguments: dict[str, int | None] = {}
 
@@ -92,7 +97,7 @@ class Btf:
         handle = lib.btf__parse(bytes(path), None)
         if not handle or handle > 2**64 - 4096:
             raise NoBtf(f"this host's libbpf can't read the kernel's BTF ({path})")
-        return cls(lib, handle)
+        return cls(lib, handle, path)
 
     def member(self, struct: str, path: str) -> Member | None:
         """See Layouts."""
@@ -113,6 +118,10 @@ class Btf:
         if function not in self._arguments:
             self._arguments[function] = self._count_arguments(function)
         return self._arguments[function]
+
+    def constant(self, name: str) -> int | None:
+        """See Layouts. libbpf finds no enum that has no name itself."""
+        return enumerator(self._path.read_bytes(), name)
 
     def _count_arguments(self, function: str) -> int | None:
         type_id = self._lib.btf__find_by_name_kind(self._btf, function.encode(), _KIND_FUNC)
@@ -148,6 +157,39 @@ class Btf:
                 if inner is not None:
                     return _Found(bits // 8 + inner.offset, inner.type_id)
         return None
+
+
+def enumerator(btf: bytes, name: str) -> int | None:
+    """The value of an enum's constant, found without walking over all types.
+
+    Args:
+        btf: the whole of it: struct btf_header, types, strings.
+        name: of the constant; another one beside it in its enum must begin as it does.
+    """
+    *_, header_len, type_off, type_len, string_off, string_len = _HEADER.unpack_from(btf)
+    types = btf[header_len + type_off :][:type_len]
+    strings = btf[header_len + string_off :][:string_len]
+    at = strings.find(f"\0{name}\0".encode()) + 1
+    if not at:
+        return None
+    prefix = name[: name.rindex("_") + 1].encode()
+    for match in re.finditer(re.escape(at.to_bytes(4, "little")), types):
+        found = match.start()
+        # Any word may happen to be this one: an enumerator has others of its kind beside it.
+        beside = (found - _ENUMERATOR.size, found + _ENUMERATOR.size)
+        if found % 4 == 0 and any(
+            _name_at(types, place) != at and strings.startswith(prefix, _name_at(types, place))
+            for place in beside
+        ):
+            return int(_ENUMERATOR.unpack_from(types, found)[1])
+    return None
+
+
+def _name_at(types: bytes, place: int) -> int:
+    """The name that an enumerator at this place would have; 0, which is none, outside."""
+    if not 0 <= place <= len(types) - _ENUMERATOR.size:
+        return 0
+    return int(_ENUMERATOR.unpack_from(types, place)[0])
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.layouts import Member
+from tcptrace.kernel.tcp_ext import MIB_CONSTANTS
 from tcptrace.kernel.views import VIEWS
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ _SYN_RECV: Final = (
 )
 PROTOTYPES: Final[Mapping[str, Mapping[int, str]]] = {
     "__inet_twsk_schedule": {3: "void(struct inet_timewait_sock *, int, bool)"},
-    "inet_csk_listen_start": {2: "int(struct sock *, int)", 1: "int(struct sock *)"},
     "inet_listen": {2: "int(struct socket *, int)"},
     "tcp_abort": {2: "int(struct sock *, int)"},
     "tcp_conn_request": {
@@ -128,6 +128,10 @@ class Headers:
         """See Layouts; None too where the headers don't declare what the kernel has."""
         return self._answers.get(function)
 
+    def constant(self, name: str) -> int | None:
+        """See Layouts."""
+        return self._answers.get(name)
+
 
 def find_headers() -> Path | None:
     """Where bcc will find the running kernel's headers, if they are installed."""
@@ -155,6 +159,8 @@ def _questions() -> Iterator[tuple[str, str]]:
             is_it = f"__builtin_types_compatible_p(typeof({function}), {prototype})"
             expression = f"{is_it} ? {count} : {expression}"
         yield function, expression
+    for name in MIB_CONSTANTS:
+        yield name, name
 
 
 def _text(questions: Mapping[str, str]) -> str:

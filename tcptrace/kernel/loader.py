@@ -28,6 +28,7 @@ from tcptrace.kernel.ledger import CONTROL_MIGRATION
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import kallsyms, stext
+from tcptrace.kernel.tcp_ext import tcp_ext_flags
 from tcptrace.wire.ledger import OVERFLOW_SLOT
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
 
 def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list[str]:
     flags = compiler_flags(options, bpf_directory(), count_hits=count_hits)
-    # The SYN queue is full at its limit where listen still passes the backlog down (up to 5.10).
-    takes_backlog = layouts.arguments("inet_csk_listen_start") == 2  # noqa: PLR2004
-    flags.append(f"-DSYN_QUEUE_FULL_AT_LIMIT={int(takes_backlog)}")
+    flags += tcp_ext_flags(layouts)
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags

@@ -57,6 +57,7 @@ def join(views: str, entry_points: str, directory: Path) -> str:
         views,
         '#include "wire.h"',
         '#include "read.h"',
+        '#include "tcp_ext.h"',
     ]
     for name in ("trace", "ledger", *(f"probes/{name}" for name in _PROBES)):
         path = directory / f"{name}.c"

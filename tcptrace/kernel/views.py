@@ -86,6 +86,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("sysctl_tcp_abort_on_overflow", "net", "ipv4.sysctl_tcp_abort_on_overflow"),
         ViewMember("sysctl_max_syn_backlog", "net", "ipv4.sysctl_max_syn_backlog"),
         ViewMember("sysctl_somaxconn", "net", "core.sysctl_somaxconn"),
+        ViewMember("net_statistics", "net", "mib.net_statistics", optional=True),
     ),
     "socket": (ViewMember("sk", "socket", "sk"),),
     "cgroup": (ViewMember("kn", "cgroup", "kn", optional=True),),
@@ -94,7 +95,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
 }
 
 _POINTERS: Final = frozenset(
-    {"skc_net", "rsk_listener", "sk_socket", "head", "sk", "sk_cgroup", "kn"}
+    {"skc_net", "rsk_listener", "sk_socket", "head", "sk", "sk_cgroup", "kn", "net_statistics"}
 )
 _CTYPES: Final = {1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}
 

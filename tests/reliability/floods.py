@@ -10,7 +10,7 @@ from live.namespaces import Namespace
 from live.overflows import as_counters, settled
 from live.packets import send_packets
 from live.serving import Serving
-from live.sockets import LOOPBACK, counters, listen
+from live.sockets import counters, listen
 
 from .faults import NONE, Fault
 from .rows import Row, Scene
@@ -23,7 +23,8 @@ _COOKIES: Final = (0, 1, 2)
 _SYNS: Final = 2000
 _ACKS: Final = 300
 _BACKLOG: Final = 128
-_PORT: Final = 8001
+_HERE: Final = ("10.9.2.1", 8001)
+"""Not a loopback address, from which no answer to a made-up host would leave."""
 _LOAD: Final = (
     f"syncookies 0, 1, 2: {_SYNS:,} SYNs from made-up hosts, 500/s; {_ACKS} ACKs from nowhere"
 )
@@ -52,17 +53,17 @@ def _namespace(stack: ExitStack, cookies: int) -> Namespace:
     namespace.sysctl("ipv4.tcp_syncookies", cookies)
     namespace.sysctl("ipv4.tcp_max_syn_backlog", 2 * _BACKLOG)
     # Where the SYN-ACKs vanish.
-    namespace.add_hole("10.9.2.1")
+    namespace.add_hole(_HERE[0])
     namespace.ip("route", "add", "default", "via", "10.9.2.2")
     namespace.ip("neighbour", "add", "10.9.2.2", "lladdr", "02:00:00:00:00:01", "dev", "hole")
     with namespace.inside():
-        stack.enter_context(listen((LOOPBACK, _PORT), _BACKLOG))
+        stack.enter_context(listen(_HERE, _BACKLOG))
     return namespace
 
 
 def _flood(namespace: Namespace) -> None:
-    send_packets(namespace, (LOOPBACK, _PORT), "--syn", _SYNS)
-    send_packets(namespace, (LOOPBACK, _PORT), "--ack", _ACKS)
+    send_packets(namespace, _HERE, "--syn", _SYNS)
+    send_packets(namespace, _HERE, "--ack", _ACKS)
 
 
 def _counters(namespace: Namespace) -> Counter[str]:

@@ -22,6 +22,9 @@ class FakeBtf:
     def arguments(self, function: str) -> int | None:
         raise NotImplementedError
 
+    def constant(self, name: str) -> int | None:
+        raise NotImplementedError
+
 
 def rendered(btf: FakeBtf) -> str:
     return render(btf)
