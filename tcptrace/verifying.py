@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.session import note
 from tcptrace.sinks.verification import Report
@@ -55,10 +56,19 @@ def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Repo
         watch.source.close()
 
 
+def _wait_for_quiet(watch: Watch) -> None:
+    """Goes on until a snapshot would make up for the last loss; not for ever: it may go on too."""
+    source, healing = watch.source, watch.agreement.healing
+    latest_ns = source.now_ns() + 2 * HEAL_AFTER_NS
+    while not healing.is_quiet(now_ns := source.now_ns()) and now_ns < latest_ns:
+        watch.settle(1)
+
+
 def _report(watch: Watch, elapsed_s: float) -> Report:
     for _ in range(_SNAPSHOTS):
         if not watch.agreement.healing.is_suspect:
             break
+        _wait_for_quiet(watch)
         watch.take_snapshot()
     for _ in range(SAMPLES):
         watch.settle(1)

@@ -1,7 +1,8 @@
 """When lost records made the state counts doubtful, and when a snapshot made them right again.
 
 That is so namespace by namespace: a snapshot makes up for a loss where it walked over all sockets.
-It can't walk over a namespace that was made after tracing had begun, and a walk can fail.
+It can't walk over a namespace that was made after tracing had begun, and a walk can fail. One that
+begins right after a loss heals nothing: it can't miss what was told of just before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 HEAL_AFTER_NS: Final = 3_000_000_000
-"""So long after the last loss a snapshot is due: what was under way then is over."""
+"""So long after the last loss a snapshot is due: what was under way then is over. No earlier one
+heals, since a snapshot does not judge what was told of in the second before it."""
 _MOST_DOUBLINGS: Final = 4
 
 
@@ -61,10 +63,13 @@ class Healing:
             return False
         return now_ns - self.last_loss_ns >= HEAL_AFTER_NS << min(self._vain, _MOST_DOUBLINGS)
 
+    def is_quiet(self, now_ns: int) -> bool:
+        """Whether the last loss is long enough ago for a snapshot to make up for it."""
+        return self.last_loss_ns is None or now_ns - self.last_loss_ns >= HEAL_AFTER_NS
+
     def begin(self, now_ns: int) -> None:
         """A snapshot begins."""
-        since_ns = now_ns - (self.last_loss_ns or 0)
-        self._has_begun_quietly = since_ns >= HEAL_AFTER_NS
+        self._has_begun_quietly = self.is_quiet(now_ns)
 
     def end(
         self, now_ns: int, covered: AbstractSet[int], known: Iterable[int], *, is_whole: bool
@@ -81,6 +86,8 @@ class Healing:
             self._vain = self._vain + 1 if self._has_begun_quietly else 0
             return
         self._vain = 0
+        if not self._has_begun_quietly:
+            return
         told = set(known)
         doubtful = self.suspects(told)
         was_suspect, self._is_fresh = self.is_suspect, False

@@ -63,6 +63,28 @@ def test_a_snapshot_that_loses_findings_heals_nothing() -> None:
     assert healing.suspects((OLD, NEW)) == {OLD, NEW}
 
 
+def test_a_snapshot_right_after_a_loss_heals_nothing() -> None:
+    """What was told of just before it is not missed by it: it may be what was lost since."""
+    healing = Healing()
+    healing.lose(10 * S)
+    snapshot(healing, 10 * S + HEAL_AFTER_NS - 1)
+    assert healing.suspects((OLD, NEW)) == {OLD, NEW}
+    assert (healing.heals, healing.last_heal_ns) == (0, None)
+    assert healing.is_due(10 * S + HEAL_AFTER_NS)
+    snapshot(healing, 10 * S + HEAL_AFTER_NS)
+    assert (healing.is_suspect, healing.heals) == (False, 1)
+
+
+def test_one_that_loses_nothing_right_after_a_loss_puts_off_no_other() -> None:
+    healing = Healing()
+    healing.lose(0)
+    for _ in range(3):
+        snapshot(healing, (healing.last_loss_ns or 0) + HEAL_AFTER_NS, is_whole=False)
+    last_ns = healing.last_loss_ns or 0
+    snapshot(healing, last_ns + S)
+    assert healing.is_due(last_ns + HEAL_AFTER_NS)
+
+
 def test_a_namespace_that_is_gone_is_in_doubt_no_more() -> None:
     healing = Healing()
     healing.lose(10 * S)

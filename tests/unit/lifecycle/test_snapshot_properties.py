@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tcptrace.lifecycle.connection import Partial
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
+from tcptrace.lifecycle.healing import Healing
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind, Record
 from unit import samples
@@ -177,6 +178,72 @@ def test_a_snapshot_heals_what_losses_did(
     world: Host, chance: Random, share: float, most: int
 ) -> None:
     heal_twice(world, chance, share, most, moments_of(world, chance))
+
+
+class Healed:
+    """A host that loses records and takes snapshots at whatever moment, as `serve` does.
+
+    Each loss is noticed at once; what is not called suspect is held against the kernel.
+    """
+
+    def __init__(self, world: Host, chance: Random, most: int) -> None:
+        self.lives = Lives(new_tally(), most)
+        self.healing = Healing()
+        self._world = world
+        self._chance = chance
+        self._now_ns = samples.START
+
+    def play(self, share_lost: float, share_snapshots: float) -> None:
+        records, history = self._world.stream.records, self._world.history
+        for record, before in zip(records, history, strict=False):
+            self._look(before, record.at_ns, share_snapshots)
+            self._now_ns = record.at_ns
+            if self._chance.random() < share_lost:
+                self.lives.tracker.lose()
+                self.healing.lose(record.at_ns)
+            else:
+                self.lives.tracker.feed([record])
+            self.lives.tracker.advance(record.at_ns)
+        self._look(history[-1], self._now_ns + LATE_NS, 1.0)
+        self.lives.finish(self._world.stream.now_ns + LATE_NS)
+
+    def _look(self, tables: Tables, until_ns: int, share_snapshots: float) -> None:
+        """Anything may happen before that time, but no record comes."""
+        if tables.is_settled:
+            self._check(tables)
+        if not is_told(tables):
+            return
+        at_ns = self._chance.randrange(self._now_ns, until_ns)
+        due = self._chance.random() < share_snapshots
+        if due or self.healing.is_due(at_ns):
+            self._take_snapshot(tables, at_ns)
+            self._check(tables)
+
+    def _take_snapshot(self, tables: Tables, at_ns: int) -> None:
+        tracker = self.lives.tracker
+        self.healing.begin(at_ns)
+        take_snapshot(tracker, tables.objects, at_ns, EVERYWHERE)
+        known = tracker.counts.namespaces
+        self.healing.end(at_ns, EVERYWHERE, known, is_whole=True)
+
+    def _check(self, tables: Tables) -> None:
+        if not self.healing.is_suspect:
+            assert counted(self.lives.tracker) == played(tables.objects)
+
+
+@replays(0.4)
+@given(
+    world=hosts(),
+    chance=CHANCE,
+    lost=st.sampled_from([0.02, 0.1, 0.5]),
+    snapshots=st.sampled_from([0.02, 0.1, 0.5]),
+    most=LIMITS,
+)
+def test_what_is_called_healed_is_right(
+    world: Host, chance: Random, lost: float, snapshots: float, most: int
+) -> None:
+    """However soon after a loss a snapshot is taken, and whatever goes on after it."""
+    Healed(world, chance, most).play(lost, snapshots)
 
 
 @THOROUGH

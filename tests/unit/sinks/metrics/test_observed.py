@@ -257,6 +257,6 @@ def test_where_counts_are_in_doubt() -> None:
 
     healing.lose(1)
     assert told() == {"7": 1, "8": 1}
-    healing.begin(2)
-    healing.end(3, {7}, (7, 8), is_whole=True)
+    healing.begin(20 * samples.S)
+    healing.end(21 * samples.S, {7}, (7, 8), is_whole=True)
     assert told() == {"8": 1}
