@@ -6,6 +6,7 @@ A `Life` is a Connection in the making: what the tracker must remember of it bes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,11 +147,22 @@ def remember(connection: Connection, record: Record) -> None:
     )
 
 
+def lack(connection: Connection, reason: Partial) -> None:
+    """Marks a life as not whole."""
+    connection.partial = _with(connection.partial, reason)
+
+
+@cache
+def _with(reasons: frozenset[Partial], reason: Partial) -> frozenset[Partial]:
+    """One set for all lives that lack the same: a loss marks every life."""
+    return reasons | {reason}
+
+
 def begin_unseen(
     connection: Connection, state: State, reason: Partial = Partial.BEGAN_BEFORE
 ) -> None:
     """Notes the state that a life was found in."""
-    connection.partial |= {reason}
+    lack(connection, reason)
     connection.spans.append(StateSpan(state, None))
 
 
@@ -160,7 +172,7 @@ def leave(connection: Connection, state: State) -> None:
     if not spans:
         begin_unseen(connection, state)
     elif spans[-1].state is not state:
-        connection.partial |= {Partial.GAP}
+        lack(connection, Partial.GAP)
         _append(connection, StateSpan(state, None))
 
 
@@ -194,7 +206,7 @@ def _append(connection: Connection, span: StateSpan) -> None:
     spans = connection.spans
     if len(spans) >= MOST_SPANS:
         del spans[1]
-        connection.partial |= {Partial.GAP}
+        lack(connection, Partial.GAP)
     spans.append(span)
 
 
@@ -308,7 +320,7 @@ def lose_end(life: Life) -> None:
     What TIME_WAIT told already stays true.
     """
     connection = life.connection
-    connection.partial |= {Partial.END_LOST}
+    lack(connection, Partial.END_LOST)
     if not life.is_reported and connection.state is not _TIME_WAIT:
         connection.closed_how, connection.outcome = None, Outcome.UNKNOWN
 

@@ -104,7 +104,7 @@ class Registry:
         """Marks every life that is not over as one that may lack a record."""
         held = (life for _, life in self._held.values())
         for life in (*self._lives.values(), *held, *self.waiting.all):
-            life.connection.partial |= {Partial.GAP}
+            rules.lack(life.connection, Partial.GAP)
 
     @property
     def open_count(self) -> int:

@@ -126,7 +126,7 @@ class RequestEvents:
         if not is_seen:
             life.connection.cookie = True
             life.connection.syn_at_ns = None
-            life.connection.partial |= {Partial.BEGAN_BEFORE}
+            rules.lack(life.connection, Partial.BEGAN_BEFORE)
         return life
 
     def _request_dropped(self, record: Record) -> None:
@@ -249,7 +249,7 @@ class RequestEvents:
             registry.begin_unseen(life, record.origin, _NEW_SYN_RECV, record.at_ns)
             life.request = record.origin
         elif connection.syn_at_ns is None:
-            connection.partial |= {Partial.BEGAN_BEFORE}
+            rules.lack(connection, Partial.BEGAN_BEFORE)
         connection.cookie = bool(record.flags & Flag.COOKIE)
         listener = registry.listeners.find(record.origin) if record.flags & _IMMEDIATE else None
         if listener is not None:

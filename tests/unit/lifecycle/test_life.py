@@ -129,3 +129,13 @@ class TestWhoseRecord:
         life.connection.local = Endpoint(unbound.local, 0)
         assert has_ends_of(life, samples.record())
         assert not has_ends_of(life, samples.record()._replace(remote_port=1))
+
+
+def test_lives_that_lack_the_same_share_what_says_so() -> None:
+    """A loss marks every life that there is."""
+    one, other = fresh().connection, fresh().connection
+    for life in (one, other):
+        rules.lack(life, Partial.BEGAN_BEFORE)
+        rules.lack(life, Partial.GAP)
+    assert one.partial == {Partial.BEGAN_BEFORE, Partial.GAP}
+    assert one.partial is other.partial
