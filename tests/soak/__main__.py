@@ -187,7 +187,7 @@ class Soak:
         tenth = 1
         print(f"{len(self.host.template.churn):,} records a round; before: {_resident():.1f} MB")
         print(
-            f"{'events':>14}{'CPU time':>10}{'events/s':>11}{'resident':>12}{'kept':>10}{'folded':>12}"
+            f"{'events':>14}{'CPU':>10}{'events/s':>11}{'resident':>12}{'kept':>10}{'folded':>12}"
         )
         while self.events < self.wanted:
             self.play_round()
