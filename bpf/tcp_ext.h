@@ -2,13 +2,15 @@
  *
  * No other packet interrupts a packet's softirq, so what one of these counters grows by from a
  * function's entry to its return is that function's own decision about that packet. The loader
- * defines PER_CPU_OFFSETS (the address of __per_cpu_offset) and MIB_*, where it knows them. */
+ * defines MIB_* and PER_CPU_VARIABLE (the BTF id of any per-CPU variable), where there is BTF. */
 #ifndef TCPTRACE_TCP_EXT_H
 #define TCPTRACE_TCP_EXT_H
 
-#if defined(PER_CPU_OFFSETS) && defined(HAVE_net_statistics)
+#if defined(PER_CPU_VARIABLE) && defined(HAVE_net_statistics)
 #define HAVE_TCP_EXT 1
 #endif
+
+#define PSEUDO_BTF_ID 3 /* BPF_PSEUDO_BTF_ID */
 
 struct tcp_ext {
     __u64 listen_overflows;
@@ -17,14 +19,31 @@ struct tcp_ext {
 };
 
 #ifdef HAVE_TCP_EXT
+static void *(*this_cpu_ptr)(const void *variable) = (void *)154; /* bpf_this_cpu_ptr */
+
+/* How far this CPU's copy of everything per-CPU lies from its address. The verifier forbids
+ * arithmetic on the two pointers that tell, so they go through a map's memory. */
+static __always_inline __u64 per_cpu_offset(__u64 *scratch)
+{
+    const void *variable = (const void *)bpf_pseudo_fd(PSEUDO_BTF_ID, PER_CPU_VARIABLE);
+    volatile __u64 *address = scratch;
+    __u64 here;
+
+    *address = (__u64)this_cpu_ptr(variable);
+    here = *address;
+    *address = (__u64)variable;
+    return here - *address;
+}
+
+/* `now` lies in a map. */
 static __always_inline void read_tcp_ext(struct tcp_ext *now, struct sock *listener)
 {
-    __u64 counts = (__u64)READ(net_of(listener), net_statistics);
+    const __u64 *counts = (const __u64 *)((__u64)READ(net_of(listener), net_statistics) +
+                                          per_cpu_offset(&now->listen_overflows));
 
-    counts += word_at((const __u64 *)PER_CPU_OFFSETS + bpf_get_smp_processor_id());
-    now->listen_overflows = word_at((const __u64 *)counts + MIB_LISTENOVERFLOWS);
-    now->cookies_wanted = word_at((const __u64 *)counts + MIB_TCPREQQFULLDOCOOKIES);
-    now->requests_dropped = word_at((const __u64 *)counts + MIB_TCPREQQFULLDROP);
+    now->listen_overflows = word_at(counts + MIB_LISTENOVERFLOWS);
+    now->cookies_wanted = word_at(counts + MIB_TCPREQQFULLDOCOOKIES);
+    now->requests_dropped = word_at(counts + MIB_TCPREQQFULLDROP);
 }
 #else
 static __always_inline void read_tcp_ext(struct tcp_ext *now, struct sock *listener)

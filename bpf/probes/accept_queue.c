@@ -19,8 +19,9 @@ struct ack_context {
     u32 accept_queue_limit;
     u32 syn_queue_len;
     u32 family;
-    u64 own_req; /* where the kernel says whether the child is the request's first */
-    struct tcp_ext before;
+    u64 own_req;           /* where the kernel says whether the child is the request's first */
+    struct tcp_ext before; /* if the accept queue may be full */
+    struct tcp_ext now;
 };
 
 /* Key: 0. Written by syn_recv_sock's entry and return, and by inet_csk_complete_hashdance's. */
@@ -115,18 +116,16 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
 }
 
 #ifdef HAVE_TCP_EXT
-static __always_inline bool was_full(const struct ack_context *ack, struct sock *listener)
+static __always_inline bool was_full(struct ack_context *ack, struct sock *listener)
 {
-    struct tcp_ext now;
-
     if (!may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
         return false;
-    read_tcp_ext(&now, listener);
-    return now.listen_overflows != ack->before.listen_overflows;
+    read_tcp_ext(&ack->now, listener);
+    return ack->now.listen_overflows != ack->before.listen_overflows;
 }
 #else
 /* The kernel looks a moment after the entry: full then, or now. */
-static __always_inline bool was_full(const struct ack_context *ack, struct sock *listener)
+static __always_inline bool was_full(struct ack_context *ack, struct sock *listener)
 {
     return ack->accept_queue_len > ack->accept_queue_limit ||
            READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog);

@@ -20,6 +20,7 @@ struct syn_context {
     u32 is_answered;
     u32 may_be_full;
     struct tcp_ext before; /* if a queue may be full */
+    struct tcp_ext now;
 };
 
 /* Key: 0. Written by tcp_conn_request's entry and tcp_make_synack, ended by its return. */
@@ -103,35 +104,32 @@ static __always_inline bool follows_timewait(struct sk_buff *skb)
 
 #ifdef HAVE_TCP_EXT
 /* What the kernel found full; 0: nothing. */
-static __always_inline u8 full_queue(const struct syn_context *syn, struct sock *listener,
-                                     u8 syncookies)
+static __always_inline u8 full_queue(struct syn_context *syn, struct sock *listener, u8 syncookies)
 {
-    struct tcp_ext now;
-
     if (!syn->may_be_full) {
         if (syncookies == 2 && !follows_timewait((struct sk_buff *)syn->skb))
             account(listener, COUNT_COOKIE_WANTED_DROPPED);
         return STAGE_NONE;
     }
-    read_tcp_ext(&now, listener);
-    if (now.cookies_wanted != syn->before.cookies_wanted)
+    read_tcp_ext(&syn->now, listener);
+    if (syn->now.cookies_wanted != syn->before.cookies_wanted)
         account(listener, COUNT_COOKIE_WANTED_DROPPED);
-    if (now.requests_dropped != syn->before.requests_dropped)
+    if (syn->now.requests_dropped != syn->before.requests_dropped)
         return STAGE_SYN_SYN_QUEUE_FULL;
-    if (now.listen_overflows != syn->before.listen_overflows)
+    if (syn->now.listen_overflows != syn->before.listen_overflows)
         return STAGE_SYN_ACCEPT_QUEUE_FULL;
     return STAGE_NONE;
 }
 #else
-/* The same, guessed: whether the limit itself is full already depends on the kernel, which looks a
- * moment after the entry. */
-static __always_inline u8 full_queue(const struct syn_context *syn, struct sock *listener,
-                                     u8 syncookies)
+/* The same, judged by the lengths: the kernel looks a moment after the entry, in which another CPU
+ * may have filled a queue, so full then or now. An early 5.10 is full at the limit already. */
+static __always_inline u8 full_queue(struct syn_context *syn, struct sock *listener, u8 syncookies)
 {
-    bool is_full = syn->syn_queue_len >= syn->accept_queue_limit;
+    bool is_full = syn->syn_queue_len > syn->accept_queue_limit;
+    bool is_full_now = READ(listener, syn_queue_len) > READ(listener, sk_max_ack_backlog);
 
     if (follows_timewait((struct sk_buff *)syn->skb))
-        is_full = false;
+        is_full = is_full_now = false;
     else if (syncookies == 2 || (syncookies && is_full))
         account(listener, COUNT_COOKIE_WANTED_DROPPED);
     if (!syncookies && is_full)
@@ -139,12 +137,12 @@ static __always_inline u8 full_queue(const struct syn_context *syn, struct sock 
     if (syn->accept_queue_len > syn->accept_queue_limit ||
         READ(listener, sk_ack_backlog) > READ(listener, sk_max_ack_backlog))
         return STAGE_SYN_ACCEPT_QUEUE_FULL;
-    return STAGE_NONE;
+    return !syncookies && is_full_now ? STAGE_SYN_SYN_QUEUE_FULL : STAGE_NONE;
 }
 #endif
 
 /* The kernel's own order: SYN queue, accept queue, (memory, route,) last quarter. */
-static __always_inline u8 stage_of_drop(const struct syn_context *syn, struct sock *listener)
+static __always_inline u8 stage_of_drop(struct syn_context *syn, struct sock *listener)
 {
     struct net *net = net_of(listener);
     u8 syncookies = READ(net, sysctl_tcp_syncookies);

@@ -14,10 +14,13 @@ import re
 import struct
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.layouts import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 
@@ -28,6 +31,7 @@ _KIND_ARRAY = 3
 _KIND_STRUCT = 4
 _KIND_UNION = 5
 _KIND_FUNC = 12
+_KIND_VAR = 14
 _COMPOSITES = (_KIND_STRUCT, _KIND_UNION)
 
 
@@ -119,9 +123,16 @@ class Btf:
             self._arguments[function] = self._count_arguments(function)
         return self._arguments[function]
 
-    def constant(self, name: str) -> int | None:
-        """See Layouts. libbpf finds no enum that has no name itself."""
-        return enumerator(self._path.read_bytes(), name)
+    def variable(self, name: str) -> int | None:
+        """The id of a per-CPU variable; None if there is none."""
+        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_VAR))
+        return type_id if type_id > 0 else None
+
+    def constants(self, names: Iterable[str]) -> dict[str, int]:
+        """The values of enums' constants, those that are known; libbpf finds no unnamed enum."""
+        raw = self._path.read_bytes()
+        found = {name: enumerator(raw, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _count_arguments(self, function: str) -> int | None:
         type_id = self._lib.btf__find_by_name_kind(self._btf, function.encode(), _KIND_FUNC)
@@ -167,10 +178,10 @@ def enumerator(btf: bytes, name: str) -> int | None:
         name: of the constant; another one beside it in its enum must begin as it does.
     """
     *_, header_len, type_off, type_len, string_off, string_len = _HEADER.unpack_from(btf)
-    types = btf[header_len + type_off :][:type_len]
-    strings = btf[header_len + string_off :][:string_len]
-    at = strings.find(f"\0{name}\0".encode()) + 1
-    if not at:
+    types = memoryview(btf)[header_len + type_off :][:type_len]
+    strings = header_len + string_off
+    at = btf.find(f"\0{name}\0".encode(), strings, strings + string_len) + 1 - strings
+    if at <= 0:
         return None
     prefix = name[: name.rindex("_") + 1].encode()
     for match in re.finditer(re.escape(at.to_bytes(4, "little")), types):
@@ -178,14 +189,15 @@ def enumerator(btf: bytes, name: str) -> int | None:
         # Any word may happen to be this one: an enumerator has others of its kind beside it.
         beside = (found - _ENUMERATOR.size, found + _ENUMERATOR.size)
         if found % 4 == 0 and any(
-            _name_at(types, place) != at and strings.startswith(prefix, _name_at(types, place))
+            _name_at(types, place) != at
+            and btf.startswith(prefix, strings + _name_at(types, place))
             for place in beside
         ):
             return int(_ENUMERATOR.unpack_from(types, found)[1])
     return None
 
 
-def _name_at(types: bytes, place: int) -> int:
+def _name_at(types: memoryview, place: int) -> int:
     """The name that an enumerator at this place would have; 0, which is none, outside."""
     if not 0 <= place <= len(types) - _ENUMERATOR.size:
         return 0

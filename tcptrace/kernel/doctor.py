@@ -15,6 +15,7 @@ from tcptrace.kernel.cgroups import what_is_there
 from tcptrace.kernel.headers import find_headers, how_to_install
 from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
 from tcptrace.kernel.options import TraceOptions
+from tcptrace.kernel.tcp_ext import tcp_ext_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ _RARE_HOOKS: Final = (
     "tcp_abort",
 )
 """Only SYN cookies, ICMP errors and ss -K make them fire, which the self-test does not provoke."""
+_BY_LENGTHS: Final = "by the queues' lengths, which may be a moment old: this kernel has no BTF"
 _COST: Final = {
     "fentry": "by kprobes, which miss more under load",
     "kprobe": "by fentry and tracepoints",
@@ -62,6 +64,7 @@ def examine() -> list[Check]:
         _privileges(),
         _lockdown(),
         _btf(),
+        _stages(),
         _kprobes(),
         _bcc(),
         _user(),
@@ -115,6 +118,15 @@ def _btf() -> Check:
     except TcptraceError as error:
         return Check("BTF", ok=False, found=str(error))
     return Check("BTF", ok=True, found=f"{VMLINUX}, {VMLINUX.stat().st_size / 1e6:.1f} MB")
+
+
+def _stages() -> Check:
+    """A trace does without the counters, but may then misjudge a queue that is just full."""
+    try:
+        found = "by the kernel's own counters" if tcp_ext_flags(Btf.of_kernel()) else _BY_LENGTHS
+    except TcptraceError:
+        found = _BY_LENGTHS
+    return Check("stages of drops", ok=True, found=found)
 
 
 def _kprobes() -> Check:

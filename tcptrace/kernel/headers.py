@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.layouts import Member
-from tcptrace.kernel.tcp_ext import MIB_CONSTANTS
 from tcptrace.kernel.views import VIEWS
 
 if TYPE_CHECKING:
@@ -128,10 +127,6 @@ class Headers:
         """See Layouts; None too where the headers don't declare what the kernel has."""
         return self._answers.get(function)
 
-    def constant(self, name: str) -> int | None:
-        """See Layouts."""
-        return self._answers.get(name)
-
 
 def find_headers() -> Path | None:
     """Where bcc will find the running kernel's headers, if they are installed."""
@@ -159,8 +154,6 @@ def _questions() -> Iterator[tuple[str, str]]:
             is_it = f"__builtin_types_compatible_p(typeof({function}), {prototype})"
             expression = f"{is_it} ? {count} : {expression}"
         yield function, expression
-    for name in MIB_CONSTANTS:
-        yield name, name
 
 
 def _text(questions: Mapping[str, str]) -> str:

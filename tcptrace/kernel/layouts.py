@@ -28,6 +28,3 @@ class Layouts(Protocol):
 
     def arguments(self, function: str) -> int | None:
         """How many arguments a kernel function takes; None if that is not known."""
-
-    def constant(self, name: str) -> int | None:
-        """The value of an enum's constant; None if that is not known."""

@@ -170,7 +170,8 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
 
 def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list[str]:
     flags = compiler_flags(options, bpf_directory(), count_hits=count_hits)
-    flags += tcp_ext_flags(layouts)
+    if isinstance(layouts, Btf):
+        flags += tcp_ext_flags(layouts)
     if options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags

@@ -53,19 +53,13 @@ def kallsyms() -> bytes:
     return _KALLSYMS.read_bytes()
 
 
-def address(name: str) -> int | None:
-    """Where a symbol of the kernel's lies; None if there is none, or addresses are hidden."""
-    match = re.search(rb"^([0-9a-f]+) \w %s$" % re.escape(name).encode(), kallsyms(), re.MULTILINE)
-    return int(match[1], 16) or None if match else None
-
-
 def stext() -> int:
     """The address of the kernel's first instruction: what frames are counted from.
 
     Raises:
         CannotTrace: addresses are hidden from this process.
     """
-    found = address("_stext")
-    if found is None:
+    match = re.search(rb"^([0-9a-f]+) T _stext$", kallsyms(), re.MULTILINE)
+    if match is None or int(match[1], 16) == 0:
         raise CannotTrace("/proc/kallsyms hides addresses (kernel.kptr_restrict): no --stacks here")
-    return found
+    return int(match[1], 16)

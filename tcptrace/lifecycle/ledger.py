@@ -89,7 +89,7 @@ class Member:
 
     @property
     def syn_queue_limit(self) -> int:
-        """The SYN queue is full when it is longer than this (on 5.10: when it is as long).
+        """The SYN queue is full when it is longer than this (on early 5.10: when it is as long).
 
         Without cookies the last quarter of tcp_max_syn_backlog is for peers proven before.
         """

@@ -41,35 +41,43 @@ def listed(namespace: Namespace) -> Counter[str]:
     return _without_zeros({name: states[ss] for ss, name in _SS.items()})
 
 
-def differences(serving: Serving, namespace: Namespace) -> dict[str, tuple[int, int, int]]:
-    """States of which the exporter's count is not between what ss lists before and after.
+def compared(serving: Serving, namespace: Namespace) -> dict[str, tuple[int, int]]:
+    """For each state what ss lists, and the exporter's count.
 
-    TIME_WAIT and FIN_WAIT2 run out all the while.
+    TIME_WAIT and FIN_WAIT2 run out all the while, so ss is asked before and after; of its two
+    answers, and all between, the one that is nearest to the exporter's is taken.
     """
     before = listed(namespace)
     now = told(serving, namespace)
     after = listed(namespace)
-    found = {state: (before[state], now[state], after[state]) for state in before | now | after}
-    return {
-        state: (first, middle, last)
-        for state, (first, middle, last) in found.items()
-        if not min(first, last) <= middle <= max(first, last)
-    }
+    found = {}
+    for state in before | now | after:
+        low, high = sorted((before[state], after[state]))
+        found[state] = min(max(now[state], low), high), now[state]
+    return found
 
 
-def last_differences(
+def last_compared(
     serving: Serving, namespace: Namespace, within_s: float
-) -> dict[str, tuple[int, int, int]]:
-    """Waits until there is no difference; returns the last ones seen."""
-    last: list[dict[str, tuple[int, int, int]]] = []
+) -> dict[str, tuple[int, int]]:
+    """Waits until all states agree; returns the last comparison."""
+    last: list[dict[str, tuple[int, int]]] = []
 
     def agree() -> bool:
-        last.append(differences(serving, namespace))
-        return not last[-1]
+        last.append(compared(serving, namespace))
+        return all(kernel == ours for kernel, ours in last[-1].values())
 
     with suppress(AssertionError):
         until(agree, "the counts to be those of ss", within_s)
     return last[-1]
+
+
+def last_differences(
+    serving: Serving, namespace: Namespace, within_s: float
+) -> dict[str, tuple[int, int]]:
+    """Waits until there is no difference; returns the last ones seen."""
+    pairs = last_compared(serving, namespace, within_s)
+    return {state: pair for state, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _without_zeros(counts: Mapping[str, int]) -> Counter[str]:

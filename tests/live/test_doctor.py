@@ -20,6 +20,8 @@ def test_doctor_finds_nothing_missing() -> None:
     assert told["ok"] is True
     assert told["checks"]
     assert all(check["ok"] for check in told["checks"])
+    found = {check["name"]: check["found"] for check in told["checks"]}
+    assert found["stages of drops"] == "by the kernel's own counters"
 
 
 def test_doctor_finds_the_missing_privileges() -> None:

@@ -21,7 +21,6 @@ TCPTRACE: Final = str(Path(sys.executable).with_name("tcptrace"))
 EXAMINED: Final = "tests/live/test_doctor.py::test_doctor_finds_nothing_missing"
 """What the cell does itself."""
 CORE: Final = ("tests/live", "-m", "core", "--deselect", EXAMINED)
-OPENING: Final = ("tests/live/test_opening.py",)
 REFUSAL: Final = re.compile(r"this kernel has no BTF .* can't compile the headers of [^:]*")
 _TESTS_FAILED: Final = 1
 _MOST_TRIED_AGAIN: Final = 4
@@ -82,7 +81,7 @@ def try_without_btf(found: Finding) -> None:
     """As on a host whose kernel was built without: nobody else in this guest needs it."""
     hide = ["mount", "-t", "tmpfs", "nothing", "/sys/kernel/btf"]
     subprocess.run(hide, check=True)
-    run_tests(found, *OPENING, "-k", "not fentry")
+    run_tests(found, *CORE, "-k", "not fentry")
 
 
 def run_tests(found: Finding, *options: str) -> None:

@@ -13,7 +13,8 @@ _HEAD = """\
 Made by `make test-matrix`: doctor makes every hook fire, then live tests compare what is traced
 with what was done, by each carrier. bcc comes from the Debian release named. Bullseye's Python is
 too old for tcptrace, so its bcc, LLVM and libbpf are installed in a root of bookworm. “Without BTF”
-hides /sys/kernel/btf: the kernel's headers then tell the layouts, and kprobes carry everything.
+hides /sys/kernel/btf: the kernel's headers then tell the layouts, kprobes carry everything, and the
+same live tests run without doctor.
 """
 
 

@@ -10,6 +10,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .guest import UNEXPLAINED
 from .page import page
 from .rows import read
 
@@ -27,13 +28,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="reliability-", dir=CHECKOUT / ".vm") as directory:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             statuses = list(pool.map(lambda kernel: play(kernel, Path(directory)), kernels))
-        files = [Path(directory, f"{kernel}.json") for kernel in kernels]
-        missing = [file.stem for file in files if not file.exists()]
-        if missing:
-            print(f"reliability: nothing was told of {', '.join(missing)}", file=sys.stderr)
+        ended = [status in (0, UNEXPLAINED) for status in statuses]
+        if not all(ended):
+            cut = [kernel for kernel, is_whole in zip(kernels, ended, strict=True) if not is_whole]
+            print(f"reliability: cut short on {', '.join(cut)}; no page", file=sys.stderr)
             return 1
+        files = [Path(directory, f"{kernel}.json") for kernel in kernels]
         PAGE.write_text(page([read(file) for file in files]), encoding="utf-8")
-    return max(statuses)
+    return int(any(statuses))
 
 
 def play(kernel: str, directory: Path) -> int:

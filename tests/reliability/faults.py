@@ -27,15 +27,22 @@ class Fault(NamedTuple):
         words: what it is, for the table; "none" for none.
         options: what `tcptrace serve` is given for it.
         lasting: what goes on while the scenario plays.
+        loses: whether records must get lost by it.
     """
 
     words: str = "none"
     options: tuple[str, ...] = ()
     lasting: Callable[[Serving], AbstractContextManager[None]] = lambda _: nullcontext()
+    loses: bool = False
 
     def with_losses(self, scrape: Scrape) -> str:
-        """The words, and what was lost."""
+        """The words, and what was lost.
+
+        Raises:
+            AssertionError: nothing was.
+        """
         lost = losses(scrape)
+        assert lost or not self.loses, f"{self.words}: nothing was lost"
         return f"{self.words}: {lost}" if lost else self.words
 
 
@@ -99,6 +106,8 @@ def _stepped(_: Serving) -> AbstractContextManager[None]:
 
 NONE: Final = Fault()
 TINY_RING: Final = Fault("ring of 8 kB", ("--ring-size", "8k"))
-STOPPED: Final = Fault("ring of 8 kB, collector stopped", ("--ring-size", "8k"), _stopped)
+STOPPED: Final = Fault(
+    "ring of 8 kB, collector stopped", ("--ring-size", "8k"), _stopped, loses=True
+)
 CPU_UNPLUGGED: Final = Fault("CPU 1 unplugged and plugged in all the time", (), _unplugged)
 CLOCK_STEPPED: Final = Fault("wall clock set back and forth by 1 h all the time", (), _stepped)

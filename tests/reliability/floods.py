@@ -28,6 +28,7 @@ _HERE: Final = ("10.9.2.1", 8001)
 _LOAD: Final = (
     f"syncookies 0, 1, 2: {_SYNS:,} SYNs from made-up hosts, 500/s; {_ACKS} ACKs from nowhere"
 )
+_PROVOKED: Final = ("ListenDrops", "TCPReqQFullDrop", "SyncookiesSent", "SyncookiesFailed")
 
 
 def flood(attach: str, fault: Fault = NONE) -> Iterator[Row]:
@@ -45,7 +46,7 @@ def flood(attach: str, fault: Fault = NONE) -> Iterator[Row]:
     scene = Scene(f"SYN flood, {attach}", _LOAD, fault.with_losses(scrape))
     for name in ours[0]:
         pairs = [(kernel[name], told[name]) for kernel, told in zip(counted, ours, strict=True)]
-        yield scene.row(name, pairs)
+        yield scene.row(name, pairs, is_provoked=name in _PROVOKED)
 
 
 def _namespace(stack: ExitStack, cookies: int) -> Namespace:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LOAD: Final = (
     f"{len(CASES)} namespaces: syncookies 0, 1, 2 × abort_on_overflow 0, 1 × IPv4, IPv6, SYN flood"
 )
+_PROVOKED: Final = ("ListenOverflows", "ListenDrops", "SyncookiesSent", "SyncookiesRecv")
 
 
 def overflow(attach: str, fault: Fault = NONE) -> Iterator[Row]:
@@ -32,4 +33,5 @@ def overflow(attach: str, fault: Fault = NONE) -> Iterator[Row]:
     ours = {case: as_counters(scrape, inode) for case, inode in inodes.items()}
     scene = Scene(f"queues overflow, {attach}", _LOAD, fault.with_losses(scrape))
     for name in ours[CASES[0]]:
-        yield scene.row(name, [(counted[case][name], ours[case][name]) for case in CASES])
+        pairs = [(counted[case][name], ours[case][name]) for case in CASES]
+        yield scene.row(name, pairs, is_provoked=name in _PROVOKED)

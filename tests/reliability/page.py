@@ -17,9 +17,10 @@ _OPENING: Final = """\
 Made by `make reliability`, which plays each scenario in a guest of each kernel. The kernel's
 figures are its own counters (`/proc/net/netstat`, `/proc/net/snmp`) and `ss -tan`; tcptrace's are
 those of `tcptrace serve`. Each is a sum over the scenario's network namespaces; the difference is
-the sum of each namespace's own, so that none makes up for another. A difference must be no more
-than what tcptrace itself says was lost by the hooks that the figure needs; the command fails
-otherwise.
+the sum of each namespace's own, so that none makes up for another. The command fails unless each
+difference is 0, or tcptrace tells less than the kernel, by no more than what it says itself was
+lost by the hooks that the figure needs. `ss` is asked just before and just after; sockets that run
+out in between count as tcptrace has them.
 
 What is counted in the kernel (queues, drops, cookies) does not depend on events and is exact even
 when most of them are lost. What is told by events (state counts, connects, accepts) is off by what

@@ -17,16 +17,30 @@ class Scene(NamedTuple):
     load: str
     faults: str = "none"
 
-    def row(self, figure: str, pairs: Sequence[tuple[int, int]], lost: int = 0) -> Row:
+    def row(
+        self,
+        figure: str,
+        pairs: Sequence[tuple[int, int]],
+        lost: int = 0,
+        *,
+        is_provoked: bool = True,
+    ) -> Row:
         """Compares one figure.
 
         Args:
             pairs: the kernel's and tcptrace's, for each network namespace.
-            lost: so many records and runs of this figure's hooks are known to be lost.
+            lost: so many records and runs of this figure's hooks are known to be lost: so much
+                may be missing. Where tcptrace tells more than the kernel, none is an excuse.
+            is_provoked: whether the scenario makes it happen: then it must not be 0.
+
+        Raises:
+            AssertionError: the scenario did not come about.
         """
         kernel, ours = (sum(side) for side in zip(*pairs, strict=True))
+        assert kernel or not is_provoked, f"{self.scenario}, {self.faults}: no {figure}"
         difference = sum(abs(one - other) for one, other in pairs)
-        return Row(*self, figure, kernel, ours, difference, lost)
+        excuse = lost if all(one >= other for one, other in pairs) else 0
+        return Row(*self, figure, kernel, ours, difference, excuse)
 
 
 class Row(NamedTuple):
@@ -41,7 +55,8 @@ class Row(NamedTuple):
     difference: int
     """The sum of what each namespace differs by, so that none makes up for another."""
     lost: int = 0
-    """Records and runs of this figure's hooks that tcptrace itself says were lost."""
+    """Records and runs of this figure's hooks that tcptrace itself says were lost, if that can be
+    why it tells less."""
 
     @property
     def is_explained(self) -> bool:

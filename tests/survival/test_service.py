@@ -15,6 +15,7 @@ import pytest
 from live.namespaces import tool
 from live.probes import Probes
 from live.serving import Scrape
+from live.sockets import LOOPBACK, Attempt, counters, listen
 from live.waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _PREFIX: Final = Path("/opt/tcptrace")
 _UNITS: Final = Path("/etc/systemd/system")
 _URL: Final = "http://127.0.0.1:9436/metrics"
 _START_S: Final = 240.0
+_PORT: Final = 8001
+_ATTEMPTS: Final = 8
 _SYSTEMD: Final = "/lib/systemd/systemd"
 _DROP_IN: Final = """
 [Unit]
@@ -121,13 +124,33 @@ def test_it_serves(service: Service) -> None:
     assert "serving http://127.0.0.1:9436/metrics" in service.log
     assert "seccomp" not in service.log
     assert service.show("ActiveState") == "active"
-    with urllib.request.urlopen(_URL, timeout=DEADLINE_S) as answer:
-        scrape = Scrape(answer.read().decode())
+    scrape = _scrape()
     assert scrape.total("tcptrace_sockets") > 0
-    assert scrape.total("tcptrace_lost_records_total") == 0
+    assert scrape.value("tcptrace_events_lost_total") == 0
     assert set(scrape.values("tcptrace_reconciliation_difference").values()) == {0}
     owners = {dict(labels)["comm"] for labels in scrape.values("tcptrace_listener_info")}
     assert owners, "the exporter's own listener is among them"
+
+
+def _scrape() -> Scrape:
+    with urllib.request.urlopen(_URL, timeout=DEADLINE_S) as answer:
+        return Scrape(answer.read().decode())
+
+
+@pytest.mark.usefixtures("service")
+def test_its_drops_are_the_kernels() -> None:
+    """Also where all that the unit allows is needed to tell which queue was full."""
+    overflows = "tcptrace_listener_drops_total"
+    with ExitStack() as sockets:
+        sockets.enter_context(listen((LOOPBACK, _PORT), 1))
+        for _ in range(_ATTEMPTS):
+            sockets.enter_context(Attempt((LOOPBACK, _PORT)).socket)
+        until(lambda: counters()["ListenOverflows"] >= _ATTEMPTS, "drops and drops again")
+    until(lambda: _scrape().total(overflows) == counters()["ListenDrops"], "the same drops")
+    told = _scrape().by("stage", overflows)
+    full = told["syn_accept_queue_full"] + told["ack_accept_queue_full"]
+    assert full == counters()["ListenOverflows"]
+    assert set(_scrape().values("tcptrace_reconciliation_difference").values()) == {0}
 
 
 def test_its_exposure_is_what_the_documentation_says() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import symbols
-from tcptrace.kernel.symbols import Symbols, address, kallsyms, stext
+from tcptrace.kernel.symbols import Symbols, kallsyms, stext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,14 +66,3 @@ def test_hidden_addresses_are_told(proc: Path, hidden: bytes) -> None:
     proc.write_bytes(hidden)
     with pytest.raises(CannotTrace, match="kptr_restrict"):
         stext()
-
-
-@pytest.mark.usefixtures("proc")
-def test_the_address_of_a_symbol() -> None:
-    assert address("tcp_prot") == 0xFFFFFFFF81000280
-    assert address("tcp_pro") is None
-
-
-def test_a_hidden_address_is_none(proc: Path) -> None:
-    proc.write_bytes(b"0000000000000000 D tcp_prot\n")
-    assert address("tcp_prot") is None

@@ -22,9 +22,6 @@ class FakeBtf:
     def arguments(self, function: str) -> int | None:
         raise NotImplementedError
 
-    def constant(self, name: str) -> int | None:
-        raise NotImplementedError
-
 
 def rendered(btf: FakeBtf) -> str:
     return render(btf)
