@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
 
-IDLE_SNAPSHOTS: Final = 5
-"""A namespace is forgotten after so many snapshots in a row without a socket, a watcher or news.
+IDLE_NS: Final = 5 * 60 * 10**9
+"""A namespace is forgotten after so long without a socket, a watcher or news.
 
 Not sooner: a job that connects every few minutes would have its counters begin anew each time.
 """
-SILENT_SNAPSHOTS: Final = 60
-"""So many if sockets are counted there, but no snapshot has covered it since a loss: they are
+SILENT_NS: Final = 60 * 60 * 10**9
+"""So long if sockets are counted there, but no snapshot has covered it since a loss: they are
 rather gone, their ends lost, than silent for an hour."""
 
 
@@ -51,7 +51,7 @@ class Departures:
             self._healing.forget(netns)
 
     def look(self, watched: AbstractSet[int], now_ns: int) -> None:
-        """Forgets what has been silent for long; to be called once a snapshot.
+        """Forgets what has been silent for long; to be called now and then.
 
         Args:
             watched: the namespaces that the ledger's readings tell of.
@@ -60,22 +60,22 @@ class Departures:
         counts, tally = self._tracker.counts, self._tally
         silent = tally.namespaces.union(counts.namespaces) - watched - tally.heard
         tally.heard.clear()
-        self._idle = _once_more(self._idle, silent - counts.occupied)
+        self._idle = _still(self._idle, silent - counts.occupied, now_ns)
         doubtful = silent & self._healing.unhealed - {OTHER_NETNS}
-        self._silent = _once_more(self._silent, doubtful)
-        lost = _since(self._silent, SILENT_SNAPSHOTS)
+        self._silent = _still(self._silent, doubtful, now_ns)
+        lost = _before(self._silent, now_ns - SILENT_NS)
         if lost:
             self._tracker.leave(lost, now_ns)
-        for netns in lost | _since(self._idle, IDLE_SNAPSHOTS):
+        for netns in lost | _before(self._idle, now_ns - IDLE_NS):
             counts.forget(netns)
             tally.forget(netns)
             self._healing.forget(netns)
 
 
-def _once_more(seen: dict[int, int], now: set[int]) -> dict[int, int]:
-    """How often in a row each of these was seen."""
-    return {netns: seen.get(netns, 0) + 1 for netns in now}
+def _still(since_ns: dict[int, int], now: set[int], now_ns: int) -> dict[int, int]:
+    """Since when each of these has been seen at every look."""
+    return {netns: since_ns.get(netns, now_ns) for netns in now}
 
 
-def _since(seen: dict[int, int], times: int) -> set[int]:
-    return {netns for netns, so_often in seen.items() if so_often >= times}
+def _before(since_ns: dict[int, int], at_ns: int) -> set[int]:
+    return {netns for netns, began_ns in since_ns.items() if began_ns <= at_ns}

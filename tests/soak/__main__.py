@@ -24,10 +24,10 @@ from unit.lifecycle.seen import Count, counted
 
 from tcptrace.exporting import Exporter
 from tcptrace.kernel.live import BATCH_RECORDS
-from tcptrace.lifecycle.departures import IDLE_SNAPSHOTS
+from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.sinks.metrics import text
 from tcptrace.sinks.metrics.observed import new_tally
-from tcptrace.watching import Watch
+from tcptrace.watching import SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.layout import RECORD_SIZE
 from tcptrace.wire.ledger import LedgerReading
 
@@ -43,9 +43,9 @@ ROUNDS_OPEN: Final = 30
 LOSS_EVERY: Final = 10
 LOSS_SHARE: Final = 0.01
 MOST_GROWTH: Final = 0.05
-WARM_ROUNDS: Final = ROUNDS_OPEN + IDLE_SNAPSHOTS + 5
+WARM_ROUNDS: Final = ROUNDS_OPEN + IDLE_NS // SNAPSHOT_PERIOD_NS + 6
 """Then all is full that a run can fill: open listeners, kept and unkept, until what a round leaves
-begins to end; and namespaces, which are forgotten a few snapshots after that."""
+begins to end; and namespaces, which are forgotten some minutes after that."""
 _BATCH_BYTES: Final = BATCH_RECORDS * RECORD_SIZE
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -99,7 +99,7 @@ class Churn(Host):
     def begin_round(self) -> None:
         """Ends what is left of an old round, and lets the next one happen."""
         template, number = self.template, self.number
-        later_ns = number * (template.duration_ns + 4 * samples.S)
+        later_ns = number * (template.duration_ns + SNAPSHOT_PERIOD_NS + samples.S)
         old = number - ROUNDS_OPEN
         if old >= 0:
             self._put(template.endings.at(old, _reuse(old), samples.START + later_ns))
@@ -112,8 +112,8 @@ class Churn(Host):
         self.number += 1
 
     def end_round(self) -> None:
-        """Time passes, so that nothing is too fresh for a snapshot."""
-        self._now_ns += 3 * samples.S
+        """Time passes, as it does from one snapshot to the next."""
+        self._now_ns += SNAPSHOT_PERIOD_NS
 
     def _put(self, records: npt.NDArray[np.void]) -> None:
         raw = records.tobytes()

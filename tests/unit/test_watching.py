@@ -9,7 +9,7 @@ import pytest
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.accept_waits import AcceptWaits
-from tcptrace.lifecycle.departures import IDLE_SNAPSHOTS
+from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
 from tcptrace.lifecycle.socket_numbers import SAMPLES
@@ -256,43 +256,64 @@ class TestWaits:
         assert set(watch.tally.waits) == {self.WEB}
 
 
+_IDLE_LOOKS = IDLE_NS // SNAPSHOT_PERIOD_NS
+
+
 class TestNamespaces:
     """Of 7 the tally has heard; nobody watches it, and no socket is left there."""
 
     def watch(self) -> Watch:
-        watch = watch_of(FakeHost())
+        self.host = FakeHost()
+        watch = watch_of(self.host)
         watch.tally.syn_retransmitted(7, "ipv4")
         watch.tracker.counts.place(7, "ipv4")
         watch._forget_namespaces()
         return watch
 
+    def look(self, watch: Watch) -> None:
+        """A minute later."""
+        self.host.reads += 60 * 4
+        watch._forget_namespaces()
+
     def is_known(self, watch: Watch) -> bool:
         return bool(watch.tally.syn_retransmits) and watch.tracker.counts.namespaces == [7]
 
-    def test_one_is_forgotten_after_some_snapshots_without_news(self) -> None:
+    def test_one_is_forgotten_after_some_minutes_without_news(self) -> None:
         watch = self.watch()
-        for _ in range(IDLE_SNAPSHOTS - 1):
-            watch._forget_namespaces()
+        for _ in range(_IDLE_LOOKS):
+            self.look(watch)
             assert self.is_known(watch)
-        watch._forget_namespaces()
+        self.look(watch)
         assert not watch.tally.syn_retransmits
         assert not watch.tracker.counts.namespaces
 
     def test_what_happens_between_snapshots_keeps_it(self) -> None:
         watch = self.watch()
-        for at in range(4 * IDLE_SNAPSHOTS):
-            if at % (IDLE_SNAPSHOTS - 1) == 0:
+        for at in range(4 * _IDLE_LOOKS):
+            if at % _IDLE_LOOKS == 0:
                 watch.tally.syn_retransmitted(7, "ipv4")
-            watch._forget_namespaces()
+            self.look(watch)
         assert self.is_known(watch)
 
     def test_and_so_does_a_socket(self) -> None:
         watch = self.watch()
         cells = watch.tracker.counts.place(7, "ipv4").by_state
-        for at in range(4 * IDLE_SNAPSHOTS):
-            cells[1] = at % (IDLE_SNAPSHOTS - 1) == 0
-            watch._forget_namespaces()
+        for at in range(4 * _IDLE_LOOKS):
+            cells[1] = at % _IDLE_LOOKS == 0
+            self.look(watch)
         assert self.is_known(watch)
+
+    def test_losses_make_snapshots_come_often_but_do_not_end_what_is_silent(self) -> None:
+        host = FakeHost(samples.batch(samples.record()._replace(netns=7)), step_ms=100)
+        period_ns = 5 * samples.S
+        host.lost_records = (  # type: ignore[method-assign]
+            lambda: (host.now_ns() - samples.START) // period_ns
+        )
+        watch = watch_of(host)
+        watched(watch, 400)
+        assert len(host.snapshots_ns) > 60
+        assert watch.tracker.counts.occupied == {7}
+        assert watch.agreement.healing.unhealed == {7}
 
     def test_one_that_is_read_no_more_had_no_socket_left(self) -> None:
         """What is counted there is over, though no snapshot can cover it any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcptrace.lifecycle.departures import IDLE_SNAPSHOTS, SILENT_SNAPSHOTS, Departures
+from tcptrace.lifecycle.departures import IDLE_NS, SILENT_NS, Departures
 from tcptrace.lifecycle.healing import Healing
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -39,6 +39,13 @@ class Host:
         self.healing.lose(self.stream.now_ns)
         self.healing.begin(self.later_ns)
         self.healing.end(self.later_ns, set(), (HERE,), is_whole=True)
+
+    def look(self, *watched: int, every_s: int = 60, for_ns: int) -> None:
+        """So often for so long, the first time at once."""
+        until_ns = self.later_ns + for_ns
+        while self.later_ns <= until_ns:
+            self.departures.look(set(watched), self.later_ns)
+            self.later_ns += every_s * samples.S
 
     @property
     def count(self) -> dict[State, int]:
@@ -83,14 +90,15 @@ def test_folded_ones_are_over_too(host: Host) -> None:
     assert host.tracker.healed == 2
 
 
+@pytest.mark.parametrize("every_s", [5, 60, 700])
 def test_sockets_whose_ends_may_be_lost_keep_a_namespace_for_an_hour_of_silence(
-    host: Host,
+    host: Host, every_s: int
 ) -> None:
+    """However often snapshots are taken: losses make them come every few seconds."""
     host.lose()
-    for _ in range(SILENT_SNAPSHOTS - 1):
-        host.departures.look(set(), host.later_ns)
+    host.look(every_s=every_s, for_ns=SILENT_NS - 1)
     assert host.count == OPEN
-    host.departures.look(set(), host.later_ns)
+    host.look(for_ns=0)
     assert host.count == {}
     assert not host.tracker.counts.namespaces
     assert not host.tally.namespaces
@@ -99,12 +107,11 @@ def test_sockets_whose_ends_may_be_lost_keep_a_namespace_for_an_hour_of_silence(
 
 def test_any_record_breaks_the_silence(host: Host) -> None:
     host.lose()
-    for at in range(3 * SILENT_SNAPSHOTS):
-        if at % (SILENT_SNAPSHOTS - 1) == 0:
-            again = Stream(host.later_ns)
-            again.tell(Kind.SYNACK_RETRANSMITTED, CONNECTING, CLIENT)
-            host.tally.fed(again.records)
-        host.departures.look(set(), host.later_ns)
+    for _ in range(3):
+        again = Stream(host.later_ns)
+        again.tell(Kind.SYNACK_RETRANSMITTED, CONNECTING, CLIENT)
+        host.tally.fed(again.records)
+        host.look(for_ns=SILENT_NS - 1)
     assert host.count == OPEN
 
 
@@ -112,15 +119,15 @@ def test_any_record_breaks_the_silence(host: Host) -> None:
 def test_sockets_that_no_loss_has_touched_keep_it_for_ever(host: Host, is_watched: bool) -> None:
     if is_watched:
         host.lose()
-    for _ in range(3 * SILENT_SNAPSHOTS):
-        host.departures.look({HERE} if is_watched else set(), host.later_ns)
+    host.look(*[HERE] * is_watched, for_ns=3 * SILENT_NS)
     assert host.count == OPEN
 
 
-def test_without_sockets_and_news_it_is_forgotten_soon(host: Host) -> None:
+@pytest.mark.parametrize("every_s", [5, 60])
+def test_without_sockets_and_news_it_is_forgotten_soon(host: Host, every_s: int) -> None:
     host.lose()
     host.departures.leave({HERE}, host.later_ns)
-    for _ in range(IDLE_SNAPSHOTS):
-        assert host.tracker.counts.namespaces == [HERE]
-        host.departures.look(set(), host.later_ns)
+    host.look(every_s=every_s, for_ns=IDLE_NS - 1)
+    assert host.tracker.counts.namespaces == [HERE]
+    host.look(for_ns=0)
     assert not host.tracker.counts.namespaces
