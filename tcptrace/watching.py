@@ -181,8 +181,7 @@ class Watch:
             return
         left = {one.netns for one in self.reading.namespaces}
         left -= {one.netns for one in reading.namespaces}
-        if left:
-            self._departures.leave(left, began_ns)
+        self._departures.leave(left, began_ns)
 
     def _numbers(self) -> Numbers:
         """How many sockets there are in each namespace that is read; as of now."""

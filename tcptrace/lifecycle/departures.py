@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.counts import OTHER_NETNS
+from tcptrace.lifecycle.snapshots import SPARE_NS
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -36,19 +37,31 @@ class Departures:
         self._tracker = tracker
         self._tally = tally
         self._healing = healing
+        self._left: list[tuple[int, set[int]]] = []
         self._idle: dict[int, int] = {}
         self._silent: dict[int, int] = {}
 
     def leave(self, namespaces: AbstractSet[int], now_ns: int) -> None:
-        """These had no socket any more: whatever is counted there, and was told of before, is over.
+        """These have no socket any more: whatever was told of them until now is over.
+
+        To be called again as time goes on, with others or none: records of what was told of just
+        now may still be on their way, and a number may be another namespace's a moment later.
 
         Args:
             namespaces: with or without anything that is counted.
             now_ns: a time whose records have all been fed.
         """
-        self._tracker.leave(namespaces, now_ns)
-        for netns in namespaces - self._tracker.counts.occupied:
-            self._healing.forget(netns)
+        if namespaces:
+            self._left.append((now_ns, set(namespaces)))
+        left, self._left = self._left, []
+        for left_ns, gone in left:
+            settled_ns = left_ns + SPARE_NS
+            self._tracker.leave(gone, min(now_ns, settled_ns))
+            occupied = gone & self._tracker.counts.occupied
+            for netns in gone - occupied:
+                self._healing.forget(netns)
+            if occupied and now_ns < settled_ns:
+                self._left.append((left_ns, occupied))
 
     def look(self, watched: AbstractSet[int], now_ns: int) -> None:
         """Forgets what has been silent for long; to be called now and then.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
-_SPARE_NS: Final = 1_000_000_000
+SPARE_NS: Final = 1_000_000_000
 """What was told of later than so long before a snapshot began is never missed by it."""
 
 _WITHOUT_OWNER: Final = (State.TIME_WAIT, State.NEW_SYN_RECV)
@@ -112,7 +112,7 @@ class Snapshots:
     def _heal(self, namespaces: AbstractSet[int], as_of_ns: int, number: int | None) -> None:
         """Ends what was told of before, and not found by the snapshot of that number."""
         registry = self._registry
-        before_ns = as_of_ns - _SPARE_NS
+        before_ns = as_of_ns - SPARE_NS
         for life in registry.in_objects:
             is_missed = life.seen_in != number and life.connection.netns in namespaces
             if is_missed and rules.last_told_ns(life) < before_ns:

@@ -315,9 +315,11 @@ class TestNamespaces:
         assert watch.tracker.counts.occupied == {7}
         assert watch.agreement.healing.unhealed == {7}
 
-    def test_one_that_is_read_no_more_had_no_socket_left(self) -> None:
+    @pytest.mark.parametrize("told_at_s", [0, 4.75])
+    def test_one_that_is_read_no_more_had_no_socket_left(self, told_at_s: float) -> None:
         """What is counted there is over, though no snapshot can cover it any more."""
-        host = FakeHost(samples.batch(samples.record()._replace(netns=7)))
+        told_ns = samples.START + int(told_at_s * samples.S)
+        host = FakeHost(samples.batch(samples.record(told_ns)._replace(netns=7)))
         readings = host.ledger_reading
         watch = watch_of(host)
 

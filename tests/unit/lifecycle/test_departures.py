@@ -10,7 +10,7 @@ from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
 from unit import samples
 from unit.lifecycle.seen import counted
-from unit.lifecycle.steps import CONNECTING, listen, open_client
+from unit.lifecycle.steps import CONNECTING, connect, listen, open_client
 from unit.lifecycle.stream import CLIENT, HERE, Lives, Stream
 from unit.lifecycle.tallies import new_tally
 
@@ -78,6 +78,28 @@ def test_but_not_what_has_just_begun(host: Host) -> None:
     host.departures.leave({HERE}, host.stream.now_ns)
     assert host.count == OPEN
     assert host.healing.unhealed == {HERE}
+
+
+def test_what_was_told_of_just_before_it_was_left_is_over_a_second_later(host: Host) -> None:
+    """The usual case when a container is killed; what came after it was left is another's."""
+    host.lose()
+    left_ns = host.stream.now_ns + samples.S // 2
+    host.departures.leave({HERE}, left_ns)
+    later = Stream(left_ns)
+    connect(later, 0x51)
+    host.tracker.feed(later.records)
+    for second in range(1, 4):
+        host.departures.leave({ELSEWHERE} if second == 2 else set(), left_ns + second * samples.S)
+    assert host.count == {State.SYN_SENT: 1}
+
+
+def test_once_nothing_is_counted_there_it_is_in_doubt_no_more(host: Host) -> None:
+    host.lose()
+    left_ns = host.stream.now_ns + samples.S // 2
+    host.departures.leave({HERE}, left_ns)
+    assert host.healing.is_suspect
+    host.departures.leave(set(), left_ns + samples.S)
+    assert (host.count, host.healing.is_suspect) == ({}, False)
 
 
 def test_folded_ones_are_over_too(host: Host) -> None:
