@@ -65,6 +65,7 @@ def _wait_for_quiet(watch: Watch) -> None:
 
 
 def _report(watch: Watch, elapsed_s: float) -> Report:
+    watch.notice_misses()
     for _ in range(_SNAPSHOTS):
         if not watch.agreement.healing.is_suspect:
             break

@@ -72,6 +72,7 @@ class Watch:
         self.fault: BadRecording | None = None
         self._stride = RECORD_SIZE + (STACK_SIZE if source.head.stacks else 0)
         self._losing = Losing(source)
+        self._missed = 0
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
         self._has_settled = False
@@ -106,6 +107,7 @@ class Watch:
             self._take_stock()
         if now_ns >= self._next_reading_ns:
             self._next_reading_ns = now_ns + READING_PERIOD_NS
+            self.notice_misses()
             self.read_ledger()
 
     def _feed(self, batch: bytes) -> None:
@@ -116,6 +118,19 @@ class Watch:
             self.tracker.feed_stacked(decode_stacked(batch))
         elif batch:
             self.tracker.feed(decode_batch(batch))
+
+    def notice_misses(self) -> None:
+        """A run of a probe that the kernel skipped is a loss too: what it had told is missing.
+
+        Asks for each hook: not to be called more often than the ledger is read.
+        """
+        if not self.source.takes_snapshots:
+            return  # a recording tells of them at its end alone
+        missed = sum(self.source.losses().missed_by_hook.values())
+        if missed > self._missed:
+            with self.lock:
+                self.agreement.healing.lose(self.source.now_ns())
+        self._missed = missed
 
     def _drain(self) -> None:
         """Takes every record from before now; more may come as fast as they are taken."""
@@ -148,6 +163,7 @@ class Watch:
             self.tracker.begin_snapshot(begin_ns, processes)
         covered = self.source.snapshot(self._drain)
         self._drain()
+        self.notice_misses()
         with self.lock:
             self._feed(b"")  # were its last findings lost?
             is_whole = self.tracker.end_snapshot(covered)

@@ -110,7 +110,8 @@ def _cause(
 def _counted_cause(one: Comparison, evidence: Evidence, together: int) -> Cause | None:
     """The largest of the losses that were counted, if they are large enough together."""
     figure, losses = one.figure, evidence.losses
-    if figure.origin is Origin.SOCKETS and one.netns in evidence.suspects:
+    is_suspect = figure.origin is Origin.SOCKETS and one.netns in evidence.suspects
+    if is_suspect and losses.lost_records:
         return Cause.LOST_EVENTS
     counted = {Cause.MISSED_RUNS: _of(figure, losses.missed_by_hook)}
     if one.difference < 0 and figure.origin is Origin.RECORDS:

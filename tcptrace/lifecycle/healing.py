@@ -37,6 +37,7 @@ class Healing:
         self.last_heal_ns: int | None = None
         self._is_fresh = False
         self._has_begun_quietly = False
+        self._has_lost_since = False
         self._vain = 0
 
     @property
@@ -49,8 +50,8 @@ class Healing:
         return set(known) if self._is_fresh else self.unhealed.intersection(known)
 
     def lose(self, now_ns: int) -> None:
-        """Records were lost: nobody knows in which namespace."""
-        self._is_fresh = True
+        """Records were lost, or never made: nobody knows in which namespace."""
+        self._is_fresh = self._has_lost_since = True
         self.last_loss_ns = now_ns
 
     def is_due(self, now_ns: int) -> bool:
@@ -70,6 +71,7 @@ class Healing:
     def begin(self, now_ns: int) -> None:
         """A snapshot begins."""
         self._has_begun_quietly = self.is_quiet(now_ns)
+        self._has_lost_since = False
 
     def end(
         self, now_ns: int, covered: AbstractSet[int], known: Iterable[int], *, is_whole: bool
@@ -80,13 +82,13 @@ class Healing:
             now_ns: now.
             covered: the namespaces that it walked over completely.
             known: all of which anything is told.
-            is_whole: whether nothing was lost since it began.
+            is_whole: whether no record was lost since it began, so that all findings are there.
         """
         if not is_whole:
             self._vain = self._vain + 1 if self._has_begun_quietly else 0
             return
         self._vain = 0
-        if not self._has_begun_quietly:
+        if self._has_lost_since or not self._has_begun_quietly:
             return
         told = set(known)
         doubtful = self.suspects(told)

@@ -129,6 +129,40 @@ def test_a_snapshot_is_taken_soon_after_the_last_loss() -> None:
     assert (watch.agreement.healing.is_suspect, watch.agreement.healing.heals) == (False, 1)
 
 
+def test_skipped_runs_of_probes_are_losses_too() -> None:
+    """The records that they had sent are not counted as lost: nobody made them."""
+    host = FakeHost(step_ms=100)
+    skipped_ns = samples.START + 10 * samples.S
+    host.losses = lambda: Losses(  # type: ignore[method-assign]
+        0, {"tcp_set_state": int(host.now_ns() >= skipped_ns)}, ()
+    )
+    watch = watch_of(host)
+    watched(watch, 12)
+    healing = watch.agreement.healing
+    assert healing.last_loss_ns is not None
+    assert skipped_ns <= healing.last_loss_ns <= skipped_ns + 2 * samples.S
+    assert healing.is_suspect
+    watched(watch, 20)
+    assert len(host.snapshots_ns) == 2
+    assert (healing.is_suspect, healing.heals) == (False, 1)
+
+
+def test_kprobes_that_miss_runs_all_the_time_make_no_snapshots_of_their_own() -> None:
+    host = FakeHost(step_ms=100)
+    questions: list[int] = []
+
+    def losses() -> Losses:
+        questions.append(host.now_ns())
+        return Losses(0, {"tcp_set_state": len(questions)}, ())
+
+    host.losses = losses  # type: ignore[method-assign]
+    watch = watch_of(host)
+    watched(watch, 200)
+    assert len(host.snapshots_ns) == 4
+    assert len(questions) <= len(host.readings_ns)
+    assert (watch.agreement.healing.is_suspect, watch.agreement.healing.heals) == (True, 0)
+
+
 def test_a_loss_that_no_snapshot_can_heal_changes_no_period(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -374,8 +374,9 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_state_counts_suspect",
         Type.GAUGE,
         (),
-        "1 while tcptrace_sockets may be wrong somewhere: from the loss of a record until "
-        "snapshots that lose none have covered every network namespace of then, or it is gone.",
+        "1 while tcptrace_sockets may be wrong somewhere: from the loss of a record, or a skipped "
+        "run of a probe, until snapshots that lose none have covered every network namespace of "
+        "then, or it is gone.",
         "the tracker",
     ),
     Metric(
@@ -398,7 +399,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_last_loss_timestamp_seconds",
         Type.GAUGE,
         (),
-        "When records were lost last; absent before that.",
+        "When records were lost last, or runs of probes skipped; absent before that.",
         "the tracker",
     ),
     Metric(

@@ -54,7 +54,9 @@ def missed(hook: str, count: int) -> Losses:
         (found("ListenDrops", 1, missed("tcp_make_synack", 1)), Cause.MISSED_RUNS),
         (found("ListenDrops", -3, without_slot=3), Cause.NO_SLOT),
         (found("ListenDrops", 3, without_slot=3), Cause.UNKNOWN),
-        (found("CurrEstab", -3, is_suspect=True), Cause.LOST_EVENTS),
+        (found("CurrEstab", -3, lost("inet_accept", 1), is_suspect=True), Cause.LOST_EVENTS),
+        (found("CurrEstab", -3, missed("tcp_set_state", 3), is_suspect=True), Cause.MISSED_RUNS),
+        (found("CurrEstab", -3, missed("tcp_set_state", 2), is_suspect=True), Cause.UNKNOWN),
         (found("CurrEstab", -3, lost("tcp_connect", 9)), Cause.UNKNOWN),
         (found("CurrEstab", 2, missed("inet_twsk_kill", 2)), Cause.MISSED_RUNS),
         (

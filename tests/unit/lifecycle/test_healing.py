@@ -95,6 +95,18 @@ def test_a_namespace_that_is_gone_is_in_doubt_no_more() -> None:
     assert not healing.is_suspect
 
 
+def test_nor_does_one_during_which_something_is_lost_that_is_no_finding() -> None:
+    """A probe's run was skipped: there is no record of it."""
+    healing = Healing()
+    healing.lose(10 * S)
+    healing.begin(20 * S)
+    healing.lose(20 * S)
+    healing.end(21 * S, {OLD}, (OLD,), is_whole=True)
+    assert healing.is_suspect
+    snapshot(healing, 30 * S)
+    assert not healing.is_suspect
+
+
 def test_without_a_loss_there_is_nothing_to_heal() -> None:
     healing = Healing()
     snapshot(healing, 0)
