@@ -158,7 +158,16 @@ class ReplaySource:
         return due
 
     def _take_reading(self) -> None:
-        self._reading, self._next_reading = self._next_reading or self._reading, None
+        if self._next_reading is not None:
+            self._reading, self._next_reading = self._next_reading, None
+            self._learn_namespaces(self._reading)
+
+    def _learn_namespaces(self, reading: LedgerReading) -> None:
+        """Readings have names that a recording's other parts may lack."""
+        known = self.names.namespaces
+        for figures in reading.namespaces:
+            if figures.name and known.get(figures.netns) != figures.name:
+                known.learn(figures.netns, figures.name)
 
     def _now_ns(self) -> int:
         """Where the replay should be by now."""

@@ -188,7 +188,6 @@ class Watch:
             self.ledger.absorb(reading)
             self.agreement.compare(reading, before, after)
             self.reading = reading
-            self._learn_namespaces(reading)
             self._forget_waits(reading.at_ns)
 
     def _leave_namespaces(self, reading: LedgerReading, began_ns: int) -> None:
@@ -228,13 +227,6 @@ class Watch:
         after = self.source.inventory()
         with self.lock:
             self.agreement.compare_sockets(before, numbers, after)
-
-    def _learn_namespaces(self, reading: LedgerReading) -> None:
-        """A recording's readings have names that its other parts may lack."""
-        known = self.source.names.namespaces
-        for figures in reading.namespaces:
-            if figures.name and known.get(figures.netns) != figures.name:
-                known.learn(figures.netns, figures.name)
 
     def _forget_waits(self, now_ns: int) -> None:
         """A listener that the ledger has forgotten, or never told apart, is told of no more."""

@@ -39,6 +39,9 @@ class NamespaceNames:
     def __init__(self, known: Known[int, str]) -> None:
         self._known = known
         self._named: dict[int, str] = {}
+        self._renewed: set[int] = set()
+        """In which something has begun since names have changed; to be judged by the next read."""
+        self._is_stale = False
         self._changed_ns = 0
         self._read_s = self._looked_s = self._changed_s = float("-inf")
         self._not_before_s = float("-inf")
@@ -53,10 +56,12 @@ class NamespaceNames:
                 self._known.learn(number, name)
 
     def renew(self, numbers: Iterable[int]) -> None:
-        """Something has begun there: a name that is gone is none of these any more."""
+        """Something has begun in these, just wanted: a name that is gone is theirs no more."""
         for number in numbers:
             if number not in self._named:
                 self._known.forget(number)
+            elif self._is_stale:
+                self._renewed.add(number)  # what it was called may be another's name
 
     def is_named(self, number: int) -> bool:
         """Whether it has a name, as of the last look."""
@@ -69,10 +74,11 @@ class NamespaceNames:
             self._look(now_s)
 
     def _look(self, now_s: float) -> None:
+        changed_ns = netns.changed_ns()
+        self._is_stale = now_s < self._not_before_s and changed_ns != self._changed_ns
         if now_s < self._not_before_s:
             return
         self._looked_s = now_s
-        changed_ns = netns.changed_ns()
         if changed_ns != self._changed_ns:
             self._changed_ns, self._changed_s = changed_ns, now_s
         is_settling = now_s - self._changed_s < _SETTLING_S
@@ -84,6 +90,9 @@ class NamespaceNames:
         self._read_s = now_s
         took_s = time.monotonic() - now_s
         self._not_before_s = now_s + max(_PAUSE_S, took_s / _SHARE)
+        for number in self._renewed - self._named.keys():
+            self._known.forget(number)
+        self._renewed.clear()
         for number, name in self._named.items():
             if self._known.get(number, name) != name:
                 self._known.learn(number, name)

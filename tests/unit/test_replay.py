@@ -10,7 +10,7 @@ from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.head import Losses
 from tcptrace.wire.ledger import LedgerReading
-from unit import samples
+from unit import samples, slots
 
 TIMES = (
     samples.START + 5 * samples.S,
@@ -103,6 +103,19 @@ def test_readings_and_losses_come_when_they_are_due(speed: float) -> None:
     assert told[0][2] == 0
     waited = (TIMES[2] - TIMES[0]) / 1e9 if speed == 1 else 0
     assert sum(clock.slept) == pytest.approx(waited, abs=0.06)
+
+
+@pytest.mark.parametrize("speed", [1, AT_ONCE])
+def test_names_that_only_a_reading_has_are_known(speed: float) -> None:
+    file = io.BytesIO()
+    writer = RecordingWriter(file, "t.rec", samples.head())
+    for at_ns, name in zip(TIMES, ("blue", "", "red"), strict=False):
+        writer.write_ledger(LedgerReading(at_ns, 0, [], (slots.figures(name=name),)))
+    source = source_of(file.getvalue(), speed, Clock())
+    told = []
+    while source.read(0.05) is not None:
+        told.append(source.names.namespaces.get(slots.NETNS))
+    assert list(dict.fromkeys(told)) in (["blue", "red"], [None, "blue", "red"])
 
 
 def test_a_cut_recording_ends_where_it_was_cut() -> None:

@@ -371,6 +371,20 @@ class TestNamespaces:
         assert not watch.tracker.counts.occupied
         assert watch.tracker.healed == 1
 
+    def test_names_of_readings_are_the_sources_to_learn(self) -> None:
+        """A live one may have forgotten a name since it made its reading."""
+        host = FakeHost()
+        readings = host.ledger_reading
+
+        def named() -> Any:
+            one = readings()
+            assert one is not None
+            return one._replace(namespaces=(slots.figures(netns=7, name="blue"),))
+
+        host.ledger_reading = named  # type: ignore[method-assign]
+        watched(watch_of(host), 2)
+        assert host.names.namespaces == {}
+
     def test_a_loss_is_healed_where_a_snapshot_was(self) -> None:
         host = FakeHost(
             *(samples.batch(samples.record(sock=at)._replace(netns=at)) for at in (7, 8))

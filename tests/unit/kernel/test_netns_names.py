@@ -97,6 +97,32 @@ def test_a_name_that_is_gone_stays_until_something_begins_there(host: Host) -> N
     assert host.begin(7) == {}
 
 
+def test_also_if_it_went_just_after_names_were_read(host: Host) -> None:
+    """Names may not be read again at once: what begins then is judged by the next look."""
+    host.call(blue=7, red=8)
+    host.want(7, 8)
+    host.now_s += 10
+    host.call(blue=7, red=8, green=9)
+    host.follower.want((9,))
+    host.now_s += 0.01
+    host.call(red=8)
+    host.follower.want((7, 8))
+    host.follower.renew((7, 8))
+    host.now_s += 1
+    host.follower.follow()
+    assert host.known == {8: "red", 9: "green"}
+
+
+def test_what_began_while_the_name_was_there_keeps_it(host: Host) -> None:
+    host.call(blue=7)
+    host.begin(7)
+    host.now_s += 10
+    host.call()
+    host.follower.follow()
+    assert not host.follower.is_named(7)
+    assert host.known == {7: "blue"}
+
+
 def test_a_file_that_becomes_a_mount_after_it_was_looked_at(host: Host) -> None:
     """The directory tells of the file alone."""
     host.changed += 1
