@@ -175,8 +175,6 @@ def watch_all(only: int | None = None) -> Watched:
             except CannotTrace as failure:
                 failures.append(failure)
                 watched.refused[inode] = str(failure)
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # its last process has just ended
             except OSError as error:
                 watched.refused[inode] = error.strerror or str(error)
 
@@ -193,27 +191,36 @@ def _watch(inode: int, found: _Found, watched: Watched) -> None:
     if len(watched.namespaces) >= MOST_NAMESPACES:
         watched.refused[inode] = f"more than {MOST_NAMESPACES}"
         return
-    _enter(found.path)
-    watched.namespaces.append(WatchedNamespace(inode, found.processes))
+    if not any(map(_enter, found.paths)):
+        return  # its last process has just ended
+    try:
+        watched.namespaces.append(WatchedNamespace(inode, found.processes))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        watched.refused[inode] = f"{error.filename}: {reason}" if error.filename else reason
 
 
-def _enter(path: Path) -> None:
-    """Has this thread be in a namespace."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _enter(path: Path) -> bool:
+    """Has this thread be in a namespace; False if nothing is there any more."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
     try:
         if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
     finally:
         os.close(descriptor)
+    return True
 
 
 @dataclass
 class _Found:
     """A namespace before it is opened."""
 
-    path: Path
-    """Where it can be entered."""
+    paths: list[Path] = field(default_factory=list)
+    """Where it can be entered: at some processes, the longest running first, or by its name."""
     processes: list[int] = field(default_factory=list)
     """Some that are in it, the longest running first."""
 
@@ -221,15 +228,16 @@ class _Found:
 def _namespaces() -> dict[int, _Found]:
     """All there are by inode number, this process's own first."""
     found: dict[int, _Found] = {}
-    found[netns.inode_of(netns.OWN)] = _Found(netns.OWN)
+    found[netns.inode_of(netns.OWN)] = _Found([netns.OWN])
     for pid in sorted(process_ids(), key=_began):
         path = Path("/proc", str(pid), "ns/net")
         with suppress(OSError):
-            holder = found.setdefault(netns.inode_of(path), _Found(path))
+            holder = found.setdefault(netns.inode_of(path), _Found())
             if len(holder.processes) < _MOST_HOLDERS:
+                holder.paths.append(path)
                 holder.processes.append(pid)
     for inode, (_, path) in netns.named().items():
-        found.setdefault(inode, _Found(path))
+        found.setdefault(inode, _Found()).paths.append(path)
     return found
 
 

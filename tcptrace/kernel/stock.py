@@ -128,7 +128,7 @@ class Stock:
 
 def _why_none(refused: dict[int, str]) -> str:
     for reason in refused.values():
-        return f"the network namespace can't be entered: {reason}"
+        return f"the network namespace can't be watched: {reason}"
     return "the network namespace is gone: name another one"
 
 

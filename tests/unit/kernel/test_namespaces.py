@@ -122,14 +122,31 @@ def test_only_the_one_that_is_asked_for() -> None:
 
 def test_one_that_cannot_be_entered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
-        1: namespaces._Found(Path("/proc/self/ns/mnt")),  # setns() for a network's refuses it
-        2: namespaces._Found(Path("/nowhere")),  # it has just ended
+        1: namespaces._Found([Path("/proc/self/ns/mnt")]),  # setns() for a network's refuses it
+        2: namespaces._Found([Path("/nowhere"), Path("/nor/here")]),  # it has just ended
     }
     monkeypatch.setattr(namespaces, "_namespaces", lambda: found)
     watched, refused = watch_all()
     assert watched == []
     assert set(refused) == {1}
     assert refused[1] in {"Invalid argument", "Operation not permitted"}
+
+
+def test_one_whose_oldest_process_has_ended_is_entered_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {OWN: namespaces._Found([Path("/nowhere"), Path("/proc/self/ns/mnt")])}
+    monkeypatch.setattr(namespaces, "_namespaces", lambda: found)
+    assert set(watch_all().refused) == {OWN}  # that of another kind is refused there
+
+
+def test_a_file_that_is_missing_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where /proc/sys is masked: the namespace has not ended."""
+    monkeypatch.setattr(namespaces, "_enter", lambda _path: True)
+    monkeypatch.setattr(namespaces, "_PORT_RANGE", Path("/nowhere/port_range"))
+    watched, refused = watch_all(OWN)
+    assert watched == []
+    assert refused == {OWN: "/nowhere/port_range: No such file or directory"}
 
 
 def test_so_are_those_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +188,9 @@ def test_what_has_a_name_is_found_too(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "blue").symlink_to("/proc/self/ns/mnt")
     monkeypatch.setattr(netns, "_NAMED", tmp_path)
     found = namespaces._namespaces()
-    assert found[OWN].path == Path("/proc/self/ns/net")
+    assert found[OWN].paths[0] == Path("/proc/self/ns/net")
     # Another kind of namespace, but of the same file system: where setns() would refuse it.
-    assert found[os.stat(tmp_path / "blue").st_ino].path == tmp_path / "blue"  # noqa: PTH116
+    assert found[os.stat(tmp_path / "blue").st_ino].paths == [tmp_path / "blue"]  # noqa: PTH116
     assert all(len(one.processes) <= namespaces._MOST_HOLDERS for one in found.values())
 
 

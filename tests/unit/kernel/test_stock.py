@@ -152,7 +152,7 @@ def test_namespaces_that_it_cannot_walk_over_are_told(
     assert other.unwatched == "3 not watched (no)"
     other.close()
     monkeypatch.setattr(module, "watch_all", lambda _only: ([], {1: "no"}))
-    with pytest.raises(CannotTrace, match="can't be entered: no"):
+    with pytest.raises(CannotTrace, match="can't be watched: no"):
         Stock((fake.slots, fake.control), 1, Surroundings(RECORD_SIZE))
 
 
