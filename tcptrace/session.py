@@ -105,19 +105,19 @@ class Losing:
 
 
 class Troubles:
-    """Tells what goes wrong with a source, once, and again if that had passed."""
+    """Tells what goes wrong with a source, once, and again if it is another or had passed."""
 
     def __init__(self, source: Source, notes: TextIO) -> None:
         self._source = source
         self._notes = notes
-        self._has_told = False
+        self._told = ""
 
     def tell(self) -> None:
         """Writes a line if something has gone wrong since the last time."""
         trouble = self._source.trouble
-        if trouble and not self._has_told:
+        if trouble and trouble != self._told:
             note(self._notes, safe_text(f"tcptrace: {trouble}"))
-        self._has_told = bool(trouble)
+        self._told = trouble
 
 
 class Printer(Protocol):

@@ -79,9 +79,9 @@ class Runtime:
         import grpc  # noqa: PLC0415 - an extra
 
         self._error = grpc.RpcError
-        self._unreachable = grpc.StatusCode.UNAVAILABLE
+        self._silences = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
         self.fault = ""
-        """Why it could not be reached for the last question; "" if it could."""
+        """Why it has not answered the last question; "" if it has."""
         channel = grpc.insecure_channel(f"unix:{path}", options=_OPTIONS)
         grpc.channel_ready_future(channel).result(_CONNECT_S)
         self._calls = {
@@ -112,8 +112,8 @@ class Runtime:
             sandbox = of.pod_sandbox_id if of else wanted
             pods = self._ask("ListPodSandbox", sandbox).items
         except self._error as error:
-            if error.code() is self._unreachable:
-                self.fault = str(error.details())
+            if error.code() in self._silences:
+                self.fault = error.details() or error.code().name
             return None
         pod = next((one for one in pods if one.id == sandbox), None)
         if of is None and pod is None:

@@ -143,7 +143,8 @@ class PodLookup:
     def _take(self, told: dict[str, Any]) -> None:
         container, names = told.get("id"), told.get("names")
         if told.get("fault"):
-            self._complain(f"it can't be reached ({str(told['fault'])[:_MOST_FAULT]})")
+            if not self.trouble:  # that the reason is put in other words is no other trouble
+                self._complain(f"it can't be reached ({str(told['fault'])[:_MOST_FAULT]})")
         elif "fault" in told:
             self.trouble = ""
         if not isinstance(container, str) or container not in self._asked:

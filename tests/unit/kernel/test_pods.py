@@ -105,6 +105,17 @@ def test_a_slow_runtime_holds_nobody_up(runtime: FakeRuntime, lookup: PodLookup)
     assert len(lookup._waiting) <= module._MOST_WAITING
 
 
+def test_a_runtime_that_hangs_is_told(runtime: FakeRuntime, lookup: PodLookup) -> None:
+    runtime.slow.clear()
+    lookup.want(WEB)
+    until(lookup, lambda: lookup.trouble)
+    assert "it can't be reached (Deadline Exceeded)" in lookup.trouble
+    runtime.slow.set()
+    lookup.want(LONE)
+    until(lookup, lambda: lookup.known)
+    assert lookup.trouble == ""
+
+
 def test_a_hostile_runtime_gives_hostile_names_at_most(
     runtime: FakeRuntime, lookup: PodLookup
 ) -> None:
@@ -157,6 +168,9 @@ def test_a_runtime_that_can_be_reached_again_is_no_trouble(
     assert lookup.trouble == ""  # it is there, and knows no such container
     lookup._take({"id": late, "names": None, "fault": "x" * 1000})
     assert 100 < len(lookup.trouble) < 500
+    before = lookup.trouble
+    lookup._take({"id": late, "names": None, "fault": "other words"})
+    assert lookup.trouble == before
     lookup.want(WEB)
     until(lookup, lambda: lookup.known)
     assert lookup.trouble == ""
