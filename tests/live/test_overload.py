@@ -33,20 +33,15 @@ def test_losses_are_told_and_the_counts_heal() -> None:
     with ExitStack() as kept:
         namespace = kept.enter_context(Namespace("overload"))
         serving = kept.enter_context(Serving("--ring-size", _RING)).wait_until_tracing()
-        late = kept.enter_context(Namespace("late"))
-        with late.inside():
-            listener = kept.enter_context(listen(("127.0.0.1", _PORT)))
-            for end in _couple(listener, "127.0.0.1"):
-                kept.enter_context(end)
         with ThreadPoolExecutor(2) as pool:
             rounds = [
                 pool.submit(_play, namespace, address, kept, serving)
                 for address in ("127.0.0.1", "::1")
             ]
-        for one in rounds:
-            one.result()
-        healed = until(lambda: _healed(serving, late), "the counts to heal", _HEALED_S)
+        listeners = [one.result() for one in rounds]
+        healed = until(lambda: _healed(serving), "the counts to heal", _HEALED_S)
         assert healed is not None
+        assert healed.value("tcptrace_state_counts_suspect") == 0
         assert last_differences(serving, namespace, _AGREE_S) == {}
         assert listed(namespace)["established"] >= 4 * _PAIRS_KEPT
         _check(healed)
@@ -54,23 +49,42 @@ def test_losses_are_told_and_the_counts_heal() -> None:
         assert told.by("counter", "tcptrace_reconciliation_difference", netns=namespace.inode)
         ledgers = told.values("tcptrace_reconciliation_difference", netns=namespace.inode)
         assert set(ledgers.values()) == {0}
+        late = kept.enter_context(Namespace("late"))
+        with late.inside():
+            listener = kept.enter_context(listen(("127.0.0.1", _PORT)))
+            for end in _couple(listener, "127.0.0.1"):
+                kept.enter_context(end)
+        _lose(namespace, listeners[0], "127.0.0.1", serving)
+        again = until(lambda: _healed(serving, late, healed), "the rest to heal", _HEALED_S)
+        assert again is not None
+        assert again.value("tcptrace_state_counts_suspect") == 1
+        for where in (namespace, late):
+            assert last_differences(serving, where, _AGREE_S) == {}
+        assert listed(late)["established"] == 2
         for labels in told.values("tcptrace_kernel_difference", netns=namespace.inode):
             assert dict(labels)["cause"] == "lost_events"
             assert dict(labels)["direction"] == "below"
 
 
-def _play(namespace: Namespace, address: str, kept: ExitStack, serving: Serving) -> None:
+def _play(namespace: Namespace, address: str, kept: ExitStack, serving: Serving) -> socket.socket:
     """As much as goes until records are lost: sockets that stay, end with a FIN or with a RST."""
     with namespace.inside():
         listener = kept.enter_context(listen((address, _PORT), backlog=2 * _ROUND))
         for pair in [_couple(listener, address) for _ in range(_PAIRS_KEPT)]:
             for end in pair:
                 kept.enter_context(end)
+    _lose(namespace, listener, address, serving)
+    return listener
+
+
+def _lose(namespace: Namespace, listener: socket.socket, address: str, serving: Serving) -> None:
+    """Bursts until more records are lost, and one more."""
+    before = _lost(serving.scrape())
 
     def has_lost() -> bool:
         with namespace.inside():
             _burst(listener, address)
-        return _lost(serving.scrape()) > 0
+        return _lost(serving.scrape()) > before
 
     until(has_lost, "records to be lost")
     with namespace.inside():
@@ -98,17 +112,20 @@ def _lost(scrape: Scrape) -> int:
     return scrape.total("tcptrace_events_lost_total")
 
 
-def _healed(serving: Serving, late: Namespace) -> Scrape | None:
-    """Wherever a snapshot can be taken: not where nothing was when tracing began.
+def _healed(
+    serving: Serving, late: Namespace | None = None, before: Scrape | None = None
+) -> Scrape | None:
+    """A snapshot healed every namespace but the late one: nothing was there when tracing began.
 
     Asks as seldom as Prometheus does: what is asked over TCP is traced too.
     """
     time.sleep(_SCRAPE_PERIOD_S)
     scrape = serving.scrape()
-    assert scrape.value("tcptrace_state_counts_suspect") == 1
     suspects = scrape.by("netns", "tcptrace_namespace_counts_suspect")
-    is_healed = set(suspects) == {str(late.inode)}
-    return scrape if is_healed and scrape.value("tcptrace_heals_total") else None
+    heals = scrape.value("tcptrace_heals_total")
+    is_healed = set(suspects) == ({str(late.inode)} if late else set())
+    more = heals - (before.value("tcptrace_heals_total") if before else 0)
+    return scrape if is_healed and more else None
 
 
 def _check(scrape: Scrape) -> None:

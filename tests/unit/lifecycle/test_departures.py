@@ -148,8 +148,10 @@ def test_sockets_that_no_loss_has_touched_keep_it_for_ever(host: Host, is_watche
 @pytest.mark.parametrize("every_s", [5, 60])
 def test_without_sockets_and_news_it_is_forgotten_soon(host: Host, every_s: int) -> None:
     host.lose()
-    host.departures.leave({HERE}, host.later_ns)
+    host.tracker.leave({HERE}, host.later_ns)
     host.look(every_s=every_s, for_ns=IDLE_NS - 1)
     assert host.tracker.counts.namespaces == [HERE]
+    assert host.healing.is_suspect
     host.look(for_ns=0)
+    assert not host.healing.is_suspect
     assert not host.tracker.counts.namespaces
