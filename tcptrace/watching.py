@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import LedgerReading
 
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
+_REST: Final = 20
+"""A snapshot out of turn, after a loss, waits until so many times the last one's length has passed:
+losses may come every few seconds, and a walk over very many sockets is work for the kernel."""
 _AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
@@ -75,6 +78,7 @@ class Watch:
         self._missed = 0
         self._next_reading_ns = 0
         self._next_snapshot_ns = 0
+        self._rested_ns = 0
         self._has_settled = False
         self._departures = Departures(self.tracker, tally, self.agreement.healing)
 
@@ -101,7 +105,11 @@ class Watch:
         with self.lock:
             self._feed(batch)
             self.tracker.advance(now_ns)
-        is_hurt = self.source.takes_snapshots and self.agreement.healing.is_due(now_ns)
+        is_hurt = (
+            self.source.takes_snapshots
+            and now_ns >= self._rested_ns
+            and self.agreement.healing.is_due(now_ns)
+        )
         if now_ns >= self._next_snapshot_ns or is_hurt:
             self._next_snapshot_ns = now_ns + SNAPSHOT_PERIOD_NS
             self._take_stock()
@@ -143,7 +151,10 @@ class Watch:
             last_ns = int.from_bytes(batch[at : at + 8], "little")
 
     def _take_stock(self) -> None:
+        begin_ns = self.source.now_ns()
         self.take_snapshot()
+        end_ns = self.source.now_ns()
+        self._rested_ns = end_ns + _REST * (end_ns - begin_ns)
         with self.lock:
             self._forget_namespaces()
         if not self._has_settled:
