@@ -36,7 +36,7 @@ _RARE_HOOKS: Final = (
     "tcp_abort",
 )
 """Only SYN cookies, ICMP errors and ss -K make them fire, which the self-test does not provoke."""
-_BY_LENGTHS: Final = "by the queues' lengths, which may be a moment old: this kernel has no BTF"
+_BY_LENGTHS: Final = "by the queues' lengths, a moment old: BTF has no per-CPU variables here"
 _COST: Final = {
     "fentry": "by kprobes, which miss more under load",
     "kprobe": "by fentry and tracepoints",

@@ -21,7 +21,8 @@ def test_doctor_finds_nothing_missing() -> None:
     assert told["checks"]
     assert all(check["ok"] for check in told["checks"])
     found = {check["name"]: check["found"] for check in told["checks"]}
-    assert found["stages of drops"] == "by the kernel's own counters"
+    judged = "by the queues' lengths" if _is_5_10() else "by the kernel's own counters"
+    assert found["stages of drops"].startswith(judged)
 
 
 def test_doctor_finds_the_missing_privileges() -> None:
@@ -59,6 +60,11 @@ def test_without_btf_and_headers_it_says_what_to_install(port: int) -> None:
     (line,) = done.stderr.splitlines()
     assert "no BTF" in line
     assert f"linux-headers-{platform.release()}" in line
+
+
+def _is_5_10() -> bool:
+    """Debian's was built with a pahole that left per-CPU variables out of BTF."""
+    return platform.release().startswith("5.10.")
 
 
 def _nobody() -> int:
