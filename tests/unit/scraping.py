@@ -51,7 +51,7 @@ def full_host() -> FakeHost:
     enter_timewait(stream, CONNECTING)
     stream.goes(0x99, CLIENT, State.CLOSE_WAIT, State.LAST_ACK)
     connect(stream, 0x51, CLIENT._replace(netns=COVERED))
-    host = FakeHost(samples.batch(*stream.records), b"", step_ms=1000)
+    host = FakeHost(samples.batch(*stream.records), b"", step_ms=500)
     host.slots = {
         0: slots.overflow({Stage.OTHER: 4}),
         1: slots.slot(
