@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.errors import TcptraceError
-from tcptrace.session import Troubles, note
+from tcptrace.notes import Troubles, note
 from tcptrace.sinks.metrics.exposition import Exposition
 from tcptrace.sinks.metrics.health import health_families
 from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.lifecycle.overview import Overview
-from tcptrace.session import Troubles, note, output_errors
+from tcptrace.notes import Troubles, note, output_errors
 from tcptrace.sinks.listeners import as_json, render, selected
 from tcptrace.sinks.terminal import Paint, safe_text, width_of
 from tcptrace.sinks.units import WallClock, plural

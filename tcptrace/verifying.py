@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.socket_numbers import SAMPLES
-from tcptrace.session import note
+from tcptrace.notes import note
 from tcptrace.sinks.verification import Report
 from tcptrace.stopping import Limits, Stop
 

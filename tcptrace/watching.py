@@ -18,7 +18,7 @@ from tcptrace.lifecycle.departures import Departures
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.tracker import Tracker
-from tcptrace.session import READING_PERIOD_NS, Losing, batches
+from tcptrace.reading import READING_PERIOD_NS, Losing, batches
 from tcptrace.stopping import TICK_S
 from tcptrace.wire.decode import decode_batch, decode_stacked
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.agreement import Numbers
     from tcptrace.lifecycle.tally import Tally
-    from tcptrace.session import Source
+    from tcptrace.reading import Source
     from tcptrace.stopping import Stop
     from tcptrace.wire.ledger import LedgerReading
 

@@ -56,7 +56,7 @@ def command(
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
     from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
     from tcptrace.listing import Listing, show  # noqa: PLC0415
-    from tcptrace.session import tracing_line  # noqa: PLC0415
+    from tcptrace.notes import tracing_line  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
     from tcptrace.watching import Watch  # noqa: PLC0415
 

@@ -13,7 +13,8 @@ from tcptrace.errors import BadArgument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tcptrace.session import Printer, Source
+    from tcptrace.reading import Source
+    from tcptrace.session import Printer
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 

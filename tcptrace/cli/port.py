@@ -45,7 +45,8 @@ def command(
     check_output(timeline=timeline, as_json=as_json, stacks=stacks)
     from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.session import run, tracing_line  # noqa: PLC0415
+    from tcptrace.notes import tracing_line  # noqa: PLC0415
+    from tcptrace.session import run  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
     make_printer = printer_maker(timeline=timeline, as_json=as_json)

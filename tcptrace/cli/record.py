@@ -47,7 +47,8 @@ def command(
     """
     from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.session import record, tracing_line  # noqa: PLC0415
+    from tcptrace.notes import tracing_line  # noqa: PLC0415
+    from tcptrace.recorder import record  # noqa: PLC0415
     from tcptrace.sinks.recording import RecordingWriter  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
-    from tcptrace.session import Source
+    from tcptrace.reading import Source
 
 _DEFAULT: Final = "127.0.0.1:9436"
 
@@ -109,7 +109,7 @@ def command(
 def _live(host: dict[str, Any]) -> tuple[Source, str]:
     from tcptrace.kernel.live import open_live  # noqa: PLC0415
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.session import tracing_line  # noqa: PLC0415
+    from tcptrace.notes import tracing_line  # noqa: PLC0415
 
     source = open_live(TraceOptions(ledger=True, **host))
     return source, tracing_line(source.head, source.weaknesses)

@@ -34,7 +34,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
     from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
     from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
-    from tcptrace.session import output_errors, tracing_line  # noqa: PLC0415
+    from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415
     from tcptrace.sinks import verification  # noqa: PLC0415
     from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415

@@ -58,7 +58,7 @@ class Attached(NamedTuple):
 
 
 class LiveSource:
-    """Records from the running kernel, as session.Source wants them.
+    """Records from the running kernel, as reading.Source wants them.
 
     Attributes:
         head: what is traced.

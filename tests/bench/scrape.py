@@ -77,7 +77,7 @@ class Host:
         hooks=tuple(AttachedHook(f"hook_{number}", "fentry") for number in range(30)),
     )
 
-    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - session.Source's
+    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - reading.Source's
         return None
 
     def losses(self) -> Losses:

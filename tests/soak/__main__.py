@@ -73,7 +73,7 @@ class Churn(Host):
         """No listener's: those that the ledger does not know lose their waits in time."""
         return LedgerReading(self._now_ns, 1, [], ())
 
-    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - session.Source's
+    def read(self, timeout_s: float) -> bytes | None:  # noqa: ARG002 - reading.Source's
         if not self._waiting:
             return b""
         batch = self._waiting.popleft()

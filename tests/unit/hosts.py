@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tcptrace.stopping import Limits, Stop
 from unit import samples, slots
-from unit.test_session import FakeSource
+from unit.sources import FakeSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

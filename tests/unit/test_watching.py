@@ -14,8 +14,8 @@ from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.reading import READING_PERIOD_NS
 from tcptrace.replay import AT_ONCE, ReplaySource
-from tcptrace.session import READING_PERIOD_NS
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits, Stop
 from tcptrace.tcp import State
@@ -29,7 +29,7 @@ from unit.hosts import FakeHost, watched
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tcptrace.session import Source
+    from tcptrace.reading import Source
 
 
 def watch_of(source: Source, most: int = 10) -> Watch:
