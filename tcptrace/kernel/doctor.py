@@ -63,8 +63,7 @@ def examine() -> list[Check]:
         _kernel(),
         _privileges(),
         _lockdown(),
-        _btf(),
-        _stages(),
+        *_btf(),
         _kprobes(),
         _bcc(),
         _user(),
@@ -107,26 +106,22 @@ def _lockdown() -> Check:
     return Check("lockdown", mode != "confidentiality", mode or "none", mend)
 
 
-def _btf() -> Check:
+def _btf() -> tuple[Check, Check]:
+    """BTF; and how drops get their stages: a trace does without, but may misjudge a full queue."""
+    stages = Check("stages of drops", ok=True, found=_BY_LENGTHS)
     try:
-        Btf.of_kernel()
+        btf = Btf.of_kernel()
     except NoBtf as lack:
         headers = find_headers()
         mend = f"{how_to_install()}, or a kernel built with CONFIG_DEBUG_INFO_BTF"
         instead = f"its headers instead, in {headers}; no fentry" if headers else "nor its headers"
-        return Check("BTF", headers is not None, f"{lack}, {instead}", mend)
+        return Check("BTF", headers is not None, f"{lack}, {instead}", mend), stages
     except TcptraceError as error:
-        return Check("BTF", ok=False, found=str(error))
-    return Check("BTF", ok=True, found=f"{VMLINUX}, {VMLINUX.stat().st_size / 1e6:.1f} MB")
-
-
-def _stages() -> Check:
-    """A trace does without the counters, but may then misjudge a queue that is just full."""
-    try:
-        found = "by the kernel's own counters" if tcp_ext_flags(Btf.of_kernel()) else _BY_LENGTHS
-    except TcptraceError:
-        found = _BY_LENGTHS
-    return Check("stages of drops", ok=True, found=found)
+        return Check("BTF", ok=False, found=str(error)), stages
+    if tcp_ext_flags(btf):
+        stages = stages._replace(found="by the kernel's own counters")
+    size = VMLINUX.stat().st_size / 1e6
+    return Check("BTF", ok=True, found=f"{VMLINUX}, {size:.1f} MB"), stages
 
 
 def _kprobes() -> Check:
