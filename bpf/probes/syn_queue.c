@@ -18,8 +18,7 @@ struct syn_context {
     u32 accept_queue_limit;
     u32 syn_queue_len;
     u32 is_answered;
-    u32 may_be_full;
-    struct tcp_ext before; /* if a queue may be full */
+    struct tcp_ext before; /* if a queue may have been full */
     struct tcp_ext now;
 };
 
@@ -31,6 +30,13 @@ static __always_inline struct syn_context *syn_context(void)
     u32 key = 0;
 
     return syn_contexts.lookup(&key);
+}
+
+/* Whether a queue was so close to its limit that the kernel may have found it full. */
+static __always_inline bool may_have_been_full(struct syn_context *syn)
+{
+    return may_be_full(syn->syn_queue_len, syn->accept_queue_limit) ||
+           may_be_full(syn->accept_queue_len, syn->accept_queue_limit);
 }
 
 static __always_inline int on_conn_request(void *ctx, struct sock *listener, struct sk_buff *skb)
@@ -45,9 +51,7 @@ static __always_inline int on_conn_request(void *ctx, struct sock *listener, str
     syn->accept_queue_limit = READ(listener, sk_max_ack_backlog);
     syn->syn_queue_len = READ(listener, syn_queue_len);
     syn->is_answered = 0;
-    syn->may_be_full = may_be_full(syn->syn_queue_len, syn->accept_queue_limit) ||
-                       may_be_full(syn->accept_queue_len, syn->accept_queue_limit);
-    if (syn->may_be_full)
+    if (may_have_been_full(syn))
         read_tcp_ext(&syn->before, listener);
     return 0;
 }
@@ -106,7 +110,7 @@ static __always_inline bool follows_timewait(struct sk_buff *skb)
 /* What the kernel found full; 0: nothing. */
 static __always_inline u8 full_queue(struct syn_context *syn, struct sock *listener, u8 syncookies)
 {
-    if (!syn->may_be_full) {
+    if (!may_have_been_full(syn)) {
         if (syncookies == 2 && !follows_timewait((struct sk_buff *)syn->skb))
             account(listener, COUNT_COOKIE_WANTED_DROPPED);
         return STAGE_NONE;

@@ -36,7 +36,7 @@ _RARE_HOOKS: Final = (
     "tcp_abort",
 )
 """Only SYN cookies, ICMP errors and ss -K make them fire, which the self-test does not provoke."""
-_BY_LENGTHS: Final = "by the queues' lengths, a moment old: BTF has no per-CPU variables here"
+_BY_LENGTHS: Final = "by the queues' lengths, a moment old: "
 _COST: Final = {
     "fentry": "by kprobes, which miss more under load",
     "kprobe": "by fentry and tracepoints",
@@ -108,7 +108,7 @@ def _lockdown() -> Check:
 
 def _btf() -> tuple[Check, Check]:
     """BTF; and how drops get their stages: a trace does without, but may misjudge a full queue."""
-    stages = Check("stages of drops", ok=True, found=_BY_LENGTHS)
+    stages = Check("stages of drops", ok=True, found=f"{_BY_LENGTHS}no BTF can be read")
     try:
         btf = Btf.of_kernel()
     except NoBtf as lack:
@@ -118,8 +118,9 @@ def _btf() -> tuple[Check, Check]:
         return Check("BTF", headers is not None, f"{lack}, {instead}", mend), stages
     except TcptraceError as error:
         return Check("BTF", ok=False, found=str(error)), stages
-    if tcp_ext_flags(btf):
-        stages = stages._replace(found="by the kernel's own counters")
+    has_counters = bool(tcp_ext_flags(btf))
+    by_lengths = f"{_BY_LENGTHS}BTF has no per-CPU variables here"
+    stages = stages._replace(found="by the kernel's own counters" if has_counters else by_lengths)
     size = VMLINUX.stat().st_size / 1e6
     return Check("BTF", ok=True, found=f"{VMLINUX}, {size:.1f} MB"), stages
 

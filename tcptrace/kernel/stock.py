@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from tcptrace.errors import CannotTrace
@@ -38,13 +38,18 @@ class Stock:
     def __init__(
         self, ledger: tuple[int, ...], netns: int | None, surroundings: Surroundings
     ) -> None:
-        self._map = LedgerMap(*ledger)
-        self._namespaces, self._refused = watch_all(netns)
-        if not self._namespaces:
-            raise CannotTrace(_why_none(self._refused))
-        self._owners = owners(listeners_of(one.diag for one in self._namespaces))
         self._surroundings = surroundings
         self._names = surroundings.names.namespaces
+        self._map = LedgerMap(*ledger)
+        with ExitStack() as undo:
+            undo.callback(self._map.close)
+            self._namespaces, self._refused = watch_all(netns)
+            for namespace in self._namespaces:
+                undo.callback(namespace.close)
+            if not self._namespaces:
+                raise CannotTrace(_why_none(self._refused))
+            self._owners = owners(listeners_of(one.diag for one in self._namespaces))
+            undo.pop_all()
 
     @property
     def unwatched(self) -> str:

@@ -204,3 +204,16 @@ def test_who_cannot_walk_does_not_begin(
     with pytest.raises(CannotTrace, match=message):
         Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
     namespace.close()
+
+
+def test_what_fails_to_begin_leaves_nothing_open(
+    fake: FakeMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_listeners: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(module, "owners", fail)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(PermissionError):
+        Stock((fake.slots, fake.control), None, Surroundings(RECORD_SIZE))
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
