@@ -11,11 +11,16 @@ from __future__ import annotations
 import mmap
 import select
 import struct
+import time
 from typing import Final
 
 _HEADER_SIZE: Final = 8
 _BUSY: Final = 1 << 31
 _DISCARDED: Final = 1 << 30
+_GATHER_S: Final = 0.02
+"""Each wake-up costs more than a hundred records: whoever waits for some also waits for company."""
+_ROOM_TO_GATHER: Final = 1 << 20
+"""A smaller ring might be full by then."""
 
 
 class Ring:
@@ -30,6 +35,7 @@ class Ring:
     def __init__(self, descriptor: int, data_size: int, record_size: int) -> None:
         page = mmap.PAGESIZE
         self._mask = data_size - 1
+        self._enough = data_size // 8 if data_size >= _ROOM_TO_GATHER else 0
         self._stride = _HEADER_SIZE + record_size
         self._records = struct.Struct(f"<I4x{record_size}s")
         self._consumer_page = mmap.mmap(descriptor, page, mmap.MAP_SHARED, offset=0)
@@ -45,9 +51,11 @@ class Ring:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def wait(self, timeout_s: float) -> None:
-        """Returns when there is something to read, or after the time."""
+        """Returns soon after there is something to read, or after the time."""
         if self._consumer[0] == self._producer[0]:
             self._poll.poll(timeout_s)
+        if timeout_s and 0 < self._producer[0] - self._consumer[0] < self._enough:
+            time.sleep(min(_GATHER_S, timeout_s))
 
     def read(self, most: int) -> bytes:
         """Takes what is there.

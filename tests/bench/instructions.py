@@ -1,0 +1,196 @@
+"""What tracing costs a connection, in instructions; needs root, in a guest run with --icount.
+
+There one CPU's clock counts instructions, so that the figure repeats within a fraction of a percent
+whatever the machine does. One process connects to itself, accepts and closes, again and again, on
+loopback: both ends are traced. What is counted is the time on the CPU of that process, in which the
+probes run, and of the tracer, until it has told of all connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+PORT: Final = 8282
+WARM_UP: Final = 100
+CONNECTIONS: Final = 1500
+READY_S: Final = 600.0
+CALM_S: Final = 4.0
+"""Without more time on the CPU than an idle tracer's, it has told all that it will."""
+_CPUCLOCK_SCHED: Final = 2
+_TCPTRACE: Final = (sys.executable, "-m", "tcptrace.cli.main")
+
+
+class Tool(NamedTuple):
+    """A tracer.
+
+    Attributes:
+        name: for people.
+        command: its command line; the first word is looked for on PATH.
+        ready: what its output or its errors have when it traces.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: bytes
+
+
+TOOLS: Final = (
+    Tool("tcptrace serve", (*_TCPTRACE, "serve"), b"serving"),
+    Tool("tcptrace port", (*_TCPTRACE, "port", str(PORT)), b"tracing "),
+    Tool("tcptrace port --json", (*_TCPTRACE, "port", str(PORT), "--json"), b"tracing "),
+    Tool("tcptrace port, of another port", (*_TCPTRACE, "port", "1"), b"tracing "),
+    Tool("tcptrace serve --attach kprobe", (*_TCPTRACE, "serve", "--attach", "kprobe"), b"serving"),
+    Tool("libbpf-tools tcplife (C)", ("tcplife",), b"LADDR"),
+    Tool("libbpf-tools tcpstates (C)", ("tcpstates",), b"OLDSTATE"),
+    Tool("bcc tcplife", ("tcplife-bpfcc",), b"LADDR"),
+    Tool("bcc tcpstates", ("tcpstates-bpfcc",), b"OLDSTATE"),
+)
+
+
+class Cost(NamedTuple):
+    """Instructions a connection.
+
+    Attributes:
+        workload: of the process that connects, probes included.
+        tracer: of the tracer's processes.
+        resident_kb: of the tracer, afterwards.
+    """
+
+    workload: float
+    tracer: float = 0.0
+    resident_kb: int = 0
+
+
+class ToolError(Exception):
+    """The tool ended early; its last line of standard error."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions")
+    parser.add_argument("only", nargs="*", metavar="WORD", help="tools whose names have this")
+    only = parser.parse_args().only
+    chosen = [tool for tool in TOOLS if not only or any(word in tool.name for word in only)]
+    untraced = connect(CONNECTIONS)
+    print(f"without a tracer: {untraced:,.0f} instructions a connection", flush=True)
+    print(f"{'added by':34}{'in all':>10}{'probes':>10}{'tracer':>10}{'resident':>12}", flush=True)
+    for tool in chosen:
+        try:
+            cost = measure(tool)
+        except ToolError as error:
+            print(f"{tool.name:34}does not run here: {error}"[:100], flush=True)
+            continue
+        probes = cost.workload - untraced
+        print(
+            f"{tool.name:34}{probes + cost.tracer:+10,.0f}{probes:+10,.0f}{cost.tracer:+10,.0f}"
+            f"{cost.resident_kb / 1024:9.1f} MB",
+            flush=True,
+        )
+    return 0
+
+
+def connect(times: int) -> float:
+    """Connects so often; returns the instructions that each took."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", PORT))
+        listener.listen(16)
+        _connect_to(listener, WARM_UP)
+        before = _on_cpu_ns(os.getpid())
+        _connect_to(listener, times)
+        return (_on_cpu_ns(os.getpid()) - before) / times
+
+
+def _connect_to(listener: socket.socket, times: int) -> None:
+    for _ in range(times):
+        client = socket.socket()
+        client.connect(("127.0.0.1", PORT))
+        server, _ = listener.accept()
+        client.close()
+        server.close()
+
+
+def measure(tool: Tool) -> Cost:
+    """Connects while the tool traces, and waits until it has nothing more to tell.
+
+    Raises:
+        ToolError: it does not trace.
+    """
+    program = shutil.which(tool.command[0])
+    if program is None:
+        raise ToolError(f"no {tool.command[0]}")
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [program, *tool.command[1:]], stdout=output, stderr=errors, env=environment
+        ) as process,
+    ):
+        try:
+            _wait_until_ready(tool, process, output, errors)
+            idle_ns = _settle(process.pid)
+            before_ns, before_s = _on_cpu_ns(process.pid), time.monotonic()
+            workload = connect(CONNECTIONS)
+            _settle(process.pid, idle_ns)
+            used_ns = _on_cpu_ns(process.pid) - before_ns
+            used_ns -= int((time.monotonic() - before_s) * idle_ns)
+            resident_kb = _resident_kb(process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+        process.wait(120)
+    return Cost(workload, used_ns / (CONNECTIONS + WARM_UP), resident_kb)
+
+
+def _wait_until_ready(
+    tool: Tool, process: subprocess.Popen[bytes], output: IO[bytes], errors: IO[bytes]
+) -> None:
+    deadline_s = time.monotonic() + READY_S
+    while tool.ready not in _read(output) + _read(errors):
+        # Some print nothing before the first connection, or only a full buffer.
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            process.kill()
+            raise ToolError((_read(errors).decode().splitlines() or ["no line"])[-1])
+        connect(1)
+        time.sleep(0.5)
+
+
+def _settle(pid: int, idle_ns: float | None = None) -> float:
+    """Waits until a process does no more than when it is idle; returns the ns a second of that."""
+    last = None
+    while True:
+        before = _on_cpu_ns(pid)
+        time.sleep(CALM_S)
+        now = (_on_cpu_ns(pid) - before) / CALM_S
+        if idle_ns is not None and now < 1.5 * idle_ns + 1e6:
+            return now
+        if idle_ns is None and last is not None and now < 1.2 * last + 1e6:
+            return min(now, last)
+        last = now
+
+
+def _on_cpu_ns(pid: int) -> int:
+    """Time that a process's threads have been on the CPU, up to now: clock_getcpuclockid(3)."""
+    return time.clock_gettime_ns(~pid << 3 | _CPUCLOCK_SCHED)
+
+
+def _resident_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+def _read(file: IO[bytes]) -> bytes:
+    return os.pread(file.fileno(), 1 << 20, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
