@@ -12,8 +12,9 @@ from tcptrace.errors import TcptraceError
 from tcptrace.notes import Troubles, note
 from tcptrace.sinks.metrics.exposition import Exposition
 from tcptrace.sinks.metrics.health import health_families
-from tcptrace.sinks.metrics.listeners import listener_families, reconciliation_families
+from tcptrace.sinks.metrics.listeners import ListenerMetrics, take_listeners
 from tcptrace.sinks.metrics.observed import healing_families, observed_families
+from tcptrace.sinks.metrics.reconciliation import reconciliation_families
 from tcptrace.sinks.terminal import safe_text
 from tcptrace.sinks.textfile import remove_textfile, write_textfile
 from tcptrace.sinks.web.config import read_config
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from tcptrace.notify import Notifier
+    from tcptrace.sinks.metrics.table import Table
     from tcptrace.sinks.web.server import MetricsServer
     from tcptrace.watching import Watch
 
@@ -43,29 +45,30 @@ class Exporter:
     def __init__(self) -> None:
         self.watch: Watch | None = None
         self._exposition = Exposition(self._families)
+        self._listeners = ListenerMetrics()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics as of now, and their content type."""
         return self._exposition.render(accept)
 
-    def _families(self) -> Iterator[Metric]:
+    def _families(self) -> Iterator[Metric | Table]:
         watch = self.watch
         if watch is None:
             return
         source = watch.source
         losses, programs = source.losses(), source.programs()
         with watch.lock:
-            families = [
-                *observed_families(watch.tracker, watch.tally, source.now_ns()),
-                *listener_families(watch.ledger, watch.tally.waits, source.names),
-            ]
-            families += healing_families(watch.tracker, watch.agreement.healing, self._seconds)
+            observed = list(observed_families(watch.tracker, watch.tally, source.now_ns()))
+            listeners = take_listeners(watch.ledger, watch.tally.waits)
+            quality = list(healing_families(watch.tracker, watch.agreement.healing, self._seconds))
             if watch.reading is not None:
                 findings = watch.agreement.findings(losses)
-                families += reconciliation_families(
+                quality += reconciliation_families(
                     watch.agreement.reconciliation, findings, watch.reading
                 )
-        yield from families
+        yield from observed
+        yield from self._listeners.families(listeners, source.names)
+        yield from quality
         yield from health_families(source.head, losses, programs)
 
     def _seconds(self, at_ns: int) -> float:

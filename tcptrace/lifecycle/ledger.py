@@ -145,6 +145,9 @@ class Listening:
     @property
     def counts(self) -> tuple[int, ...]:
         """Everything that was ever counted here, by Stage and Count."""
+        if len(self.members) == 1 and not self._ended and self._folded is _NOTHING:
+            (member,) = self.members.values()
+            return member.slot.counts
         parts = [self._folded, *self._ended.values()]
         parts += [member.slot.counts for member in self.members.values()]
         return tuple(map(sum, zip(*parts, strict=True)))
@@ -351,11 +354,11 @@ class Ledger:
 
     def sums(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """What was counted in each namespace (inode number; 0: the overflow slot)."""
-        totals: dict[int, tuple[int, ...]] = {}
+        counts: dict[int, list[tuple[int, ...]]] = {}
         for listening in (*self._by_address.values(), *self._forgotten.values()):
-            netns = listening.address.netns
-            totals[netns] = _add(totals.get(netns, _NOTHING), listening.counts)
-        yield from totals.items()
+            counts.setdefault(listening.address.netns, []).append(listening.counts)
+        for netns, parts in counts.items():
+            yield netns, tuple(map(sum, zip(*parts, strict=True)))
 
 
 def _owner_of(slot: Slot, reading: LedgerReading) -> Process | None:

@@ -1,6 +1,7 @@
 """What one scrape costs: a host with many listeners and open sockets, told by synthetic records.
 
-Time from the request's Accept header to the bytes, its lock held; compression and HTTP not counted.
+Time from the request's Accept header to the bytes; compression and HTTP not counted. Every counter
+and length of every listener has changed since the scrape before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from tcptrace.exporting import Exporter
 from tcptrace.kernel.live import BATCH_RECORDS
+from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.names import Names
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.tcp import MAPPED_PREFIX, State
@@ -52,15 +54,46 @@ _PACK = struct.Struct("<" + RECORD_FORMAT)
 
 
 class Figures(NamedTuple):
-    """One format's."""
+    """One format's, seconds.
 
-    median_s: float
-    worst_s: float
+    Attributes:
+        took: of each round.
+        held: for how long each round held the watch's lock.
+        size: bytes.
+    """
+
+    took: list[float]
+    held: list[float]
     size: int
 
 
+class Timed:
+    """A lock that knows how long it was held."""
+
+    def __init__(self) -> None:
+        self.held_s = 0.0
+        self._begin = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.held_s = time.perf_counter() - self._begin
+
+
 class Host:
-    """A source that has told everything already."""
+    """A source that has told everything already.
+
+    Args:
+        listeners: how many the ledger has.
+
+    Attributes:
+        round: of the measurement; all figures grow with it.
+    """
+
+    def __init__(self, listeners: int) -> None:
+        self.listeners = listeners
+        self.round = 0
 
     head = TraceHead(
         wire_version=WIRE_VERSION,
@@ -107,7 +140,7 @@ class Host:
         return LedgerReading(
             NOW_NS,
             1,
-            [(number, _slot(number)) for number in range(1, LISTENERS + 1)],
+            [(number, _slot(number, self.round)) for number in range(1, self.listeners + 1)],
             tuple(NamespaceFigures(n, "", 28_232, zeros, zeros) for n in range(1, NAMESPACES + 1)),
             cgroups={number: f"/system.slice/unit-{number}.service" for number in range(100)},
         )
@@ -121,52 +154,59 @@ class Host:
     def close(self) -> None: ...
 
 
-def measure() -> dict[str, Figures]:
-    """Renders in each format, ROUNDS times."""
+def measure(listeners: int = LISTENERS, sockets: int = SOCKETS) -> dict[str, Figures]:
+    """Renders in each format, ROUNDS times; every counter of every listener grows in between."""
     exporter = Exporter()
-    exporter.watch = watch = Watch(Host(), new_tally(), LISTENERS)
-    told = records()
+    exporter.watch = watch = Watch(host := Host(listeners), new_tally(), max(listeners, 1))
+    told = records(listeners, sockets)
     for at in range(0, len(told), BATCH_RECORDS * RECORD_SIZE):
         watch.tracker.feed(decode_batch(told[at : at + BATCH_RECORDS * RECORD_SIZE]))
     watch.read_ledger()
-    assert watch.tracker.open_count == SOCKETS
-    assert len(list(watch.ledger.listeners)) == LISTENERS
-    return {name: _figures(exporter, accept) for name, accept in FORMATS.items()}
+    assert watch.tracker.open_count == sockets
+    assert len(list(watch.ledger.listeners)) == listeners
+    watch.lock = lock = Timed()  # type: ignore[assignment]
+    figures = {}
+    for name, accept in FORMATS.items():
+        figures[name] = Figures([], [], len(exporter.render(accept)[0]))
+        for _ in range(ROUNDS):
+            _grow(host, watch)
+            begin = time.perf_counter()
+            exporter.render(accept)
+            figures[name].took.append(time.perf_counter() - begin)
+            figures[name].held.append(lock.held_s)
+    return figures
 
 
-def _figures(exporter: Exporter, accept: str) -> Figures:
-    took = []
-    size = 0
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        size = len(exporter.render(accept)[0])
-        took.append(time.perf_counter() - begin)
-    return Figures(statistics.median(took), max(took), size)
+def _grow(host: Host, watch: Watch) -> None:
+    host.round += 1
+    watch.read_ledger()
+    for listening in watch.ledger.listeners:
+        waits = watch.tally.waits.setdefault(listening.address, AcceptWaits())
+        waits.add(host.round * 12_345, NOW_NS)
 
 
 def report() -> str:
     """The figures as a table."""
-    lines = [f"{'format':14}{'median':>10}{'worst':>10}{'size':>12}"]
-    lines += [
-        f"{name:14}{figure.median_s * 1e3:7.0f} ms{figure.worst_s * 1e3:7.0f} ms"
-        f"{figure.size / 1e6:9.2f} MB"
-        for name, figure in measure().items()
-    ]
+    lines = [f"{'format':14}{'median':>12}{'least':>12}{'most':>12}{'lock held':>12}{'size':>12}"]
+    for name, (took, held, size) in measure().items():
+        times = (statistics.median(took), min(took), max(took), statistics.median(held))
+        told = "".join(f"{seconds * 1e3:9.1f} ms" for seconds in times)
+        lines.append(f"{name:14}{told}{size / 1e6:9.2f} MB")
     return "\n".join(lines)
 
 
-def records() -> bytes:
+def records(listeners: int, sockets: int) -> bytes:
     """A snapshot's records: sockets in several states, in each namespace."""
-    return b"".join(_PACK.pack(*_seen(number)) for number in range(SOCKETS))
+    return b"".join(_PACK.pack(*_seen(number, listeners)) for number in range(sockets))
 
 
-def _seen(number: int) -> tuple[object, ...]:
+def _seen(number: int, listeners: int) -> tuple[object, ...]:
     state = STATES[number % len(STATES)]
     return _EMPTY._replace(
         at_ns=BEGAN_NS + number * 1000,
         kind=Kind.SEEN,
         sock=(number + 1) << 6,
-        local=_address(number % LISTENERS),
+        local=_address(number % listeners),
         remote=MAPPED_PREFIX + (0x0A00_0000 + number).to_bytes(4, "big"),
         local_port=8080,
         remote_port=1024 + number % 60_000,
@@ -177,7 +217,7 @@ def _seen(number: int) -> tuple[object, ...]:
     )
 
 
-def _slot(number: int) -> Slot:
+def _slot(number: int, grown: int) -> Slot:
     return _EMPTY_SLOT._replace(
         sequence=2,
         opened_at_ns=BEGAN_NS,
@@ -188,9 +228,10 @@ def _slot(number: int) -> Slot:
         pid=number,
         port=8080,
         accept_queue_limit=128,
-        accept_queue_len=number % 128,
+        accept_queue_len=(number + grown) % 128,
+        syn_queue_len=(number + grown) % 100,
         syncookies=1,
-        counts=tuple(number * place for place in range(COUNTS)),
+        counts=tuple(number * place + grown for place in range(COUNTS)),
     )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from tcptrace.sinks.metrics.table import Table
+
 _PROTOBUF: Final = "application/vnd.google.protobuf"
 _OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -28,7 +30,7 @@ class Exposition:
         families: makes the families anew for each scrape.
     """
 
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(self, families: Callable[[], Iterable[Metric | Table]]) -> None:
         self._families = families
         # Opened here once: /proc/self stays readable for any user.
         self._process = ProcessCollector(registry=None)

@@ -1,142 +1,200 @@
-"""The metrics of listeners: both queues, drops by stage, cookies, who listens."""
+"""The metrics of listeners: both queues, drops by stage, cookies, who listens.
+
+In two steps, since there may be thousands: their figures are taken as they are now, under the lock
+of who keeps them; families are made of them after that. Labels are kept from scrape to scrape.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.lifecycle.ledger import OTHER_ADDRESS
+from tcptrace.lifecycle.ledger import OTHER_ADDRESS, Address
 from tcptrace.lifecycle.names import PodNames
 from tcptrace.lifecycle.workload import parse
 from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, LISTENER_INFO, STAGES
-from tcptrace.sinks.metrics.families import counter, gauge, label_text
+from tcptrace.sinks.metrics.families import gauge, label_text
+from tcptrace.sinks.metrics.table import Labels, Table
 from tcptrace.sinks.terminal import comm_text
 from tcptrace.wire.events import Stage
-from tcptrace.wire.ledger import COUNTERS, Count
+from tcptrace.wire.ledger import COUNTS, Count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
     from tcptrace.lifecycle.accept_waits import AcceptWaits
-    from tcptrace.lifecycle.explaining import Finding
-    from tcptrace.lifecycle.ledger import Address, Ledger, Listening, Member
+    from tcptrace.lifecycle.connection import Process
+    from tcptrace.lifecycle.ledger import Ledger, Listening
     from tcptrace.lifecycle.names import Names
-    from tcptrace.lifecycle.reconciliation import Reconciliation
-    from tcptrace.wire.ledger import LedgerReading
 
-_COOKIE_COUNTS: Final = dict(
-    zip(COOKIE_RESULTS, (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID), strict=True)
+_STAGES: Final = tuple(Stage[name.upper()] for name in STAGES)
+_STAGE_MARKS: Final = tuple(Labels({"stage": name}) for name in STAGES)
+_COOKIES: Final = (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID)
+_COOKIE_MARKS: Final = tuple(Labels({"result": name}) for name in COOKIE_RESULTS)
+_QUEUES: Final = (
+    "tcptrace_listener_accept_queue_length",
+    "tcptrace_listener_accept_queue_limit",
+    "tcptrace_listener_accept_queue_peak",
+    "tcptrace_listener_syn_queue_length",
+    "tcptrace_listener_syn_queue_limit",
+    "tcptrace_listener_syn_queue_peak",
+    "tcptrace_listener_accept_queue_fullest_ratio",
+    "tcptrace_listener_syn_queue_young",
 )
-_STAGES: Final = {name: Stage[name.upper()] for name in STAGES}
+"""Names of what _queues finds, in its order."""
 
 
-def listener_families(
-    ledger: Ledger, waits: Mapping[Address, AcceptWaits], names: Names
-) -> Iterator[Metric]:
-    """Every family about listeners.
+class _Identity(NamedTuple):
+    """What LISTENER_INFO is made of."""
+
+    owner: Process | None
+    cgroup: str
+    netns_name: str
+    pod: PodNames | None
+
+
+@dataclass(slots=True)
+class Taken:
+    """The figures of listeners as they were at one moment.
+
+    Attributes:
+        counts: by Stage and Count, of each listener.
+        sockets: how many each has.
+        owners: with the path of the cgroup.
+        waits: how many connections accept() took, and their waits, ns; not of OTHER_ADDRESS.
+        queues: of those that are open, as _QUEUES has them.
+        folded: listeners that are not told apart.
+    """
+
+    folded: int
+    counts: dict[Address, tuple[int, ...]] = field(default_factory=dict)
+    sockets: list[int] = field(default_factory=list)
+    owners: list[tuple[Process | None, str]] = field(default_factory=list)
+    waits: dict[Address, tuple[int, int]] = field(default_factory=dict)
+    queues: dict[Address, tuple[float, ...]] = field(default_factory=dict)
+
+
+def take_listeners(ledger: Ledger, waits: Mapping[Address, AcceptWaits]) -> Taken:
+    """Takes what is told of listeners, as of now.
 
     Args:
-        ledger: as of now.
-        waits: in accept queues, by listener.
-        names: of namespaces and containers.
+        ledger: not to change meanwhile.
+        waits: in accept queues, by listener; likewise.
     """
-    told = [(_labels(listening), listening) for listening in ledger.listeners]
-    yield from _queues([(labels, one) for labels, one in told if one.is_open])
-    drops = counter("tcptrace_listener_drops_total")
-    cookies = counter("tcptrace_syn_cookies_total")
-    syns = counter("tcptrace_listener_syns_total")
-    sockets = gauge("tcptrace_listener_sockets")
-    info = gauge("tcptrace_listener_info")
-    for labels, listening in told:
-        counts = listening.counts
-        for name, stage in _STAGES.items():
-            drops.add_metric([*labels, name], counts[stage])
-        for result, count in _COOKIE_COUNTS.items():
-            cookies.add_metric([*labels, result], counts[count])
-        syns.add_metric(labels, counts[Count.SYN_QUEUED])
-        sockets.add_metric(labels, len(listening.members))
-        if listening.address.address != OTHER_ADDRESS:
-            info.add_metric([*labels, *_info(listening, names)], 1)
-    yield from _accepts(told, waits)
-    folded = gauge("tcptrace_listeners_folded")
-    folded.add_metric([], ledger.folded)
-    yield from (drops, cookies, syns, sockets, info, folded)
+    taken = Taken(ledger.folded)
+    for listening in ledger.listeners:
+        address = listening.address
+        taken.counts[address] = listening.counts
+        taken.sockets.append(len(listening.members))
+        taken.owners.append((listening.owner, listening.cgroup))
+        if address.address != OTHER_ADDRESS:  # waits are known by listener
+            wait = waits.get(address)
+            taken.waits[address] = (wait.count, wait.sum_ns) if wait else (0, 0)
+        if listening.members:
+            taken.queues[address] = _queues(listening)
+    return taken
 
 
-class _Queue(NamedTuple):
-    """Where a queue's figures are."""
-
-    name: str
-    length: Callable[[Member], int]
-    limit: Callable[[Listening], int]
-    peak: Callable[[Member], int]
-
-
-_QUEUES: Final = (
-    _Queue(
-        "accept_queue",
-        lambda member: member.slot.accept_queue_len,
-        lambda listening: listening.accept_queue_limit,
-        lambda member: member.accept_queue_peak,
-    ),
-    _Queue(
-        "syn_queue",
-        lambda member: member.slot.syn_queue_len,
-        lambda listening: listening.syn_queue_limit,
-        lambda member: member.syn_queue_peak,
-    ),
-)
+def _queues(listening: Listening) -> tuple[float, ...]:
+    """The sockets of one reuseport group are added up, but for how full the fullest is."""
+    each = [
+        (
+            (slot := member.slot).accept_queue_len,
+            slot.accept_queue_limit,
+            member.accept_queue_peak,
+            slot.syn_queue_len,
+            member.syn_queue_limit,
+            member.syn_queue_peak,
+            member.accept_queue_fill,
+            slot.syn_queue_young,
+        )
+        for member in listening.members.values()
+    ]
+    if len(each) == 1:
+        return each[0]
+    lengths = [sum(column) for column in zip(*each, strict=True)]
+    lengths[6] = max(one[6] for one in each)
+    return tuple(lengths)
 
 
-def _queues(told: list[tuple[list[str], Listening]]) -> Iterator[Metric]:
-    for queue in _QUEUES:
-        length = gauge(f"tcptrace_listener_{queue.name}_length")
-        limit = gauge(f"tcptrace_listener_{queue.name}_limit")
-        peak = gauge(f"tcptrace_listener_{queue.name}_peak")
-        for labels, listening in told:
-            members = listening.members.values()
-            length.add_metric(labels, sum(map(queue.length, members)))
-            limit.add_metric(labels, queue.limit(listening))
-            peak.add_metric(labels, sum(map(queue.peak, members)))
-        yield from (length, limit, peak)
-    fullest = gauge("tcptrace_listener_accept_queue_fullest_ratio")
-    youngest = gauge("tcptrace_listener_syn_queue_young")
-    for labels, listening in told:
-        members = listening.members.values()
-        fullest.add_metric(labels, max(member.accept_queue_fill for member in members))
-        youngest.add_metric(labels, sum(member.slot.syn_queue_young for member in members))
-    yield from (fullest, youngest)
+class ListenerMetrics:
+    """Makes the families about listeners, and keeps the labels of those that it told last."""
+
+    def __init__(self) -> None:
+        self._labels: dict[Address, Labels] = {}
+        self._infos: dict[Address, tuple[_Identity, Labels]] = {}
+
+    def families(self, taken: Taken, names: Names) -> Iterator[Metric | Table]:
+        """Every family about listeners.
+
+        Args:
+            taken: their figures.
+            names: of namespaces and containers.
+        """
+        before = self._labels
+        self._labels = labels = {
+            address: before.get(address) or _labels(address) for address in taken.counts
+        }
+        rows = list(labels.values())
+        open_rows = [labels[address] for address in taken.queues]
+        for name, column in zip(_QUEUES, _columns(taken.queues, len(_QUEUES)), strict=True):
+            yield Table(name, open_rows, [column])
+        accepts, waits_ns = _columns(taken.waits, 2)
+        told_rows = [labels[address] for address in taken.waits]
+        seconds = [wait_ns / 1e9 for wait_ns in waits_ns]
+        yield Table("tcptrace_listener_accepts_total", told_rows, [accepts])
+        yield Table("tcptrace_listener_accept_wait_seconds_total", told_rows, [seconds])
+        counts = _columns(taken.counts, COUNTS)
+        drops = [counts[stage] for stage in _STAGES]
+        cookies = [counts[count] for count in _COOKIES]
+        yield Table("tcptrace_listener_drops_total", rows, drops, _STAGE_MARKS)
+        yield Table("tcptrace_syn_cookies_total", rows, cookies, _COOKIE_MARKS)
+        yield Table("tcptrace_listener_syns_total", rows, [counts[Count.SYN_QUEUED]])
+        yield Table("tcptrace_listener_sockets", rows, [taken.sockets])
+        infos = self._info_rows(taken, names)
+        yield Table("tcptrace_listener_info", infos, [[1] * len(infos)])
+        folded = gauge("tcptrace_listeners_folded")
+        folded.add_metric([], taken.folded)
+        yield folded
+
+    def _info_rows(self, taken: Taken, names: Names) -> list[Labels]:
+        before = self._infos
+        infos: dict[Address, tuple[_Identity, Labels]] = {}
+        for address, (owner, cgroup) in zip(taken.counts, taken.owners, strict=True):
+            if address.address == OTHER_ADDRESS:
+                continue
+            netns_name = names.namespaces.get(address.netns, "")
+            identity = _Identity(owner, cgroup, netns_name, names.pod_names(parse(cgroup)))
+            former = before.get(address)
+            if former is None or former[0] != identity:
+                former = (identity, _info(address, identity))
+            infos[address] = former
+        self._infos = infos
+        return [labels for _, labels in infos.values()]
 
 
-def _accepts(
-    told: list[tuple[list[str], Listening]], waits: Mapping[Address, AcceptWaits]
-) -> Iterator[Metric]:
-    accepts = counter("tcptrace_listener_accepts_total")
-    seconds = counter("tcptrace_listener_accept_wait_seconds_total")
-    for labels, listening in told:
-        if listening.address.address == OTHER_ADDRESS:
-            continue  # waits are known by listener
-        wait = waits.get(listening.address)
-        accepts.add_metric(labels, wait.count if wait else 0)
-        seconds.add_metric(labels, wait.sum_ns / 1e9 if wait else 0)
-    yield from (accepts, seconds)
+def _columns(rows: Mapping[Address, Sequence[float]], width: int) -> list[Sequence[float]]:
+    return list(zip(*rows.values(), strict=True)) or [()] * width
 
 
-def _labels(listening: Listening) -> list[str]:
-    address = listening.address
-    return [str(address.netns), address.address, str(address.port)]
+def _labels(address: Address) -> Labels:
+    return Labels(_where(address))
 
 
-def _info(listening: Listening, names: Names) -> list[str]:
-    """The labels of LISTENER_INFO."""
-    workload = parse(listening.cgroup)
-    pod = names.pod_names(workload) or PodNames("", "", "")
+def _where(address: Address) -> dict[str, str]:
+    return {"netns": str(address.netns), "address": address.address, "port": str(address.port)}
+
+
+def _info(address: Address, identity: _Identity) -> Labels:
+    """With the labels of LISTENER_INFO."""
+    workload = parse(identity.cgroup)
+    pod = identity.pod or PodNames("", "", "")
     told = {
-        "comm": comm_text(listening.owner.comm) if listening.owner else "",
-        "cgroup": listening.cgroup.rpartition("/")[2],
-        "netns_name": names.namespaces.get(listening.address.netns, ""),
+        "comm": comm_text(identity.owner.comm) if identity.owner else "",
+        "cgroup": identity.cgroup.rpartition("/")[2],
+        "netns_name": identity.netns_name,
         "container_id": workload.container,
         "container_name": pod.container,
         "pod_name": pod.pod,
@@ -144,35 +202,4 @@ def _info(listening: Listening, names: Names) -> list[str]:
         "pod_uid": workload.pod_uid,
         "unit": workload.unit,
     }
-    return [label_text(told[label]) for label in LISTENER_INFO]
-
-
-def reconciliation_families(
-    reconciliation: Reconciliation, findings: Iterable[Finding], reading: LedgerReading
-) -> Iterator[Metric]:
-    """How far all figures are from the kernel's own, and the namespaces' limits.
-
-    Args:
-        reconciliation: as of now.
-        findings: each figure's comparison and what explains it.
-        reading: the last one.
-    """
-    differences = gauge("tcptrace_reconciliation_difference")
-    for netns, by_figure in reconciliation.differences.items():
-        for name in COUNTERS:
-            differences.add_metric([str(netns), name], by_figure.get(name, 0))
-    differing = gauge("tcptrace_kernel_difference")
-    compared: Counter[int] = Counter()
-    for finding in findings:
-        found = finding.comparison
-        compared[found.netns] += 1
-        if found.difference:
-            labels = [str(found.netns), found.figure.name, finding.direction, finding.cause]
-            differing.add_metric(labels, abs(found.difference))
-    figures_compared = gauge("tcptrace_kernel_figures_compared")
-    for netns, count in sorted(compared.items()):
-        figures_compared.add_metric([str(netns)], count)
-    ports = gauge("tcptrace_ephemeral_ports")
-    for figures in reading.namespaces:
-        ports.add_metric([str(figures.netns)], figures.ephemeral_ports)
-    yield from (differences, differing, figures_compared, ports)
+    return Labels(_where(address) | {label: label_text(told[label]) for label in LISTENER_INFO})

@@ -6,16 +6,21 @@ as in Prometheus' own definition. Source: github.com/prometheus/client_model, me
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.messages import Field, message_class
+from tcptrace.sinks.metrics.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
     from prometheus_client.samples import Sample
+
+    from tcptrace.sinks.metrics.table import Labels
 
 CONTENT_TYPE: Final = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -28,7 +33,8 @@ _TYPES: Final = {
     "histogram": 4,
     "gaugehistogram": 5,
 }
-
+_PLAIN: Final = ("counter", "gauge")
+"""Types whose metrics have a message of their own, of one number."""
 
 _MESSAGES: Final = {
     "LabelPair": (Field("name", 1, "string"), Field("value", 2, "string")),
@@ -63,15 +69,28 @@ _MESSAGES: Final = {
 }
 
 
-def encode(families: Iterable[Metric]) -> bytes:
+_METRIC_TAG: Final = bytes([4 << 3 | 2])
+"""Before each metric of a family: its field's number, and that its length follows."""
+_DOUBLE: Final = Struct("<d")
+
+
+def encode(families: Iterable[Metric | Table]) -> bytes:
     """Returns the families, each behind its length."""
     parts: list[bytes] = []
     for family in families:
-        told = _family(family).SerializeToString()
+        told = _encoded(family)
         parts += (_varint(len(told)), told)
     return b"".join(parts)
 
 
+def _encoded(family: Metric | Table) -> bytes:
+    if isinstance(family, Table):
+        return _table(family)
+    told: bytes = _family(family).SerializeToString()
+    return told
+
+
+@lru_cache(1024)
 def _varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; the top bit says that more follow."""
     encoded = bytearray()
@@ -82,11 +101,48 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _family(family: Metric) -> Any:
+def _table(table: Table) -> bytes:
+    """As _family's would be: each metric is labels, which are encoded once, and a number."""
+    value = _message("Metric")()
+    getattr(value, table.type).value = 0
+    before_number = value.SerializeToString()[: -_DOUBLE.size]
+    rows = [row.message or _encode(row) for row in table.rows]
+    ends = [mark.message or _encode(mark) for mark in table.marks] if table.marks else [b""]
+    columns = [
+        [
+            b"%b%b%b%b%b" % (_METRIC_TAG, _varint(len(row) + size), row, rest, pack(value))
+            for row, value in zip(rows, column, strict=True)
+        ]
+        for rest, size, pack, column in (
+            (
+                end + before_number,
+                len(end) + len(before_number) + _DOUBLE.size,
+                _DOUBLE.pack,
+                column,
+            )
+            for end, column in zip(ends, table.columns, strict=True)
+        )
+    ]
+    head: bytes = _head(table).SerializeToString()
+    return head + b"".join(chain.from_iterable(zip(*columns, strict=True)))
+
+
+def _encode(labels: Labels) -> bytes:
+    metric = _message("Metric")()
+    _label(metric, labels.pairs)
+    labels.message = metric.SerializeToString()
+    return labels.message
+
+
+def _head(family: Metric | Table) -> Any:
     is_counter = family.type == "counter"
     name = f"{family.name}_total" if is_counter else family.name
     kind = _TYPES.get(family.type, _TYPES["unknown"])
-    told = _message("MetricFamily")(name=name, help=family.documentation, type=kind)
+    return _message("MetricFamily")(name=name, help=family.documentation, type=kind)
+
+
+def _family(family: Metric) -> Any:
+    told = _head(family)
     if family.type in ("histogram", "gaugehistogram"):
         _add_histograms(told, family.samples)
         return told
@@ -94,16 +150,20 @@ def _family(family: Metric) -> Any:
         if sample.name.endswith("_created"):
             continue
         metric = _add(told, sample.labels)
-        value = getattr(metric, {0: "counter", 1: "gauge"}.get(kind, "untyped"))
+        value = getattr(metric, family.type if family.type in _PLAIN else "untyped")
         value.value = sample.value
     return told
 
 
 def _add(family: Any, labels: Mapping[str, str]) -> Any:
     metric = family.metric.add()
+    _label(metric, labels)
+    return metric
+
+
+def _label(metric: Any, labels: Mapping[str, str]) -> None:
     for name, value in sorted(labels.items()):
         metric.label.add(name=name, value=value)
-    return metric
 
 
 def _add_histograms(family: Any, samples: Iterable[Sample]) -> None:

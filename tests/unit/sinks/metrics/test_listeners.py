@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcptrace.lifecycle.ledger import Ledger
 from tcptrace.lifecycle.names import PodNames
 from tcptrace.sinks.metrics.catalogue import COOKIE_RESULTS, STAGES
 from tcptrace.sinks.metrics.families import label_text
@@ -155,6 +156,35 @@ def test_containers_pods_and_units_are_on_the_info_alone() -> None:
         if name != "tcptrace_listener_info":
             labels = {label for sample in family.samples for label in sample.labels}
             assert not labels & set(names), name
+
+
+def test_labels_follow_what_becomes_known_and_leave_with_their_listener() -> None:
+    container = "5e1f" * 16
+    host = FakeHost(step_ms=1000)
+    host.slots = {n: slots.slot(port=n, cgroup=1) for n in (1, 2)}
+    reading = host.ledger_reading
+
+    def named() -> LedgerReading | None:
+        told = reading()
+        return told and told._replace(cgroups={1: f"/docker-{container}.scope"})
+
+    host.ledger_reading = named  # type: ignore[method-assign]
+    exporter = exporter_of(host, seconds=1)
+
+    def pods() -> dict[str, str]:
+        info = scrape(exporter).labels_of("tcptrace_listener_info")
+        return {labels["port"]: labels["pod_name"] for labels in info}
+
+    assert pods() == {"1": "", "2": ""}
+    host.names.containers.learn(container, PodNames("nginx", "web-0", "shop"))
+    assert pods() == {"1": "web-0", "2": "web-0"}
+    watch = exporter.watch
+    assert watch is not None
+    host.slots = {1: host.slots[1]._replace(closed_at_ns=host.now_ns(), cgroup=2)}
+    watch.ledger = Ledger(100)
+    watch.read_ledger()
+    assert pods() == {"1": ""}
+    assert len(exporter._listeners._labels) == len(exporter._listeners._infos) == 1
 
 
 @given(st.text(max_size=200) | st.text(st.characters(categories=["Cs", "Cc", "Cf"])))
