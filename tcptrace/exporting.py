@@ -17,7 +17,6 @@ from tcptrace.sinks.metrics.observed import healing_families, observed_families
 from tcptrace.sinks.metrics.reconciliation import reconciliation_families
 from tcptrace.sinks.terminal import safe_text
 from tcptrace.sinks.textfile import remove_textfile, write_textfile
-from tcptrace.sinks.web.config import read_config
 from tcptrace.stopping import Limits, Stop
 
 if TYPE_CHECKING:
@@ -175,6 +174,8 @@ class _Service:
 def _reload(outlets: Outlets) -> None:
     if outlets.server is None or outlets.web_config is None:
         return
+    from tcptrace.sinks.web.config import read_config  # noqa: PLC0415 - loaded where there is one
+
     try:
         outlets.server.reload(read_config(outlets.web_config))
         note(outlets.notes, "tcptrace: the web configuration was read again")

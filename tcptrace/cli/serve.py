@@ -15,6 +15,7 @@ from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
     from tcptrace.reading import Source
+    from tcptrace.sinks.web.settings import WebConfig
 
 _DEFAULT: Final = "127.0.0.1:9436"
 
@@ -81,7 +82,6 @@ def command(
     from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
     from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
     from tcptrace.sinks.web.address import parse_address  # noqa: PLC0415
-    from tcptrace.sinks.web.config import WebConfig, read_config  # noqa: PLC0415
     from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
     from tcptrace.watching import Watch  # noqa: PLC0415
 
@@ -89,7 +89,7 @@ def command(
         raise BadArgument("--textfile and --web-config exclude each other")
     address = parse_address(listen)
     notifier = Notifier()
-    config = read_config(web_config) if web_config else WebConfig()
+    config = _configured(web_config) if web_config else None
     exporter = Exporter()
     server = None if textfile else MetricsServer(address, exporter.render, config)
     with ExitStack() as stack:
@@ -104,6 +104,12 @@ def command(
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
         outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
         serve(watch, exporter, outlets, f"serving {where}: {told}")
+
+
+def _configured(web_config: Path) -> WebConfig:
+    from tcptrace.sinks.web.config import read_config  # noqa: PLC0415 - needs YAML, bcrypt, TLS
+
+    return read_config(web_config)
 
 
 def _live(host: dict[str, Any]) -> tuple[Source, str]:

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import TcptraceError
 from tcptrace.kernel import privileges
+from tcptrace.lifecycle.names import MOST_NAME
 from tcptrace.messages import Field, message_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST_NAME: Final = 253
-"""Characters of a name, as Kubernetes allows them."""
 _PACKAGE: Final = "runtime.v1"
 _MESSAGES: Final = {
     "ContainerFilter": (Field("id", 1, "bytes"),),

@@ -20,8 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import BadArgument, CannotTrace
-from tcptrace.kernel.cri import MOST_NAME
-from tcptrace.lifecycle.names import Known, PodNames
+from tcptrace.lifecycle.names import MOST_NAME, Known, PodNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

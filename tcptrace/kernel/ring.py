@@ -4,6 +4,9 @@ Layout (Source: kernel/bpf/ringbuf.c, struct bpf_ringbuf): page 0 holds the cons
 ours to write; page 1 holds the producer position; the data follows, mapped twice in a row so that a
 record never wraps. Each record lies behind a header of 8 bytes: its length, whose two top bits say
 that it is still being written (busy) or was given up (discarded), and a page offset.
+
+The kernel has every page of a ring's mapping resident at once, so only the part is mapped that is
+being read.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ _GATHER_S: Final = 0.02
 """Each wake-up costs more than a hundred records: whoever waits for some also waits for company."""
 _ROOM_TO_GATHER: Final = 1 << 20
 """A smaller ring might be full by then."""
+_PART_SIZE: Final = 1 << 19
+"""Of the data, mapped at once: more than a batch. The next part costs some microseconds."""
 
 
 class Ring:
@@ -34,19 +39,20 @@ class Ring:
 
     def __init__(self, descriptor: int, data_size: int, record_size: int) -> None:
         page = mmap.PAGESIZE
+        self._descriptor = descriptor
         self._mask = data_size - 1
         self._enough = data_size // 8 if data_size >= _ROOM_TO_GATHER else 0
         self._stride = _HEADER_SIZE + record_size
         self._records = struct.Struct(f"<I4x{record_size}s")
         self._consumer_page = mmap.mmap(descriptor, page, mmap.MAP_SHARED, offset=0)
-        self._producer_pages = mmap.mmap(
-            descriptor, page + 2 * data_size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
+        self._producer_page = mmap.mmap(
+            descriptor, page, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
         )
         # One aligned 8-byte store and load each: the memoryview's items are C unsigned longs.
         self._consumer = memoryview(self._consumer_page).cast("Q")
-        self._producer = memoryview(self._producer_pages).cast("Q")
-        self._data = memoryview(self._producer_pages)[page:]
-        self._headers = self._data.cast("I")
+        self._producer = memoryview(self._producer_page).cast("Q")
+        self._part_size = min(data_size, _PART_SIZE) + page
+        self._map_part(self._consumer[0])
         self._poll = select.epoll()
         self._poll.register(descriptor, select.EPOLLIN)
 
@@ -70,7 +76,11 @@ class Ring:
         count = min(most, (self._producer[0] - begin) // self._stride)
         if count == 0:
             return b""
-        at = begin & self._mask
+        if begin + count * self._stride > self._part_end:
+            self._unmap_part()
+            self._map_part(begin)
+            count = min(count, (self._part_end - begin) // self._stride)
+        at = begin - self._part_begin
         # Headers first: what is copied must have been finished before.
         headers = self._headers[at // 4 : (at + count * self._stride) // 4 : self._stride // 4]
         taken = next((i for i, length in enumerate(headers) if length & _BUSY), count)
@@ -80,10 +90,31 @@ class Ring:
             record for length, record in self._records.iter_unpack(span) if not length & _DISCARDED
         )
 
+    def _map_part(self, position: int) -> None:
+        """Maps the data from a position's page on: past the end it lies a second time."""
+        page = mmap.PAGESIZE
+        self._part_begin = position - position % page
+        self._part_end = self._part_begin + self._part_size
+        self._part = mmap.mmap(
+            self._descriptor,
+            self._part_size,
+            mmap.MAP_SHARED,
+            mmap.PROT_READ,
+            offset=2 * page + (self._part_begin & self._mask),
+        )
+        self._data = memoryview(self._part)
+        self._headers = self._data.cast("I")
+
+    def _unmap_part(self) -> None:
+        self._headers.release()
+        self._data.release()
+        self._part.close()
+
     def close(self) -> None:
         """Unmaps the ring."""
         self._poll.close()
-        for view in (self._consumer, self._producer, self._headers, self._data):
-            view.release()
+        self._unmap_part()
+        self._consumer.release()
+        self._producer.release()
         self._consumer_page.close()
-        self._producer_pages.close()
+        self._producer_page.close()

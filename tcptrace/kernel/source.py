@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +69,7 @@ def join(views: str, entry_points: str, directory: Path) -> str:
 def compiler_flags(options: TraceOptions, directory: Path, *, count_hits: bool) -> list[str]:
     """Compiles the filter in: what a trace does not ask for is not even in its programs."""
     defines: dict[str, object] = {
-        "SECRET": f"{secrets.randbits(64):#x}ULL",
+        "SECRET": f"{int.from_bytes(os.urandom(8)):#x}ULL",
         "RING_PAGES": options.ring_pages,
         "COUNTERS": COUNTERS,
     }

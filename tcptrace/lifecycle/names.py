@@ -13,6 +13,8 @@ from tcptrace.lifecycle.workload import Workload, parse
 
 MOST_NAMES: Final = 10_000
 """Of each kind."""
+MOST_NAME: Final = 253
+"""Characters of a pod's or container's name, as Kubernetes allows them."""
 
 
 _Key = TypeVar("_Key")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from tcptrace.tcp import MAPPED_PREFIX, State
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.events import Kind, Record
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOOPBACK = MAPPED_PREFIX + bytes((127, 0, 0, 1))
 PORT = 8080
@@ -59,3 +63,25 @@ def _connection(number: int) -> list[Record]:
         _change(ours, client, State.FIN_WAIT2, State.CLOSE),
     ]
     return [record._replace(at_ns=begin + step * 10_000) for step, record in enumerate(records)]
+
+
+def opened(count: int, most: int) -> Iterator[bytes]:
+    """Ends of connections that are not over, each with another address, batch by batch.
+
+    Half of them are a server's that were accepted; the rest a client's in TIME_WAIT.
+
+    Args:
+        count: how many of them.
+        most: records in a batch.
+    """
+    batch: list[bytes] = []
+    for number in range(count):
+        address = MAPPED_PREFIX + (10 << 24 | number).to_bytes(4, "big")
+        steps = _connection(1_000_000 + number)
+        chosen = (2, 4, 5, 6) if number % 2 else (0, 1, 3, 7, 10, 11, 13)
+        for step in chosen:
+            batch.append(_PACK.pack(*steps[step]._replace(remote=address)))
+            if len(batch) == most:
+                yield b"".join(batch)
+                batch.clear()
+    yield b"".join(batch)

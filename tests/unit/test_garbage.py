@@ -13,8 +13,8 @@ import pytest
 
 from tcptrace.exporting import Exporter
 from tcptrace.sinks.metrics.observed import new_tally
-from tcptrace.sinks.web.config import WebConfig
 from tcptrace.sinks.web.server import MetricsServer
+from tcptrace.sinks.web.settings import WebConfig
 from tcptrace.watching import Watch
 from tcptrace.wire.decode import decode_batch
 from unit import samples

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import re
-import secrets
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +56,7 @@ class BasicAuth:
             user.encode(): re.sub(r"^\$2\$", "$2a$", hashed).encode()
             for user, hashed in users.items()
         }
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
         self._right: dict[bytes, None] = {}
         self._lock = threading.Lock()
 

@@ -10,13 +10,13 @@ Source: github.com/prometheus/exporter-toolkit, docs/web-configuration.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.web.auth import flaw_of
 from tcptrace.sinks.web.document import read_document
-from tcptrace.sinks.web.tls import Tls, server_tls
+from tcptrace.sinks.web.settings import WebConfig
+from tcptrace.sinks.web.tls import server_tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,17 +37,6 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-XSS-Protection": (),
 }
 """Headers that may be set, and their values where only some will do."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebConfig:
-    """How to serve: in the clear and for everybody, unless said otherwise."""
-
-    tls: Tls | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Added to every response."""
-    users: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    """Names to bcrypt hashes; empty: no authentication."""
 
 
 def read_config(path: Path) -> WebConfig:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.web.request import LONGEST_HEAD, oversize
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from tcptrace.sinks.web.site import Site
@@ -38,6 +38,7 @@ class Connection:
 
     def __init__(self, client: socket.socket, timeout_s: float) -> None:
         self._socket = client
+        self._secured: ssl.SSLSocket | None = None
         self._buffer = bytearray()
         self.site: Site | None = None
         """Under which it was set up; None before."""
@@ -53,7 +54,7 @@ class Connection:
     @property
     def has_more(self) -> bool:
         """Whether bytes are here that no selector sees."""
-        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        pending = self._secured is not None and self._secured.pending() > 0
         return pending or bool(self._buffer)
 
     def speaks_tls(self) -> bool:
@@ -71,7 +72,7 @@ class Connection:
             secured = tls.context.wrap_socket(
                 self._socket, server_side=True, do_handshake_on_connect=False
             )
-            self._socket = secured
+            self._socket = self._secured = secured
             secured.do_handshake()
         self.left_s = max(0.0, deadline_s - time.monotonic())
         return tls.admits(secured.getpeercert())
@@ -127,10 +128,10 @@ class Connection:
 
     def part(self) -> None:
         """Tells a TLS client that nothing was cut off; waits for no answer."""
-        if isinstance(self._socket, ssl.SSLSocket):
+        if self._secured is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._socket.settimeout(0)
-                self._socket.unwrap()
+                self._secured.settimeout(0)
+                self._secured.unwrap()
 
     def cut(self) -> None:
         """Ends the connection under the thread that waits for it."""

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.web.address import address_text, listen
-from tcptrace.sinks.web.config import WebConfig
 from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.reception import Reception
 from tcptrace.sinks.web.request import BadRequest, parse_head
+from tcptrace.sinks.web.settings import WebConfig
 from tcptrace.sinks.web.site import Render, Response, Site, refusal
 
 if TYPE_CHECKING:

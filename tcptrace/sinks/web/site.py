@@ -9,14 +9,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from tcptrace.sinks.web.auth import BasicAuth
 from tcptrace.sinks.web.text import complain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tcptrace.sinks.web.config import WebConfig
+    from tcptrace.sinks.web.auth import BasicAuth
     from tcptrace.sinks.web.request import Request
+    from tcptrace.sinks.web.settings import WebConfig
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """From an Accept header (empty: none came) to a body and its content type."""
@@ -51,6 +51,14 @@ def refusal(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Res
     return Response(status, f"{status.value} {status.phrase}\n".encode(), headers=headers or {})
 
 
+def _auth(users: Mapping[str, str]) -> BasicAuth | None:
+    if not users:
+        return None
+    from tcptrace.sinks.web.auth import BasicAuth  # noqa: PLC0415 - bcrypt, for users alone
+
+    return BasicAuth(users)
+
+
 class Site:
     """Answers requests.
 
@@ -62,12 +70,13 @@ class Site:
     def __init__(self, config: WebConfig, render: Render) -> None:
         self.tls = config.tls
         self._headers = {**_SAFETY, **config.headers}
-        self._auth = BasicAuth(config.users)
+        self._auth = _auth(config.users)
         self._render = render
 
     def answer(self, request: Request) -> Response:
         """Answers one request; never raises."""
-        if not self._auth.admits(request.headers.get("authorization")):
+        authorization = request.headers.get("authorization")
+        if self._auth is not None and not self._auth.admits(authorization):
             challenge = 'Basic realm="tcptrace", charset="UTF-8"'
             return refusal(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": challenge})
         if request.method not in {"GET", "HEAD"}:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcptrace.kernel import ring as ring_module
 from tcptrace.kernel.ring import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = mmap.PAGESIZE
-DATA = PAGE
+DATA = 4 * PAGE
 RECORD = 24
 HEADER = 8
 BUSY, DISCARDED = 1 << 31, 1 << 30
@@ -152,10 +153,14 @@ def test_a_record_across_the_end_of_the_data(fake: FakeRing, before_the_end: int
     ring.close()
 
 
-@given(steps=st.lists(st.integers(-60, 60).filter(bool), max_size=40))
-def test_whatever_is_put_comes_out_once_and_in_order(steps: list[int]) -> None:
+@given(
+    steps=st.lists(st.integers(-200, 200).filter(bool), max_size=40),
+    part=st.sampled_from([PAGE, 2 * PAGE, DATA]),
+)
+def test_whatever_is_put_comes_out_once_and_in_order(steps: list[int], part: int) -> None:
     """Positive: so many records are put; negative: so many are asked for."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring_module, "_PART_SIZE", part)
         patch.setattr(select, "epoll", NoPoll)
         fake = FakeRing()
         ring = Ring(fake.descriptor, DATA, RECORD)
@@ -168,7 +173,8 @@ def test_whatever_is_put_comes_out_once_and_in_order(steps: list[int]) -> None:
                     put += 1
             if step < 0:
                 taken += ring.read(-step)
-        taken += ring.read(DATA)
+        while more := ring.read(DATA):
+            taken += more
         assert taken == b"".join(map(numbered, range(put)))
         ring.close()
         fake.close()

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tcptrace.sinks.web.config import WebConfig, read_config
+from tcptrace.sinks.web.config import read_config
 from tcptrace.sinks.web.server import MetricsServer
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tcptrace.sinks.web.limits import Limits
+    from tcptrace.sinks.web.settings import WebConfig
     from tcptrace.sinks.web.site import Render
 
 DEADLINE_S = 20

@@ -9,7 +9,8 @@ import bcrypt
 import pytest
 
 from tcptrace.errors import BadArgument
-from tcptrace.sinks.web.config import WebConfig, read_config
+from tcptrace.sinks.web.config import read_config
+from tcptrace.sinks.web.settings import WebConfig
 from unit.sinks.web import certificates as making
 
 if TYPE_CHECKING:

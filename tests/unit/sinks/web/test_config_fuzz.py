@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcptrace.errors import BadArgument
-from tcptrace.sinks.web.config import WebConfig, read_config
+from tcptrace.sinks.web.config import read_config
 from unit.sinks.web.test_config import HASH, MALFORMED
+
+if TYPE_CHECKING:
+    from tcptrace.sinks.web.settings import WebConfig
 
 EXAMPLES = settings(max_examples=300)
 KEYS = (

@@ -13,9 +13,9 @@ import bcrypt
 import pytest
 
 from tcptrace.errors import OutputFailed
-from tcptrace.sinks.web.config import WebConfig
 from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.server import MetricsServer
+from tcptrace.sinks.web.settings import WebConfig
 from unit.sinks.web.serving import (
     BODY,
     DEADLINE_S,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcptrace.sinks.web.config import WebConfig
+from tcptrace.sinks.web.settings import WebConfig
 from unit.sinks.web.serving import (
     BODY,
     DEADLINE_S,

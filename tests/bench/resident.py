@@ -1,0 +1,96 @@
+"""What a tracer that does nothing keeps in memory, and of what that is made; needs root.
+
+Each command traces, rests, takes CONNECTIONS connections and rests again. What is resident is told
+by what it is a part of: the kernel's own count, mapping by mapping (/proc/PID/smaps).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from .instructions import TOOLS, Tool, connect
+
+CONNECTIONS: Final = 1500
+READY_S: Final = 300.0
+REST_S: Final = 4.0
+KB_A_MB: Final = 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.resident")
+    parser.add_argument(
+        "--files", type=int, default=0, metavar="N", help="name the N largest files"
+    )
+    arguments = parser.parse_args()
+    for tool in TOOLS:
+        if tool.name in ("tcptrace serve", "tcptrace port --json"):
+            measure(tool, arguments.files)
+    return 0
+
+
+def measure(tool: Tool, files: int) -> None:
+    """Prints what a tool holds when it has begun, and after some connections."""
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.NamedTemporaryFile() as errors,
+        subprocess.Popen(tool.command, stdout=output, stderr=errors) as process,
+    ):
+        try:
+            deadline_s = time.monotonic() + READY_S
+            while tool.ready not in Path(errors.name).read_bytes():
+                if process.poll() is not None or time.monotonic() > deadline_s:
+                    print(f"{tool.name}: does not trace: {Path(errors.name).read_bytes()!r}")
+                    return
+                time.sleep(0.5)
+            time.sleep(REST_S)
+            _tell(f"{tool.name}, idle", process.pid, files)
+            connect(CONNECTIONS)
+            time.sleep(REST_S)
+            _tell(f"{tool.name}, after {CONNECTIONS:,} connections", process.pid, files)
+        finally:
+            process.send_signal(signal.SIGINT)
+        process.wait(120)
+
+
+def _tell(title: str, pid: int, files: int) -> None:
+    found = resident_kb(pid)
+    kinds: Counter[str] = Counter()
+    for name, size in found.items():
+        kinds[_kind_of(name)] += size
+    parts = ", ".join(f"{kind} {size / KB_A_MB:.1f}" for kind, size in kinds.most_common())
+    print(f"{title}: {sum(kinds.values()) / KB_A_MB:.1f} MB ({parts})", flush=True)
+    for name, size in found.most_common(files):
+        print(f"    {size:8,} kB  {name}", flush=True)
+
+
+def resident_kb(pid: int) -> Counter[str]:
+    """What is resident of a process, by the name of what is mapped."""
+    found: Counter[str] = Counter()
+    name = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            name = words[5] if len(words) > 5 else "anonymous"
+        elif words[0] == "Rss:":
+            found[name] += int(words[1])
+    return found
+
+
+def _kind_of(name: str) -> str:
+    if name in ("anonymous", "[heap]", "[stack]"):
+        return "its own memory"
+    if "bpf" in name:
+        return "shared with the probes"
+    return "files"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
