@@ -8,12 +8,16 @@ from tcptrace.lifecycle.waiting import is_silent
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.life import Life
 
 _ANYWHERE: Final = -1
 _LOOPBACK6: Final = bytes(15) + b"\x01"
 _LOOPBACK4: Final = MAPPED_PREFIX + b"\x7f"
+
+_DIGEST: Final = (1 << 60) - 1
 
 Key = tuple[int, Endpoint, Endpoint]
 
@@ -23,13 +27,19 @@ class Ends:
 
     An end is also found from another namespace (veth), unless its address is a loopback one, which
     every namespace has.
+
+    Args:
+        find: has the life in an object thawed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[int], object] = lambda _sock: None) -> None:
+        self._find = find
         self._lives: dict[Key, Life] = {}
+        self._frozen: dict[int, int | tuple[int, ...]] = {}
+        """Objects of frozen lives, by a digest of their two sides."""
 
     def __len__(self) -> int:
-        """How many keys lead to a life."""
+        """How many keys lead to a life, frozen ones aside."""
         return len(self._lives)
 
     def add(self, life: Life, at_ns: int) -> None:
@@ -47,6 +57,7 @@ class Ends:
         What is in TIME_WAIT already is linked to nothing: its other end may be in its next use.
         """
         connection = life.connection
+        self._thaw_between(connection.local, connection.remote)
         if (connection.netns, connection.local, connection.remote) in self._lives:
             return
         if connection.state is State.TIME_WAIT:
@@ -56,6 +67,8 @@ class Ends:
 
     def find(self, netns: int, local: Endpoint, remote: Endpoint) -> Life | None:
         """The life with these very ends in this namespace."""
+        if self._frozen:
+            self._thaw_between(local, remote)
         return self._lives.get((netns, local, remote))
 
     def remove(self, life: Life) -> None:
@@ -68,7 +81,9 @@ class Ends:
     def _put(self, life: Life) -> None:
         connection = life.connection
         self.remove(life)
-        life.keys = _keys(connection.netns, connection.local, connection.remote)
+        if self._frozen:
+            self._thaw_between(connection.local, connection.remote)
+        life.keys = keys_of(connection.netns, connection.local, connection.remote)
         for key in life.keys:
             self._lives[key] = life
 
@@ -81,11 +96,55 @@ class Ends:
 
     def _peer(self, life: Life) -> Life | None:
         connection = life.connection
-        for key in _keys(connection.netns, connection.remote, connection.local):
+        if self._frozen:
+            self._thaw_between(connection.remote, connection.local)
+        for key in keys_of(connection.netns, connection.remote, connection.local):
             peer = self._lives.get(key)
             if peer is not None and peer is not life:
                 return peer
         return None
+
+    # Frozen lives are found by their sides, and thawed before anything is done with those.
+
+    def lead_to(self, life: Life) -> bool:
+        """Whether a life has no ends here, or all of its own."""
+        return all(self._lives.get(key) is life for key in life.keys)
+
+    def freeze(self, life: Life) -> None:
+        """Keeps only the object of a life that will be frozen."""
+        if not life.keys:
+            return
+        for key in life.keys:
+            del self._lives[key]
+        digest = _digest(life.connection.local, life.connection.remote)
+        others = self._frozen.get(digest)
+        self._frozen[digest] = life.sock if others is None else (*_all(others), life.sock)
+
+    def thaw(self, life: Life) -> None:
+        """Keeps a life again that was frozen."""
+        if not life.keys:
+            return
+        digest = _digest(life.connection.local, life.connection.remote)
+        others = tuple(sock for sock in _all(self._frozen.pop(digest)) if sock != life.sock)
+        if others:
+            self._frozen[digest] = others
+        for key in life.keys:
+            self._lives[key] = life
+
+    def _thaw_between(self, local: Endpoint, remote: Endpoint) -> None:
+        found = self._frozen.get(_digest(local, remote))
+        if found is not None:
+            for sock in _all(found):
+                self._find(sock)
+
+
+def _digest(local: Endpoint, remote: Endpoint) -> int:
+    """So short that it takes 32 bytes; two pairs that have the same are thawed together."""
+    return hash((local, remote)) & _DIGEST
+
+
+def _all(socks: int | tuple[int, ...]) -> tuple[int, ...]:
+    return socks if isinstance(socks, tuple) else (socks,)
 
 
 def _is_free(life: Life, at_ns: int) -> bool:
@@ -103,7 +162,8 @@ def _is_free(life: Life, at_ns: int) -> bool:
     return life.connection.peer_id is None or state is State.SYN_SENT
 
 
-def _keys(netns: int, local: Endpoint, remote: Endpoint) -> tuple[Key, ...]:
+def keys_of(netns: int, local: Endpoint, remote: Endpoint) -> tuple[Key, ...]:
+    """By which a life with these ends is found."""
     here = (netns, local, remote)
     if local.address[:13] == _LOOPBACK4 or local.address == _LOOPBACK6:
         return (here,)

@@ -29,12 +29,15 @@ from tcptrace.lifecycle.folding import (
 )
 from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
 from tcptrace.lifecycle.listeners import Listeners
+from tcptrace.lifecycle.objects import Objects
 from tcptrace.lifecycle.waiting import Waiting, is_silent
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
+    from tcptrace.lifecycle.freezing import Frozen
     from tcptrace.lifecycle.observer import Observer
     from tcptrace.wire.events import Record
 
@@ -85,9 +88,10 @@ class Registry:
         self.folded = Folded(self.counts)
         self.most = most
         self._next_fold_ns = 0
-        self._lives: dict[int, Life] = {}
         self._held: OrderedDict[int, tuple[int, Life]] = OrderedDict()
-        self._ends = Ends()
+        self._ends = Ends(self.in_object)
+        self._objects = Objects(self._ends)
+        self._lives = self._objects.lives
         self._born = 0
         self._with_two_objects = 0
         self.waiting = Waiting()
@@ -102,8 +106,8 @@ class Registry:
 
     def mark_gaps(self) -> None:
         """Marks every life that is not over as one that may lack a record."""
-        held = (life for _, life in self._held.values())
-        for life in (*self._lives.values(), *held, *self.waiting.all):
+        self._objects.mark_gaps()
+        for life in (*(life for _, life in self._held.values()), *self.waiting.all):
             rules.lack(life.connection, Partial.GAP)
 
     @property
@@ -123,6 +127,8 @@ class Registry:
         life = self._lives.get(sock)
         if life is None:
             return None
+        if isinstance(life, bytes):
+            life = self._objects.thaw(sock, life)
         if life.ends == ends_in(record) or has_ends_of(life, record):
             if life.sock == sock:
                 return life
@@ -155,7 +161,15 @@ class Registry:
 
     def in_object(self, sock: int) -> Life | None:
         """The life in an object, unchecked."""
-        return self._lives.get(sock)
+        return self._objects.find(sock)
+
+    def frozen_in(self, sock: int) -> Frozen | None:
+        """What can be told of the life in an object, if it is frozen."""
+        return self._objects.look(sock)
+
+    def see_frozen(self, sock: int, snapshot: int) -> None:
+        """A snapshot found the frozen life in an object as it is known."""
+        self._objects.see(sock, snapshot)
 
     def with_ends_of(self, record: Record) -> Life | None:
         """The life between a record's ends, in whatever object."""
@@ -182,7 +196,7 @@ class Registry:
 
     def make_way(self, record: Record) -> None:
         """A birth: if a snapshot alone told of its object, it only saw the same a moment early."""
-        life = self._lives.get(record.sock)
+        life = self._objects.find(record.sock)
         if life is None or not rules.is_only_sighted(life) or life.ends != ends_in(record):
             return
         self._leave_objects(life)
@@ -252,7 +266,7 @@ class Registry:
             self.forget_other(life)
         self.evict(sock)
         life.sock = sock
-        self._lives[sock] = life
+        self._objects.put(sock, life)
         if self.folded.found is not None:
             self.folded.reborn(sock)
         if self.observer is not None and life.connection.spans:
@@ -265,7 +279,7 @@ class Registry:
         self.evict(sock)
         self.forget_other(life)
         life.other, life.other_ns = sock, at_ns
-        self._lives[sock] = life
+        self._objects.put(sock, life)
         if self.folded.found is not None:
             self.folded.reborn(sock)
         self._with_two_objects += 1
@@ -333,13 +347,16 @@ class Registry:
         can_wait = now_ns < self._next_fold_ns or self.left is not None
         if not number or (can_wait and not is_urgent):
             return
-        chosen = oldest_idle(self._in_objects(), number, now_ns)
+        chosen = oldest_idle(self._objects.peek(), number, now_ns)
         if not chosen:
             self._next_fold_ns = now_ns + HOLD_NS
         if is_urgent and len(chosen) < number:
-            chosen = oldest(self._in_objects(), number)
+            chosen = oldest(self._objects.peek(), number)
         with self.left_unnoted():
-            for life in chosen:
+            for sock in [life.sock for life in chosen]:
+                life = self._objects.find(sock)
+                if life is None:
+                    continue
                 self.folded.fold(life)
                 self._leave_objects(life)
                 self._ends.remove(life)
@@ -351,7 +368,7 @@ class Registry:
         held = self._held.get(sock)
         if held is not None:
             self.let_go(held[1])
-        life = self._lives.get(sock)
+        life = self._objects.find(sock)
         if life is None:
             return
         if life.sock == sock:
@@ -408,6 +425,8 @@ class Registry:
             self.let_go(life)
         for life in self.waiting.given_up(now_ns):
             self.end_unborn(life)
+        if self.left is None:  # a snapshot compares lives at its end
+            self._objects.rest(now_ns)
 
     def finish(self, now_ns: int) -> None:
         """Reports what is still going on as it stands."""
@@ -416,19 +435,15 @@ class Registry:
             self.let_go(life)
         for life in self.waiting.take_all():
             self.end_unborn(life)
-        for life in self.in_objects:
+        for life in self._objects.each():
             self._leave_objects(life)
             self.report(life)
             self._ends.remove(life)
             self._on_ended(life.connection)
 
-    @property
-    def in_objects(self) -> list[Life]:
-        """Every life that is in an object, once."""
-        return list(self._in_objects())
-
-    def _in_objects(self) -> Iterator[Life]:
-        return (life for sock, life in self._lives.items() if life.sock == sock)
+    def unseen(self, snapshot: int | None, namespaces: AbstractSet[int]) -> Iterator[Life]:
+        """Those in objects that a snapshot did not find; whoever takes one may end it."""
+        return self._objects.unseen(snapshot, namespaces)
 
     def _leave_objects(self, life: Life) -> None:
         """A life is in no object any more."""
@@ -449,7 +464,7 @@ class Registry:
             self.left = left
 
     def _leave(self, life: Life, sock: int) -> None:
-        del self._lives[sock]
+        self._objects.remove(sock)
         if self.left is not None:
             self.left[sock, life.ends] = life
             if len(self.left) > MOST_LEFT:

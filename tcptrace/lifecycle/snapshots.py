@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
+    from tcptrace.lifecycle.freezing import Frozen
+
 SPARE_NS: Final = 1_000_000_000
 """What was told of later than so long before a snapshot began is never missed by it."""
 
@@ -113,9 +115,8 @@ class Snapshots:
         """Ends what was told of before, and not found by the snapshot of that number."""
         registry = self._registry
         before_ns = as_of_ns - SPARE_NS
-        for life in registry.in_objects:
-            is_missed = life.seen_in != number and life.connection.netns in namespaces
-            if is_missed and rules.last_told_ns(life) < before_ns:
+        for life in registry.unseen(number, namespaces):
+            if rules.last_told_ns(life) < before_ns:
                 rules.lose_end(life)
                 registry.end(life)
                 self.healed += 1
@@ -159,6 +160,10 @@ class Snapshots:
 
     def _found(self, record: Record, state: State) -> None:
         registry = self._registry
+        frozen = registry.frozen_in(record.sock)
+        if frozen is not None and self._is_as_known(frozen, record, state):
+            registry.see_frozen(record.sock, self._number)
+            return
         life = registry.in_object(record.sock)
         if life is not None and has_ends_of(life, record) and self._is_use_of(life, record):
             self._alive(life, record, state)
@@ -170,6 +175,21 @@ class Snapshots:
             gone.seen_in = self._number
         elif self._has_no_listener(record) and self._is_cleared(record):
             self._bear(record, state)
+
+    def _is_as_known(self, frozen: Frozen, record: Record, state: State) -> bool:
+        """Whether a finding tells nothing new of a frozen life."""
+        shape = frozen.shape
+        is_there = frozen.ends == ends_in(record) and shape.state is state
+        is_timewait = record.old_state == State.TIME_WAIT
+        is_request = record.old_state == State.NEW_SYN_RECV
+        is_owned = shape.has_process or record.old_state in _WITHOUT_OWNER
+        return (
+            is_there
+            and shape.is_timewait == is_timewait
+            and (is_timewait or shape.is_request == is_request)
+            and (is_owned or record.origin not in self._owners)
+            and (shape.has_cgroup or not record.cgroup)
+        )
 
     def _is_use_of(self, life: Life, record: Record) -> bool:
         """Whether what was found is a life's own: its request, full or TIME_WAIT socket.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.wire.decode import decode_batch
-from tcptrace.wire.layout import RECORD_SIZE
+from tcptrace.wire.layout import FIELDS, RECORD_SIZE
 
 from .stream import connections, opened
 
@@ -31,6 +31,7 @@ BESIDE: Final = 4_000
 """Whole connections in a round."""
 _BATCH: Final = 4096
 _KB: Final = 1024
+_AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
 
 
 def main() -> int:
@@ -55,31 +56,34 @@ def main() -> int:
 
 def measure(number: int) -> tuple[float, float]:
     """Returns bytes an open life, and µs a record beside so many."""
-    tracker = Tracker(_ignore, _ignore, new_tally(), number + BESIDE)
-    now_ns = _feed(tracker, _batches(connections(BESIDE)), 0)
+    tracker = Tracker(_ignore, _ignore, new_tally(), 2_000_000)
+    _feed(tracker, _batches(connections(BESIDE)))
     gc.freeze()  # as `watching` does
     gc.set_threshold(50_000, 20, 1_000)
     before = _resident_kb()
-    now_ns = _feed(tracker, opened(number, _BATCH), now_ns)
+    now_ns = _feed(tracker, opened(number, _BATCH))
     for _ in range(number // 100 + 100):  # ticks in which nothing happens
         now_ns += 100_000_000
         tracker.advance(now_ns)
     size = (_resident_kb() - before) * _KB / number
-    batches = list(_batches(connections(BESIDE)))
-    records = sum(map(len, batches)) / RECORD_SIZE
     best = float("inf")
-    for _ in range(ROUNDS):
+    for round_ in range(ROUNDS):
+        first = now_ns // 1_000_000 + round_ * BESIDE
+        batches = list(_batches(connections(BESIDE, first)))
         begin = time.perf_counter()
-        _feed(tracker, batches, now_ns)
+        _feed(tracker, batches)
         best = min(best, time.perf_counter() - begin)
-    assert tracker.open_count == number
-    return size, best / records * 1e6
+    assert tracker.open_count == number + (ROUNDS + 1) * BESIDE  # in TIME_WAIT
+    return size, best / sum(map(len, batches)) * RECORD_SIZE * 1e6
 
 
-def _feed(tracker: Tracker, batches: Iterable[bytes], now_ns: int) -> int:
+def _feed(tracker: Tracker, batches: Iterable[bytes]) -> int:
+    """Returns the time of the last record."""
+    now_ns = 0
     for batch in batches:
         tracker.feed(decode_batch(batch))
-        now_ns += 10_000_000
+        at = len(batch) - RECORD_SIZE + _AT
+        now_ns = int.from_bytes(batch[at : at + 8], "little")
         tracker.advance(now_ns)
     return now_ns
 

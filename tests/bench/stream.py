@@ -20,14 +20,20 @@ EMPTY = next(decode_batch(bytes(RECORD_SIZE)))
 _PACK = struct.Struct("<" + RECORD_FORMAT)
 
 
-def connections(count: int) -> bytes:
+def connections(count: int, first: int = 0) -> bytes:
     """Both ends of so many connections, one after the other; the client closes first.
+
+    Args:
+        count: how many.
+        first: the number of the first: a millisecond for each.
 
     Returns:
         Records end to end: 14 for each connection.
     """
     return b"".join(
-        _PACK.pack(*record) for number in range(count) for record in _connection(number)
+        _PACK.pack(*record)
+        for number in range(first, first + count)
+        for record in _connection(number)
     )
 
 

@@ -143,13 +143,13 @@ class Lives:
         self.ended: list[Connection] = []
 
     def _closed(self, connection: Connection) -> None:
-        assert not any(connection is known for known in self.closed), "closed twice"
+        assert not any(connection.id == known.id for known in self.closed), "closed twice"
         self.closed.append(connection)
 
     def _ended(self, connection: Connection) -> None:
-        was_told = any(connection is known for known in self.closed)
+        was_told = any(connection.id == known.id for known in self.closed)
         assert was_told or Partial.FOLDED in connection.partial, "ended before it was closed"
-        assert not any(connection is known for known in self.ended), "ended twice"
+        assert not any(connection.id == known.id for known in self.ended), "ended twice"
         self.ended.append(connection)
 
     @classmethod

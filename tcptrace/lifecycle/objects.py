@@ -1,0 +1,145 @@
+"""Which life is in which kernel object; those that rest there are kept frozen.
+
+A life that nothing was told of for a while is frozen, and thawed when it is asked for, by its
+object or by its ends. Nobody can tell: what is kept is the same (freezing). The last MOST_WARM that
+were told of stay as they are, so that nothing is frozen where there are few.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle import life as rules
+from tcptrace.lifecycle.connection import Partial
+from tcptrace.lifecycle.freezing import Freezer, seen
+from tcptrace.lifecycle.life import Life, last_told_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    from tcptrace.lifecycle.ends import Ends
+    from tcptrace.lifecycle.freezing import Frozen
+
+MOST_WARM: Final = 4096
+"""How many lives are kept as they are, whatever they do: 9 MB."""
+REST_NS: Final = 1_000_000_000
+"""Nothing was told for so long of a life that rests."""
+_STEPS: Final = 256
+"""How many lives are looked at each time, besides those that were told of since: 3 ms."""
+
+
+class Objects:
+    """Lives by the address of their object, in the order in which they came into it.
+
+    Args:
+        ends: where a life is found by its ends.
+
+    Attributes:
+        lives: a life, or what it was frozen to.
+    """
+
+    def __init__(self, ends: Ends) -> None:
+        self.lives: dict[int, Life | bytes] = {}
+        self._ends = ends
+        self._freezer = Freezer()
+        self._warm: deque[int] = deque()
+        """Objects whose lives are not frozen, or were not: the longest so first."""
+        self._warmed = 0
+
+    def __len__(self) -> int:
+        """How many objects have a life."""
+        return len(self.lives)
+
+    def find(self, sock: int) -> Life | None:
+        """The life in an object."""
+        life = self.lives.get(sock)
+        return self.thaw(sock, life) if isinstance(life, bytes) else life
+
+    def put(self, sock: int, life: Life) -> None:
+        """A life is in an object now."""
+        self.lives[sock] = life
+        self._warm.append(sock)
+        self._warmed += 1
+
+    def remove(self, sock: int) -> None:
+        """An object has no life any more, that was not frozen."""
+        del self.lives[sock]
+
+    def peek(self) -> Iterator[Life]:
+        """Every life once; those that are frozen stay so, and what is told of them is a copy."""
+        for sock, life in self.lives.items():
+            if isinstance(life, bytes):
+                yield self._freezer.thaw(sock, life)
+            elif life.sock == sock:
+                yield life
+
+    def each(self) -> Iterator[Life]:
+        """Every life once; whoever takes one may end it."""
+        for sock in list(self.lives):
+            life = self.find(sock)
+            if life is not None and life.sock == sock:
+                yield life
+
+    def unseen(self, snapshot: int | None, namespaces: AbstractSet[int]) -> Iterator[Life]:
+        """Those in some namespaces that a snapshot did not find; whoever takes one may end it."""
+        for sock in [sock for sock, life in self.lives.items() if self._seen_in(life) != snapshot]:
+            life = self.find(sock)
+            if life is not None and life.sock == sock and life.connection.netns in namespaces:
+                yield life
+
+    def _seen_in(self, life: Life | bytes) -> int:
+        return self._freezer.look(life).seen_in if isinstance(life, bytes) else life.seen_in
+
+    def look(self, sock: int) -> Frozen | None:
+        """What can be told of the frozen life in an object; None if there is none."""
+        life = self.lives.get(sock)
+        return self._freezer.look(life) if isinstance(life, bytes) else None
+
+    def see(self, sock: int, snapshot: int) -> None:
+        """A snapshot found the frozen life in an object as it is known."""
+        life = self.lives[sock]
+        if isinstance(life, bytes):
+            self.lives[sock] = seen(life, snapshot)
+
+    def mark_gaps(self) -> None:
+        """Marks every life as one that may lack a record."""
+        self._freezer.gaps += 1
+        for life in self.lives.values():
+            if not isinstance(life, bytes):
+                rules.lack(life.connection, Partial.GAP)
+
+    def rest(self, now_ns: int) -> None:
+        """Freezes the lives that rest, if there are many; a bounded number at a time.
+
+        Args:
+            now_ns: the time.
+        """
+        steps = min(len(self._warm) - MOST_WARM, _STEPS + 2 * self._warmed)
+        self._warmed = 0
+        for _ in range(steps):
+            sock = self._warm.popleft()
+            life = self.lives.get(sock)
+            if not isinstance(life, Life):
+                continue  # it has gone, or was told of twice
+            if last_told_ns(life) > now_ns - REST_NS or not self._freeze(sock, life):
+                self._warm.append(sock)
+
+    def _freeze(self, sock: int, life: Life) -> bool:
+        if life.sock != sock or not self._ends.lead_to(life):
+            return False
+        frozen = self._freezer.freeze(life)
+        if frozen is None:
+            return False
+        self._ends.freeze(life)
+        self.lives[sock] = frozen
+        return True
+
+    def thaw(self, sock: int, frozen: bytes) -> Life:
+        """Makes the life in an object what it was before it was frozen."""
+        life = self._freezer.thaw(sock, frozen)
+        self._freezer.release(frozen)
+        self.put(sock, life)
+        self._ends.thaw(life)
+        return life
