@@ -1,8 +1,8 @@
 """Which life is in which kernel object; those that rest there are kept frozen.
 
 A life that nothing was told of for a while is frozen, and thawed when it is asked for, by its
-object or by its ends. Nobody can tell: what is kept is the same (freezing). The last MOST_WARM that
-were told of stay as they are, so that nothing is frozen where there are few.
+object or by its ends. Nobody can tell: what is kept is the same (freezing). Those in the
+MOST_WARM objects that got a life last are left as they are: nothing is frozen where there are few.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.freezing import Frozen
 
 MOST_WARM: Final = 4096
-"""How many lives are kept as they are, whatever they do: 9 MB."""
+"""In how many objects lives are left as they are: up to 9 MB."""
 REST_NS: Final = 1_000_000_000
 """Nothing was told for so long of a life that rests."""
 _STEPS: Final = 256
