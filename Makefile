@@ -129,9 +129,9 @@ reliability: setup ## compare with the kernel's figures, under load and faults, 
 	$(BIN)/python -m tests.reliability $(sort $(KERNELS) $(CORE_KERNELS))
 
 .PHONY: bench
-bench: setup ## what tracing costs: time to the first line, memory, userland rates, against tcpstates-bpfcc
+bench: setup ## what tracing costs, against its peers: docs/performance.md; PARTS="userland scrape" for some parts
 	@tests/vm/headers $(KERNELS)
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(PARTS)
 
 .PHONY: test-histories
 test-histories: setup-python ## replay 10,000 generated histories, legal and with losses; HISTORIES=N for another number

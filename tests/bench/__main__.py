@@ -1,73 +1,106 @@
-"""`make bench`: what tracing costs, as ratios against bcc's tcpstates and as userland rates.
+"""`make bench`: what tracing costs; writes docs/performance.md, .json and the pictures.
 
-In a guest (tests/vm/run), one after the other in the same boot: the time from the command to its
-first line, and resident memory while it traces; and events a second that are held without a loss.
-Natively: records a second from bytes to lives, and time and size of one scrape.
+Ends with what has got worse since the figures that were committed last, and then exits with 3.
 """
 
 from __future__ import annotations
 
-import subprocess
+import argparse
+import json
+import os
+import platform
+import re
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tcptrace.lifecycle.tracker import Tracker
-from tcptrace.wire.decode import decode_batch
-from tcptrace.wire.layout import RECORD_SIZE
-
-from .scrape import LISTENERS, SOCKETS, report
-from .stream import connections
+from .comparison import committed, differences
+from .document import FIGURES, write
+from .parts import NATIVE, PARTS, PartError, measure
 
 if TYPE_CHECKING:
-    from tcptrace.lifecycle.connection import Connection
+    from collections.abc import Iterator
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-CONNECTIONS = 20_000
-BATCH_RECORDS = 4096
-ROUNDS = 5
-_IN_GUESTS = {
-    "command to first line, and memory": "tests.bench.first_line",
-    "as many connections as it can make, and what is told of them": "tests.bench.held",
-}
+    from .parts import Part
+
+FAILED, WORSE = 1, 3
+"""Exit statuses."""
+AT_ONCE = 2
+"""Guests whose clocks count instructions: those may run side by side."""
+_ALARM = "!" * 72
 
 
 def main() -> int:
-    kernels = sys.argv[1:] or ["6.1", "6.12"]
-    print("Userland, natively: bytes → records → lives\n", flush=True)
-    print(userland())
-    print(
-        f"\nOne scrape, natively: {LISTENERS:,} listeners, {SOCKETS:,} open sockets\n", flush=True
-    )
-    print(report())
-    status = 0
-    for kernel in kernels:
-        for title, module in _IN_GUESTS.items():
-            print(f"\nGuest, kernel {kernel}: {title}\n", flush=True)
-            command = ["tests/vm/run", "--progress", kernel, "python", "-m", module]
-            status |= subprocess.run(command, cwd=CHECKOUT, check=False).returncode
-    return status
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
+    parser.add_argument("--kernel", action="append", help="only on this one; again for more")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(names):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    chosen = [part for part in PARTS if not arguments.parts or part.name in arguments.parts]
+    before = committed(FIGURES)
+    figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {"parts": {}}
+    figures["machine"] = machine()
+    failed = []
+    for (part, place), told in _measured(chosen, arguments.kernel):
+        if isinstance(told, PartError):
+            failed.append(str(told))
+            continue
+        figures["parts"].setdefault(part.name, {})[place] = told
+        write(figures)
+    worse = list(differences(before, figures, {part.name for part in chosen}))
+    return _judge(failed, worse, is_first=not before)
 
 
-def userland() -> str:
-    stream = connections(CONNECTIONS)
-    size = BATCH_RECORDS * RECORD_SIZE
-    batches = [stream[at : at + size] for at in range(0, len(stream), size)]
-    rates = []
-    for _ in range(ROUNDS):
-        ended: list[Connection] = []
-        tracker = Tracker(lambda _connection: None, ended.append)
-        begin = time.perf_counter()
-        for batch in batches:
-            tracker.feed(decode_batch(batch))
-        elapsed = time.perf_counter() - begin
-        tracker.finish(1 << 62)
-        assert len(ended) == 2 * CONNECTIONS
-        rates.append(len(stream) / RECORD_SIZE / elapsed)
-    rates.sort()
-    middle, low, high = rates[ROUNDS // 2], rates[0], rates[-1]
-    return f"{middle:,.0f} records/s (median of {ROUNDS}; {low:,.0f} to {high:,.0f})"
+def machine() -> dict[str, Any]:
+    """What figures depend on."""
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "cpu": found[1].strip() if found else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }
+
+
+def _measured(
+    chosen: list[Part], kernels: list[str] | None
+) -> Iterator[tuple[tuple[Part, str], dict[str, Any] | PartError]]:
+    """Runs each part at its places; those that count instructions side by side, others alone."""
+    places = [
+        (part, kernel)
+        for part in chosen
+        for kernel in part.kernels or (NATIVE,)
+        if not kernels or kernel in kernels or kernel == NATIVE
+    ]
+    counting = [(part, kernel) for part, kernel in places if part.icount]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from zip(counting, pool.map(_try, counting), strict=True)
+    for one in places:
+        if one not in counting:
+            yield one, _try(one)
+
+
+def _try(at: tuple[Part, str]) -> dict[str, Any] | PartError:
+    part, kernel = at
+    print(f"\n{part.title}, {kernel}: {' '.join(part.command(kernel))}\n", file=sys.stderr)
+    try:
+        return measure(part, kernel)
+    except PartError as error:
+        return error
+
+
+def _judge(failed: list[str], worse: list[str], *, is_first: bool) -> int:
+    print(f"\nwritten: {FIGURES.with_suffix('.md')}, {FIGURES.name}, docs/img/performance-*.svg")
+    if is_first:
+        print("There are no committed figures to compare with.")
+    for title, lines in (("FAILED", failed), ("WORSE than the committed figures", worse)):
+        if lines:
+            print("\n".join((_ALARM, f"{title}:", *(f"  {line}" for line in lines), _ALARM)))
+    if not failed and not worse and not is_first:
+        print("No figure has got worse than the committed ones.")
+    return FAILED if failed else WORSE if worse else 0
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ ours.
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from .results import Column, Table, add_json_option, emit
 
 PORT = 8081
 ROUNDS = 3
@@ -25,7 +27,6 @@ TOOLS = {
     "tcptrace port --attach kprobe": [*TCPTRACE, "--attach", "kprobe"],
     "tcpstates-bpfcc": ["tcpstates-bpfcc", "-L", str(PORT)],
 }
-"""The ratio is against the first one that runs."""
 
 
 class Figures(NamedTuple):
@@ -38,24 +39,25 @@ class ToolError(Exception):
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.first_line")
+    add_json_option(parser)
+    file = parser.parse_args().json
     stop = threading.Event()
     threading.Thread(target=connect_until, args=(stop,), daemon=True).start()
-    base = None
-    print(f"{'tool':32}{'first line':>12}{'ratio':>8}{'resident':>12}")
+    table = Table("", "tool", [Column("first line", "s"), Column("resident", "MB")])
     for name, command in TOOLS.items():
         try:
             measured = [measure(command) for _ in range(ROUNDS)]
         except ToolError as error:
-            print(f"{name:32}does not run on this kernel: {error}"[:100], flush=True)
+            table.notes.append(f"{name} does not run on this kernel: {error}"[:100])
             continue
-        first = statistics.median(figure.first_line_s for figure in measured)
-        resident = statistics.median(figure.resident_kb for figure in measured)
-        base = base or first
-        print(
-            f"{name:32}{first:10.1f} s{first / base:8.2f}{resident / 1024:9.1f} MB",
-            flush=True,
+        table.add(
+            name,
+            [figure.first_line_s for figure in measured],
+            [figure.resident_kb / 1024 for figure in measured],
         )
     stop.set()
+    emit([table], file)
     return 0
 
 

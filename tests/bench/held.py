@@ -7,6 +7,7 @@ CLOSE, must be told.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
+
+from .results import MORE, NEITHER, Column, Table, add_json_option, emit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +69,12 @@ class Tool(NamedTuple):
 _JSON = (sys.executable, "-m", "tcptrace.cli.main", "port", str(PORT), "--json")
 TOOLS = (
     Tool("tcptrace port --json", _JSON, b'"partial":false', b"tracing "),
-    Tool("… --attach kprobe", (*_JSON, "--attach", "kprobe"), b'"partial":false', b"tracing "),
+    Tool(
+        "tcptrace port --json --attach kprobe",
+        (*_JSON, "--attach", "kprobe"),
+        b'"partial":false',
+        b"tracing ",
+    ),
     Tool("tcpstates-bpfcc", ("tcpstates-bpfcc",), b"-> CLOSE ", b"OLDSTATE"),
 )
 
@@ -87,20 +95,26 @@ class ToolError(Exception):
 
 
 def main() -> int:
-    print(f"{'tool':24}{'events/s':>10}{'ends':>8}{'told whole':>12}{'lost':>8}")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.held")
+    add_json_option(parser)
+    file = parser.parse_args().json
+    columns = [
+        Column("events/s", better=NEITHER),
+        Column("ends", better=NEITHER),
+        Column("told whole", "%", better=MORE),
+        Column("lost"),
+    ]
+    table = Table("", "tool", columns)
     with nginx():
         for tool in TOOLS:
             try:
                 held = measure(tool)
             except ToolError as error:
-                print(f"{tool.name:24}does not run on this kernel: {error}"[:100], flush=True)
+                table.notes.append(f"{tool.name} does not run on this kernel: {error}"[:100])
                 continue
             rate = held.ends * _TRANSITIONS / 2 / held.seconds
-            print(
-                f"{tool.name:24}{rate:10,.0f}{held.ends:8,}"
-                f"{held.told / held.ends:12.1%}{held.lost:8,}",
-                flush=True,
-            )
+            table.add(tool.name, rate, held.ends, 100 * held.told / held.ends, held.lost)
+    emit([table], file)
     return 0
 
 

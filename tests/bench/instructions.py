@@ -18,7 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+from .results import INSTRUCTIONS, Column, Table, add_json_option, emit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PORT: Final = 8282
 WARM_UP: Final = 100
@@ -26,6 +31,7 @@ CONNECTIONS: Final = 1500
 READY_S: Final = 600.0
 CALM_S: Final = 4.0
 """Without more time on the CPU than an idle tracer's, it has told all that it will."""
+PEERS: Final = ("libbpf-tools", "bpfcc-tools")
 _CPUCLOCK_SCHED: Final = 2
 _TCPTRACE: Final = (sys.executable, "-m", "tcptrace.cli.main")
 
@@ -78,24 +84,41 @@ class ToolError(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions")
     parser.add_argument("only", nargs="*", metavar="WORD", help="tools whose names have this")
-    only = parser.parse_args().only
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    only = arguments.only
     chosen = [tool for tool in TOOLS if not only or any(word in tool.name for word in only)]
     untraced = connect(CONNECTIONS)
-    print(f"without a tracer: {untraced:,.0f} instructions a connection", flush=True)
-    print(f"{'added by':34}{'in all':>10}{'probes':>10}{'tracer':>10}{'resident':>12}", flush=True)
+    table = Table(
+        "",
+        "added by",
+        [
+            Column("in all", INSTRUCTIONS),
+            Column("probes", INSTRUCTIONS),
+            Column("tracer", INSTRUCTIONS),
+            Column("resident", "MB"),
+        ],
+        notes=[f"Without a tracer: {untraced:,.0f} instructions a connection."],
+    )
     for tool in chosen:
         try:
             cost = measure(tool)
         except ToolError as error:
-            print(f"{tool.name:34}does not run here: {error}"[:100], flush=True)
+            table.notes.append(f"{tool.name} does not run here: {error}"[:100])
             continue
         probes = cost.workload - untraced
-        print(
-            f"{tool.name:34}{probes + cost.tracer:+10,.0f}{probes:+10,.0f}{cost.tracer:+10,.0f}"
-            f"{cost.resident_kb / 1024:9.1f} MB",
-            flush=True,
-        )
+        table.add(tool.name, probes + cost.tracer, probes, cost.tracer, cost.resident_kb / 1024)
+        print(f"{tool.name}: {probes + cost.tracer:+,.0f}", file=sys.stderr, flush=True)
+    table.notes += [f"{name} {version}." for name, version in versions_of(PEERS).items()]
+    emit([table], arguments.json)
     return 0
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """As the distribution has them installed."""
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *packages]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return dict(line.split() for line in said.splitlines() if line.count(" ") == 1)
 
 
 def connect(times: int) -> float:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from .instructions import TOOLS, Tool, connect
+from .results import Column, Table, add_json_option, emit
 
 CONNECTIONS: Final = 1500
 READY_S: Final = 300.0
 REST_S: Final = 4.0
 KB_A_MB: Final = 1024
+OWN, SHARED, FILES = KINDS = ("its own memory", "shared with the probes", "files")
 
 
 def main() -> int:
@@ -29,15 +31,18 @@ def main() -> int:
     parser.add_argument(
         "--files", type=int, default=0, metavar="N", help="name the N largest files"
     )
+    add_json_option(parser)
     arguments = parser.parse_args()
+    table = Table("", "tool", [Column(name, "MB") for name in ("in all", *KINDS)])
     for tool in TOOLS:
         if tool.name in ("tcptrace serve", "tcptrace port --json"):
-            measure(tool, arguments.files)
+            measure(tool, table, arguments.files)
+    emit([table], arguments.json)
     return 0
 
 
-def measure(tool: Tool, files: int) -> None:
-    """Prints what a tool holds when it has begun, and after some connections."""
+def measure(tool: Tool, table: Table, files: int) -> None:
+    """Adds what a tool holds when it has begun, and after some connections."""
     with (
         tempfile.TemporaryFile() as output,
         tempfile.NamedTemporaryFile() as errors,
@@ -47,28 +52,28 @@ def measure(tool: Tool, files: int) -> None:
             deadline_s = time.monotonic() + READY_S
             while tool.ready not in Path(errors.name).read_bytes():
                 if process.poll() is not None or time.monotonic() > deadline_s:
-                    print(f"{tool.name}: does not trace: {Path(errors.name).read_bytes()!r}")
+                    said = Path(errors.name).read_bytes()
+                    table.notes.append(f"{tool.name} does not trace: {said!r}")
                     return
                 time.sleep(0.5)
             time.sleep(REST_S)
-            _tell(f"{tool.name}, idle", process.pid, files)
+            _add(table, f"{tool.name}, idle", process.pid, files)
             connect(CONNECTIONS)
             time.sleep(REST_S)
-            _tell(f"{tool.name}, after {CONNECTIONS:,} connections", process.pid, files)
+            _add(table, f"{tool.name}, after {CONNECTIONS:,} connections", process.pid, files)
         finally:
             process.send_signal(signal.SIGINT)
         process.wait(120)
 
 
-def _tell(title: str, pid: int, files: int) -> None:
+def _add(table: Table, name: str, pid: int, files: int) -> None:
     found = resident_kb(pid)
     kinds: Counter[str] = Counter()
-    for name, size in found.items():
-        kinds[_kind_of(name)] += size
-    parts = ", ".join(f"{kind} {size / KB_A_MB:.1f}" for kind, size in kinds.most_common())
-    print(f"{title}: {sum(kinds.values()) / KB_A_MB:.1f} MB ({parts})", flush=True)
-    for name, size in found.most_common(files):
-        print(f"    {size:8,} kB  {name}", flush=True)
+    for mapped, size in found.items():
+        kinds[_kind_of(mapped)] += size
+    table.add(name, *(size / KB_A_MB for size in (found.total(), *(kinds[one] for one in KINDS))))
+    for mapped, size in found.most_common(files):
+        print(f"    {size:8,} kB  {mapped}", flush=True)
 
 
 def resident_kb(pid: int) -> Counter[str]:
@@ -86,10 +91,10 @@ def resident_kb(pid: int) -> Counter[str]:
 
 def _kind_of(name: str) -> str:
     if name in ("anonymous", "[heap]", "[stack]"):
-        return "its own memory"
+        return OWN
     if "bpf" in name:
-        return "shared with the probes"
-    return "files"
+        return SHARED
+    return FILES
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
-from bench.scrape import Host
+from bench.host import Host
 from unit import samples
 from unit.lifecycle.seen import Count, counted
 
