@@ -115,7 +115,6 @@ class Frozen(NamedTuple):
     """What can be told of a frozen life at a glance."""
 
     shape: Shape
-    seen_in: int
     ends: tuple[Any, ...]
 
 
@@ -173,13 +172,13 @@ class Freezer:
 
     def look(self, frozen: bytes) -> Frozen:
         """What can be told of a frozen life without thawing it."""
-        number, _, seen_in = _HEAD.unpack_from(frozen)
+        (number,) = _NUMBER.unpack_from(frozen)
         shape = self._shapes[number]
-        return Frozen(shape, seen_in, _ends_of(shape, frozen))
+        return Frozen(shape, _ends_of(shape, frozen))
 
     def thaw(self, sock: int, frozen: bytes) -> Life:
         """The life in an object, as it was; its shape is still in use."""
-        number, gaps, seen_in = _HEAD.unpack_from(frozen)
+        number, gaps, snapshot = _HEAD.unpack_from(frozen)
         shape = self._shapes[number]
         at = _HEAD.size + (_MAPPED if shape.is_mapped else _ENDS).size
         places = (*_ALWAYS, *_packing((len(frozen) - at) // 8).unpack_from(frozen, at))
@@ -199,7 +198,7 @@ class Freezer:
             connection,
             sock=sock,
             ends=ends,
-            seen_in=seen_in,
+            seen_in=snapshot,
             **dict(zip(LIFE_NUMBERS, values[_OF_CONNECTION:], strict=False)),
             **dict(zip(LIFE_SHAPE, shape.life, strict=True)),
         )
@@ -231,6 +230,12 @@ class Freezer:
             self._numbers[shape] = number
         self._uses[number] += 1
         return number
+
+
+def seen_in(frozen: bytes) -> int:
+    """The number of the last snapshot that found a frozen life."""
+    (number,) = _NUMBER.unpack_from(frozen, _SEEN_AT)
+    return int(number)
 
 
 def seen(frozen: bytes, snapshot: int) -> bytes:

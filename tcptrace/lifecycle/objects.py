@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial
-from tcptrace.lifecycle.freezing import Freezer, seen
+from tcptrace.lifecycle.freezing import Freezer, seen, seen_in
 from tcptrace.lifecycle.life import Life, last_told_ns
 
 if TYPE_CHECKING:
@@ -84,13 +84,10 @@ class Objects:
 
     def unseen(self, snapshot: int | None, namespaces: AbstractSet[int]) -> Iterator[Life]:
         """Those in some namespaces that a snapshot did not find; whoever takes one may end it."""
-        for sock in [sock for sock, life in self.lives.items() if self._seen_in(life) != snapshot]:
+        for sock in [sock for sock, life in self.lives.items() if _seen_in(life) != snapshot]:
             life = self.find(sock)
             if life is not None and life.sock == sock and life.connection.netns in namespaces:
                 yield life
-
-    def _seen_in(self, life: Life | bytes) -> int:
-        return self._freezer.look(life).seen_in if isinstance(life, bytes) else life.seen_in
 
     def look(self, sock: int) -> Frozen | None:
         """What can be told of the frozen life in an object; None if there is none."""
@@ -143,3 +140,7 @@ class Objects:
         self.put(sock, life)
         self._ends.thaw(life)
         return life
+
+
+def _seen_in(life: Life | bytes) -> int:
+    return seen_in(life) if isinstance(life, bytes) else life.seen_in

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 SPARE_NS: Final = 1_000_000_000
 """What was told of later than so long before a snapshot began is never missed by it."""
 
-_WITHOUT_OWNER: Final = (State.TIME_WAIT, State.NEW_SYN_RECV)
+# What every finding needs: an enum's attribute takes 120 ns before Python 3.12.
+_TIME_WAIT: Final = State.TIME_WAIT
+_NEW_SYN_RECV: Final = State.NEW_SYN_RECV
+_WITHOUT_OWNER: Final = (_TIME_WAIT, _NEW_SYN_RECV)
 
 
 class _Finding(NamedTuple):
@@ -179,12 +182,12 @@ class Snapshots:
     def _is_as_known(self, frozen: Frozen, record: Record, state: State) -> bool:
         """Whether a finding tells nothing new of a frozen life."""
         shape = frozen.shape
-        is_there = frozen.ends == ends_in(record) and shape.state is state
-        is_timewait = record.old_state == State.TIME_WAIT
-        is_request = record.old_state == State.NEW_SYN_RECV
+        is_timewait = record.old_state == _TIME_WAIT
+        is_request = record.old_state == _NEW_SYN_RECV
         is_owned = shape.has_process or record.old_state in _WITHOUT_OWNER
         return (
-            is_there
+            shape.state is state
+            and frozen.ends == ends_in(record)
             and shape.is_timewait == is_timewait
             and (is_timewait or shape.is_request == is_request)
             and (is_owned or record.origin not in self._owners)
