@@ -13,6 +13,7 @@ from tcptrace.errors import BadArgument, CannotTrace
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAPBSET_DROP: Final = 24
 _CAPABILITIES: Final = 64
+_TASKS: Final = Path("/proc/self/task")
 
 
 def find_user(name: str) -> pwd.struct_passwd:
@@ -34,8 +35,11 @@ def drop(user: pwd.struct_passwd) -> None:
     """Becomes the user; setresuid from root to another clears every capability set.
 
     Raises:
-        CannotTrace: the kernel refused a step; nothing is then trusted to be dropped.
+        CannotTrace: the kernel refused a step, or another thread would keep its privileges; nothing
+            is then trusted to be dropped.
     """
+    if len(list(_TASKS.iterdir())) > 1:
+        raise CannotTrace("another thread of this process would stay root: nothing is traced")
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         for capability in range(_CAPABILITIES):
