@@ -79,12 +79,12 @@ fuzz: setup-python ## fuzz recordings, web inputs and decoding for MINUTES=10, o
 	cd tests && ../$(BIN)/python -m fuzz --minutes $(MINUTES)
 
 .PHONY: test-matrix
-test-matrix: setup ## kernels × bcc of Debian's releases, in guests: about an hour; as root; writes docs/matrix.md
+test-matrix: setup ## kernels × bcc, in guests: an hour; as root; writes docs/matrix.md; RESUME=1 runs what has not passed
 	@tests/vm/kernel $(MATRIX_KERNELS)
 	@tests/vm/headers $(KERNELS)
 	@tests/vm/root $(MATRIX_RELEASES)
 	$(BIN)/python -m tests.matrix --kernels $(MATRIX_KERNELS) --without-btf $(KERNELS) --roots $(MATRIX_RELEASES) \
-	    --write docs/matrix.md
+	    $(if $(RESUME),--resume) --write docs/matrix.md
 
 .PHONY: test-faults
 test-faults: $(KERNEL:%=test-faults-%) ## what a trace survives, in guests, 10 minutes a kernel; KERNEL=6.1 for one
