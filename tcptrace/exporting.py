@@ -57,6 +57,7 @@ class Exporter:
         source = watch.source
         losses, programs = source.losses(), source.programs()
         with watch.lock:
+            watch.catch_up()
             observed = list(observed_families(watch.tracker, watch.tally, source.now_ns()))
             listeners = take_listeners(watch.ledger, watch.tally.waits)
             quality = list(healing_families(watch.tracker, watch.agreement.healing, self._seconds))

@@ -13,7 +13,7 @@ from tcptrace.kernel.lookup import Lookup
 from tcptrace.kernel.netns_names import NamespaceNames
 from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.workload import parse
-from tcptrace.wire.decode import places_in
+from tcptrace.wire.columns import places_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

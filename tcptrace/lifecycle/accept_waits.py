@@ -36,6 +36,14 @@ class AcceptWaits:
         self.last_at_ns = max(self.last_at_ns, at_ns)
         self._now.add(wait_ns)
 
+    def add_all(self, waits: Histogram, sum_ns: int, at_ns: int) -> None:
+        """Counts waits that all ended lately, the last one then."""
+        self._turn(at_ns)
+        self.count += waits.count
+        self.sum_ns += sum_ns
+        self.last_at_ns = max(self.last_at_ns, at_ns)
+        self._now.absorb(waits)
+
     def quantile(self, share: float, at_ns: int) -> int | None:
         """The quantile of the last 30 to 60 s, ns; None if nobody was accepted."""
         self._turn(at_ns)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.waiting import is_silent
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.life import Life
@@ -18,6 +19,8 @@ _LOOPBACK6: Final = bytes(15) + b"\x01"
 _LOOPBACK4: Final = MAPPED_PREFIX + b"\x7f"
 
 _DIGEST: Final = (1 << 60) - 1
+SIDES: Final = struct.Struct("<16sH16sH")
+"""Local address and port, remote address and port."""
 
 Key = tuple[int, Endpoint, Endpoint]
 
@@ -131,6 +134,21 @@ class Ends:
         for key in life.keys:
             self._lives[key] = life
 
+    def are_free(self, digests: Sequence[int]) -> bool:
+        """Whether no two of these digests are the same, and none is that of a frozen life."""
+        unique = set(digests)
+        return len(unique) == len(digests) and self._frozen.keys().isdisjoint(unique)
+
+    def hold(self, digests: Iterable[int], socks: Iterable[int]) -> None:
+        """Keeps the objects of lives that come frozen; their digests must be free."""
+        self._frozen.update(zip(digests, socks, strict=True))
+
+    def drop(self, digest: int, sock: int) -> None:
+        """Forgets a frozen life."""
+        others = tuple(one for one in _all(self._frozen.pop(digest, ())) if one != sock)
+        if others:
+            self._frozen[digest] = others
+
     def _thaw_between(self, local: Endpoint, remote: Endpoint) -> None:
         found = self._frozen.get(_digest(local, remote))
         if found is not None:
@@ -139,8 +157,16 @@ class Ends:
 
 
 def _digest(local: Endpoint, remote: Endpoint) -> int:
-    """So short that it takes 32 bytes; two pairs that have the same are thawed together."""
-    return hash((local, remote)) & _DIGEST
+    return digest_of(SIDES.pack(*local, *remote))
+
+
+def digest_of(sides: bytes) -> int:
+    """So short that it takes 32 bytes; two pairs that have the same are thawed together.
+
+    Args:
+        sides: as SIDES packs them.
+    """
+    return hash(sides) & _DIGEST
 
 
 def _all(socks: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -13,13 +13,13 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tcptrace.lifecycle.connection import Connection, Moment, Partial, StateSpan
+from tcptrace.lifecycle.connection import Connection, Moment, Partial, Role, StateSpan
 from tcptrace.lifecycle.ends import keys_of
 from tcptrace.lifecycle.life import Life, lack
-from tcptrace.tcp import MAPPED_PREFIX, Endpoint
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
-    from tcptrace.tcp import State
+    from tcptrace.lifecycle.counts import Place
     from tcptrace.wire.events import Kind, Stage
 
 CONNECTION_NUMBERS: Final = (
@@ -50,10 +50,10 @@ _life_shape: Final = attrgetter(*LIFE_SHAPE)
 _OF_CONNECTION: Final = len(CONNECTION_NUMBERS)
 _OF_LIFE: Final = _OF_CONNECTION + len(LIFE_NUMBERS)
 
-_HEAD: Final = struct.Struct("<III")
+HEAD: Final = struct.Struct("<III")
 """Numbers: of its shape, of the gaps until then, of the last snapshot that found it."""
-_ENDS: Final = struct.Struct("<I16sH16sH")
-_MAPPED: Final = struct.Struct("<I4sH4sH")
+ENDS: Final = struct.Struct("<I16sH16sH")
+MAPPED: Final = struct.Struct("<I4sH4sH")
 """The same between two IPv4 addresses, whose prefix goes without saying."""
 _NUMBER: Final = struct.Struct("<I")
 _SEEN_AT: Final = 8
@@ -96,6 +96,39 @@ class Shape(NamedTuple):
     def is_timewait(self) -> bool:
         """Whether it is in a TIME_WAIT socket."""
         return bool(self.life[_IS_TIMEWAIT])
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can happen to it any more but that its TIME_WAIT runs out."""
+        facts = dict(zip(LIFE_SHAPE, self.life, strict=True))
+        is_whole = not dict(zip(CONNECTION_SHAPE, self.connection, strict=True))["partial"]
+        is_timewait = self.state is State.TIME_WAIT and facts["counted"] is State.TIME_WAIT
+        return self.is_timewait and is_timewait and is_whole and not facts["is_released"]
+
+    @property
+    def role(self) -> Role:
+        """Its role."""
+        return Role(self.connection[CONNECTION_SHAPE.index("role")])
+
+    @property
+    def place(self) -> Place:
+        """Where it is counted."""
+        place: Place = self.life[LIFE_SHAPE.index("place")]
+        return place
+
+    @property
+    def place_of_id(self) -> int | None:
+        """Which of its numbers tells its id; None if none does."""
+        return self._place_of(CONNECTION_NUMBERS.index("id"))
+
+    @property
+    def place_of_entry(self) -> int | None:
+        """Which of its numbers tells when it entered its state; None if none does."""
+        return self._place_of(_OF_LIFE + 2 * (len(self.spans) - 1))
+
+    def _place_of(self, value: int) -> int | None:
+        place = self.pattern[value] - len(_ALWAYS)
+        return None if place < 0 else place
 
     @property
     def has_process(self) -> bool:
@@ -166,7 +199,7 @@ class Freezer:
         try:
             numbers = _packing(len(told)).pack(*told)
             ends = _pack_ends(sides, is_mapped=is_mapped)
-            return _HEAD.pack(self._take(shape), self.gaps, life.seen_in) + ends + numbers
+            return HEAD.pack(self._take(shape), self.gaps, life.seen_in) + ends + numbers
         except struct.error:  # a number that no kernel would tell
             return None
 
@@ -178,9 +211,9 @@ class Freezer:
 
     def thaw(self, sock: int, frozen: bytes) -> Life:
         """The life in an object, as it was; its shape is still in use."""
-        number, gaps, snapshot = _HEAD.unpack_from(frozen)
+        number, gaps, snapshot = HEAD.unpack_from(frozen)
         shape = self._shapes[number]
-        at = _HEAD.size + (_MAPPED if shape.is_mapped else _ENDS).size
+        at = HEAD.size + (MAPPED if shape.is_mapped else ENDS).size
         places = (*_ALWAYS, *_packing((len(frozen) - at) // 8).unpack_from(frozen, at))
         values: list[Any] = [places[place] for place in shape.pattern]
         ends = _ends_of(shape, frozen)
@@ -211,7 +244,15 @@ class Freezer:
     def release(self, frozen: bytes) -> None:
         """A frozen life is frozen no more."""
         (number,) = _NUMBER.unpack_from(frozen)
-        self._uses[number] -= 1
+        self.change_uses(number, -1)
+
+    def shape_of(self, number: int) -> Shape:
+        """The shape of the frozen lives that begin with this number."""
+        return self._shapes[number]
+
+    def change_uses(self, number: int, by: int) -> None:
+        """So many more lives have a shape that at least one has already, or have it no more."""
+        self._uses[number] += by
         if not self._uses[number]:
             del self._numbers[self._shapes[number]]
             self._shapes[number] = _NO_SHAPE
@@ -249,15 +290,15 @@ def _is_mapped(side: Endpoint) -> bool:
 
 def _pack_ends(ends: tuple[Any, ...], *, is_mapped: bool) -> bytes:
     if not is_mapped:
-        return _ENDS.pack(*ends)
+        return ENDS.pack(*ends)
     netns, local, local_port, remote, remote_port = ends
-    return _MAPPED.pack(netns, local[_PREFIX:], local_port, remote[_PREFIX:], remote_port)
+    return MAPPED.pack(netns, local[_PREFIX:], local_port, remote[_PREFIX:], remote_port)
 
 
 def _ends_of(shape: Shape, frozen: bytes) -> tuple[Any, ...]:
     if not shape.is_mapped:
-        return _ENDS.unpack_from(frozen, _HEAD.size)
-    netns, local, local_port, remote, remote_port = _MAPPED.unpack_from(frozen, _HEAD.size)
+        return ENDS.unpack_from(frozen, HEAD.size)
+    netns, local, local_port, remote, remote_port = MAPPED.unpack_from(frozen, HEAD.size)
     return netns, MAPPED_PREFIX + local, local_port, MAPPED_PREFIX + remote, remote_port
 
 

@@ -42,6 +42,13 @@ class Histogram:
         self.count += 1
         self.max = value if self.max is None else max(self.max, value)
 
+    def add_alike(self, value: int, count: int) -> None:
+        """Adds values that all lie in the bucket of one that is in range, and don't exceed it."""
+        bucket = _bucket_of(value)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+        self.count += count
+        self.max = value if self.max is None else max(self.max, value)
+
     def quantile(self, share: float) -> int | None:
         """Finds the value that `share` of all values don't exceed, within 0.2 %.
 
@@ -67,6 +74,10 @@ class Histogram:
     def bucket_count(self) -> int:
         """How many buckets are in use: what it costs."""
         return len(self._buckets)
+
+
+KEPT_BITS: Final = _SUB_BITS + 1
+"""Values that are the same in their first so many bits lie in one bucket."""
 
 
 def _bucket_of(value: int) -> int:

@@ -103,6 +103,19 @@ class Listeners:
         listener.cgroup = listener.cgroup or record.cgroup
         return listener
 
+    def see_all(self, listener: Listener, limit: int, accept_peak: int, syn_peak: int) -> None:
+        """Takes the queues of a known listener from many records.
+
+        Args:
+            listener: an open one.
+            limit: of its accept queue, by the last of them.
+            accept_peak: the longest accept queue that one of them tells of.
+            syn_peak: the longest SYN queue.
+        """
+        listener.accept_queue_limit = limit
+        listener.accept_queue_peak = max(listener.accept_queue_peak, accept_peak)
+        listener.syn_queue_peak = max(listener.syn_queue_peak, syn_peak)
+
     def drop(self, record: Record, sock: int) -> None:
         """Counts a refusal at its stage, on its listener.
 

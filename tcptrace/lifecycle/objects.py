@@ -63,6 +63,16 @@ class Objects:
         self._warm.append(sock)
         self._warmed += 1
 
+    @property
+    def freezer(self) -> Freezer:
+        """What freezes them."""
+        return self._freezer
+
+    @property
+    def ends(self) -> Ends:
+        """Where a life is found by its ends."""
+        return self._ends
+
     def remove(self, sock: int) -> None:
         """An object has no life any more, that was not frozen."""
         del self.lives[sock]

@@ -119,6 +119,11 @@ class Registry:
     def _kept(self) -> int:
         return len(self._lives) - self._with_two_objects
 
+    @property
+    def has_second_objects(self) -> bool:
+        """Whether a life has two objects at this moment."""
+        return self._with_two_objects > 0
+
     # Who is where.
 
     def at(self, record: Record) -> Life | None:
@@ -158,6 +163,10 @@ class Registry:
         self.waiting.remove(record)
         self.end_unborn(life)
         return None
+
+    def occupied(self, socks: AbstractSet[int]) -> AbstractSet[int]:
+        """Those of the objects that a life is in, or was in that is held."""
+        return (socks & self._lives.keys()) | (socks & self._held.keys())
 
     def in_object(self, sock: int) -> Life | None:
         """The life in an object, unchecked."""
@@ -246,6 +255,22 @@ class Registry:
         if former.connection.outcome is Outcome.CLOSED and at_ns - since_ns < HOLD_NS:
             former.connection.timewait_end = "reused"
         self.let_go(former)
+
+    def rest(self, life: Life, sock: int, at_ns: int) -> None:
+        """A life that was told of whole, and is in TIME_WAIT now, goes on in an object."""
+        self.meet(life, at_ns)
+        self.move(life, sock, at_ns)
+
+    @property
+    def objects(self) -> Objects:
+        """Which life is in which object."""
+        return self._objects
+
+    def take_ids(self, number: int) -> int:
+        """So many lives are born; returns the first one's id."""
+        first = self._born + 1
+        self._born += number
+        return first
 
     def name(self, life: Life, record: Record, *, is_over: bool = False) -> None:
         """Takes a connection's ends from a record, now that its port is chosen.

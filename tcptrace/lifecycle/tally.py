@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
-from math import ceil, log2
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -59,6 +58,13 @@ class Bounds(NamedTuple):
 NATIVE_SCHEMA: Final = 3
 """Native buckets grow by 2 ** (1/8): 9 %."""
 _NATIVE_STEPS: Final = 1 << NATIVE_SCHEMA
+_NATIVE_FIRST: Final = -30 * _NATIVE_STEPS
+"""The bucket of 1 ns."""
+_NATIVE_BOUNDS_NS: Final = [
+    int(2 ** (index / _NATIVE_STEPS) * 1e9)
+    for index in range(_NATIVE_FIRST, 33 * _NATIVE_STEPS + 1)
+]
+"""As far as a duration's 63 bits go."""
 
 
 class Buckets:
@@ -80,10 +86,19 @@ class Buckets:
 
     def add(self, value_ns: int) -> None:
         """Counts a duration in the first bucket whose bound it does not exceed."""
-        self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
+        self.add_alike(value_ns, 1)
         self.sum_ns += value_ns
-        index = ceil(log2(value_ns / 1e9) * _NATIVE_STEPS) if value_ns > 0 else None
-        self.native[index] = self.native.get(index, 0) + 1
+
+    def add_alike(self, value_ns: int, count: int) -> None:
+        """Counts durations that all lie in the buckets of one; their sum is the caller's."""
+        self.counts[bisect_left(self.bounds_ns, value_ns)] += count
+        index = bisect_left(_NATIVE_BOUNDS_NS, value_ns) + _NATIVE_FIRST if value_ns > 0 else None
+        self.native[index] = self.native.get(index, 0) + count
+
+    @property
+    def native_bounds_ns(self) -> Sequence[int]:
+        """The native buckets' upper bounds, ascending, whole ns."""
+        return _NATIVE_BOUNDS_NS
 
     @property
     def count(self) -> int:
@@ -163,6 +178,26 @@ class Tally(Observer):
             if self._transitions[old][new]
         }
 
+    def transitions_of(self, old: State) -> list[int]:
+        """How often sockets went from this state to each, at its number; to be added to."""
+        return self._transitions[old]
+
+    def heard_of(self, netns: int, figures: Counter[str], is_connected: bool, lives: int) -> None:
+        """Counts so many lives of one namespace that come to the same.
+
+        Args:
+            netns: its inode number.
+            figures: what each of the lives counts in.
+            is_connected: whether each is a connect() that was established.
+            lives: how many.
+        """
+        self.heard.add(netns)
+        told_as = self._told_as(netns) if figures or is_connected else netns
+        for figure, number in figures.items():
+            self.figures.setdefault(told_as, Counter())[figure] += number * lives
+        if is_connected:
+            self.connects[told_as, ESTABLISHED] += lives
+
     def counted(self, netns: int) -> Mapping[str, int]:
         """What the kernel counts too, by figure, zeros included; {} if it is not told apart."""
         if netns not in self._namespaces and len(self._namespaces) >= MOST_NAMESPACES:
@@ -190,14 +225,18 @@ class Tally(Observer):
             return
         self.accept_wait.add(wait_ns)
         if listener is not None and connection.accepted_at_ns is not None:
-            local = listener.local
-            address = Address(listener.netns, address_text(local.address), local.port)
-            waits = self.waits.get(address)
-            if waits is None:
-                if len(self.waits) >= MOST_WAITS:
-                    return
-                waits = self.waits[address] = AcceptWaits()
-            waits.add(wait_ns, connection.accepted_at_ns)
+            waits = self.waits_of(listener)
+            if waits is not None:
+                waits.add(wait_ns, connection.accepted_at_ns)
+
+    def waits_of(self, listener: Listener) -> AcceptWaits | None:
+        """What is counted of one listener's waits; None if they are too many."""
+        local = listener.local
+        address = Address(listener.netns, address_text(local.address), local.port)
+        waits = self.waits.get(address)
+        if waits is None and len(self.waits) < MOST_WAITS:
+            waits = self.waits[address] = AcceptWaits()
+        return waits
 
     def syn_retransmitted(self, netns: int, family: str) -> None:
         """Counts a SYN."""

@@ -62,6 +62,11 @@ class Tracker:
         }
 
     @property
+    def registry(self) -> Registry:
+        """Every life that is not over; for what feeds whole ones past the records."""
+        return self._registry
+
+    @property
     def listeners(self) -> list[Listener]:
         """Every listener that the records told of."""
         return self._registry.listeners.all
@@ -110,6 +115,11 @@ class Tracker:
     def open_count(self) -> int:
         """How many lives are kept that are not over."""
         return self._registry.open_count
+
+    @property
+    def has_second_objects(self) -> bool:
+        """Whether a life has two objects at this moment."""
+        return self._registry.has_second_objects
 
     @property
     def unexpected(self) -> int:

@@ -34,6 +34,10 @@ class Waiting:
         """The life of the peer that a record names."""
         return self._lives.get(_key(record))
 
+    def has(self, record: Record) -> bool:
+        """Whether the peer that a record names knocks."""
+        return _key(record) in self._lives
+
     def put(self, record: Record, life: Life) -> list[Life]:
         """Notes that the peer knocked (again); returns those that had to make room."""
         key = _key(record)

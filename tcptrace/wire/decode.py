@@ -9,17 +9,13 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.wire.events import STACK_DEPTH, Record
-from tcptrace.wire.layout import FIELDS, RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = struct.Struct("<" + RECORD_FORMAT)
 _STACK: Final = struct.Struct(f"<{STACK_DEPTH}Q")
-
-
-_NETNS: Final = next(field.offset // 4 for field in FIELDS if field.name == "netns")
-_CGROUP: Final = next(field.offset // 4 for field in FIELDS if field.name == "cgroup")
 
 
 class WireError(ValueError):
@@ -65,14 +61,3 @@ def decode_stacked(batch: bytes | memoryview) -> Iterator[Stacked]:
     for at in range(0, len(batch), stride):
         record = Record._make(_BATCH.unpack_from(batch, at))
         yield Stacked(record, decode_stack(batch[at + RECORD_SIZE : at + stride]))
-
-
-def places_in(batch: bytes | memoryview, stride: int) -> set[tuple[int, int]]:
-    """The different network namespaces and cgroups that records laid end to end name together.
-
-    Args:
-        batch: a whole number of records.
-        stride: bytes from one record to the next.
-    """
-    words, step = memoryview(batch).cast("I"), stride // 4
-    return set(zip(words[_NETNS::step], words[_CGROUP::step], strict=True))

@@ -12,7 +12,6 @@ from tcptrace.wire.decode import (
     decode_batch,
     decode_stack,
     decode_stacked,
-    places_in,
 )
 from tcptrace.wire.events import STACK_DEPTH
 from tcptrace.wire.layout import RECORD_FORMAT, RECORD_SIZE, STACK_SIZE
@@ -61,13 +60,3 @@ def test_stacks_lie_behind_their_records() -> None:
 def test_a_record_without_its_stack_is_an_error() -> None:
     with pytest.raises(WireError, match="not a whole number"):
         list(decode_stacked(samples.batch(samples.record())))
-
-
-def test_the_places_that_records_name() -> None:
-    told = [samples.record()._replace(cgroup=cgroup, netns=7) for cgroup in (5, 0, 5, 2**32 - 1)]
-    told.append(told[0]._replace(netns=8))
-    batch = samples.batch(*told)
-    assert places_in(batch, RECORD_SIZE) == {(7, 5), (7, 0), (7, 2**32 - 1), (8, 5)}
-    stacked = b"".join(samples.batch(one) + b"\xff" * STACK_SIZE for one in told[:2])
-    assert places_in(stacked, RECORD_SIZE + STACK_SIZE) == {(7, 5), (7, 0)}
-    assert places_in(b"", RECORD_SIZE) == set()

@@ -1,0 +1,282 @@
+"""Lives in TIME_WAIT, many at once: each is frozen as it comes, and dropped as its timer runs out.
+
+Nothing else happens to most of them. Whatever does, thaws them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from tcptrace.lifecycle import life as rules
+from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
+from tcptrace.lifecycle.ends import SIDES, digest_of, keys_of
+from tcptrace.lifecycle.freezing import ENDS, HEAD, MAPPED
+from tcptrace.lifecycle.life import Life
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
+from tcptrace.wire import columns
+from tcptrace.wire.events import Kind
+from tcptrace.wire.layout import FIELDS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tcptrace.lifecycle.counts import Place
+    from tcptrace.lifecycle.registry import Registry
+    from tcptrace.lifecycle.scales import Scales
+    from tcptrace.lifecycle.tally import Tally
+    from tcptrace.wire.columns import Words
+
+    Bytes = npt.NDArray[np.uint8]
+    Numbers = npt.NDArray[np.int64]
+    Truths = npt.NDArray[np.bool_]
+
+_OFFSETS: Final = {field.name: field.offset for field in FIELDS}
+_TIME_WAIT: Final = State.TIME_WAIT
+_CLOSE: Final = State.CLOSE
+_NUMBERS: Final = ("id", "established", "timewait", "born")
+"""What a life in TIME_WAIT keeps, in the order of Moments."""
+
+
+class Entries(NamedTuple):
+    """Lives of one namespace and family that enter TIME_WAIT alike.
+
+    Attributes:
+        records: of each one that names its ends.
+        socks: their TIME_WAIT sockets.
+        established_ns: when each was established.
+        timewait_ns: when it entered TIME_WAIT.
+        born_ns: when it began.
+        role: theirs.
+        place: where they are counted.
+    """
+
+    records: Words
+    socks: list[int]
+    established_ns: Numbers
+    timewait_ns: Numbers
+    born_ns: Numbers
+    role: Role
+    place: Place
+
+
+class Resting:
+    """Puts lives that were told of whole to rest, and ends those that rest.
+
+    Args:
+        registry: where they are.
+        tally: hears of their ends.
+        scales: of its histograms.
+    """
+
+    def __init__(self, registry: Registry, tally: Tally, scales: Scales) -> None:
+        self._registry = registry
+        self._tally = tally
+        self._scales = scales
+
+    def begin(self, entries: Entries) -> None:
+        """Lives go on in TIME_WAIT; whatever was in their objects is over."""
+        first = self._registry.take_ids(len(entries.socks))
+        ids = np.arange(first, first + len(entries.socks))
+        sides = _sides_of(entries.records)
+        is_mapped = _are_mapped(sides)
+        digests = list(map(digest_of, _slices(sides)))
+        objects = self._registry.objects
+        is_simple = bool(is_mapped.all()) or not is_mapped.any()
+        if not (is_simple and objects.ends.are_free(digests)):
+            self._begin_each(entries, ids)
+            return
+        rows = self._freeze(entries, ids, sides, is_mapped=bool(is_mapped[0]))
+        objects.lives.update(zip(entries.socks, rows, strict=True))
+        objects.ends.hold(digests, entries.socks)
+        place = entries.place
+        place.by_state[_TIME_WAIT] += len(rows)
+        place.roles[entries.role] += len(rows)
+        place.time_waits.update(zip(ids.tolist(), entries.timewait_ns.tolist(), strict=True))
+
+    def _begin_each(self, entries: Entries, ids: Numbers) -> None:
+        for place, sock in enumerate(entries.socks):
+            record = entries.records[place : place + 1]
+            moments = [
+                int(column[place])
+                for column in (ids, entries.established_ns, entries.timewait_ns, entries.born_ns)
+            ]
+            life = _life(record, entries.role, moments)
+            self._registry.rest(life, sock, moments[2])
+
+    def _freeze(
+        self, entries: Entries, ids: Numbers, sides: Bytes, *, is_mapped: bool
+    ) -> list[bytes]:
+        """All of them as the freezer would freeze one."""
+        freezer = self._registry.objects.freezer
+        marks = [2, 3, 4, 5]
+        sample = _life(entries.records[:1], entries.role, marks)
+        connection = sample.connection
+        sample.keys = keys_of(connection.netns, connection.local, connection.remote)
+        sample.counted, sample.place = _TIME_WAIT, entries.place
+        frozen = freezer.freeze(sample)
+        if frozen is None:
+            raise AssertionError("a life in TIME_WAIT is fit to be frozen")
+        (number, _, _) = HEAD.unpack_from(frozen)
+        freezer.change_uses(number, len(ids) - 1)
+        rows: Bytes = np.empty((len(ids), len(frozen)), np.uint8)
+        rows[:] = np.frombuffer(frozen, np.uint8)
+        _write_sides(rows, sides, is_mapped=is_mapped)
+        begin = HEAD.size + (MAPPED if is_mapped else ENDS).size
+        kept = np.frombuffer(frozen, np.uint64, offset=begin).tolist()
+        told = (ids, entries.established_ns, entries.timewait_ns, entries.born_ns)
+        for place, mark in enumerate(kept):
+            column = told[marks.index(mark)].astype(np.uint64)
+            at = begin + 8 * place
+            rows[:, at : at + 8] = column.view(np.uint8).reshape(-1, 8)
+        return _slices(rows)
+
+    def expire(self, records: Words) -> Truths:
+        """TIME_WAIT sockets are gone by their timers.
+
+        Args:
+            records: TIMEWAIT_KILLED, of different objects, of which nothing else is told.
+
+        Returns:
+            Which of the lives were frozen, and are over now; the others are not touched.
+        """
+        lives = self._registry.objects.lives
+        socks = records[:, columns.SOCK].tolist()
+        frozen = [lives.get(sock) for sock in socks]
+        is_over = np.zeros(len(socks), np.bool_)
+        by_shape: dict[bytes, list[int]] = {}
+        for place, row in enumerate(frozen):
+            if isinstance(row, bytes):
+                by_shape.setdefault(row[:4], []).append(place)
+        for places in by_shape.values():
+            rows = [row for place in places if isinstance(row := frozen[place], bytes)]
+            which = np.array(places)
+            is_over[which] = self._expire_alike(records[which], rows)
+        return is_over
+
+    def _expire_alike(self, records: Words, frozen: list[bytes]) -> Truths:
+        """The same for lives of one shape."""
+        freezer = self._registry.objects.freezer
+        (number, _, _) = HEAD.unpack_from(frozen[0])
+        shape = freezer.shape_of(number)
+        nobody = np.zeros(len(frozen), np.bool_)
+        id_at, entry_at = shape.place_of_id, shape.place_of_entry
+        if not shape.is_at_rest or id_at is None or entry_at is None:
+            return nobody
+        rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
+        sides = _sides_of(records)
+        expected = rows.copy()
+        _write_sides(expected, sides, is_mapped=shape.is_mapped)
+        netns = rows[:, HEAD.size : HEAD.size + 4].copy().view(np.uint32)[:, 0]
+        is_same: Truths = (expected == rows).all(axis=1) & (netns == columns.netns(records))
+        is_same &= _are_mapped(sides) == shape.is_mapped
+        begin = HEAD.size + (MAPPED if shape.is_mapped else ENDS).size
+        numbers = rows[is_same, begin:].copy().view(np.uint64)
+        gaps = rows[is_same, 4:8].copy().view(np.uint32)[:, 0]
+        count = len(numbers)
+        if not count:
+            return is_same
+        self._count_ends(records[is_same], numbers[:, entry_at].astype(np.int64))
+        missing = int((gaps != freezer.gaps).sum())
+        if missing:
+            self._tally.partial[Partial.GAP] += missing
+        self._forget(records[is_same], sides[is_same])
+        place = shape.place
+        place.by_state[_TIME_WAIT] -= count
+        place.roles[shape.role] -= count
+        for life in numbers[:, id_at].tolist():
+            del place.time_waits[life]
+        freezer.change_uses(number, -count)
+        return is_same
+
+    def _count_ends(self, records: Words, entered_ns: Numbers) -> None:
+        tally = self._tally
+        tally.events[Kind.TIMEWAIT_KILLED] += len(records)
+        tally.heard.update(np.unique(columns.netns(records)).tolist())
+        tally.transitions_of(_TIME_WAIT)[_CLOSE] += len(records)
+        at_ns = records[:, columns.AT_NS].astype(np.int64)
+        self._scales.add(tally.state_durations[_TIME_WAIT], at_ns - entered_ns)
+
+    def _forget(self, records: Words, sides: Bytes) -> None:
+        objects = self._registry.objects
+        for sock, sides_of_one in zip(
+            records[:, columns.SOCK].tolist(), _slices(sides), strict=True
+        ):
+            del objects.lives[sock]
+            objects.ends.drop(digest_of(sides_of_one), sock)
+
+
+def _life(record: Words, role: Role, moments: list[int]) -> Life:
+    """What is left of a life in TIME_WAIT.
+
+    Args:
+        record: any that names its ends.
+        role: its role.
+        moments: _NUMBERS of it.
+    """
+    life_id, established_ns, timewait_ns, born_ns = moments
+    local, local_port, remote, remote_port = SIDES.unpack(_sides_of(record).tobytes())
+    netns = int(columns.netns(record)[0])
+    family = int(columns.families(columns.what(record))[0])
+    connection = Connection(
+        life_id,
+        role,
+        family,
+        netns,
+        Endpoint(local, local_port),
+        Endpoint(remote, remote_port),
+        spans=[StateSpan(_TIME_WAIT, timewait_ns)],
+        established_at_ns=established_ns,
+        timewait_at_ns=timewait_ns,
+    )
+    life = Life(
+        connection,
+        ends=(netns, local, local_port, remote, remote_port),
+        is_timewait=True,
+        is_reported=True,
+        was_established=True,
+        syn_was_sent=True,
+        born_ns=born_ns,
+    )
+    rules.finish_fins(life)
+    return life
+
+
+def _sides_of(records: Words) -> Bytes:
+    """Each record's sides as ends.SIDES packs them."""
+    raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
+    sides: Bytes = np.empty((len(records), SIDES.size), np.uint8)
+    local, remote, port = _OFFSETS["local"], _OFFSETS["remote"], _OFFSETS["local_port"]
+    sides[:, :16] = raw[:, local : local + 16]
+    sides[:, 16:18] = raw[:, port : port + 2]
+    sides[:, 18:34] = raw[:, remote : remote + 16]
+    sides[:, 34:] = raw[:, port + 2 : port + 4]
+    return sides
+
+
+_PREFIX: Final = np.frombuffer(MAPPED_PREFIX, np.uint8)
+
+
+def _are_mapped(sides: Bytes) -> Truths:
+    size = len(_PREFIX)
+    is_mapped: Truths = (sides[:, :size] == _PREFIX).all(axis=1)
+    is_mapped &= (sides[:, 18 : 18 + size] == _PREFIX).all(axis=1)
+    return is_mapped
+
+
+def _write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
+    """Writes sides where frozen lives have theirs, behind the namespace."""
+    at = HEAD.size + 4
+    if not is_mapped:
+        rows[:, at : at + SIDES.size] = sides
+        return
+    size = len(_PREFIX)
+    rows[:, at : at + 6] = sides[:, size:18]
+    rows[:, at + 6 : at + 12] = sides[:, 18 + size :]
+
+
+def _slices(rows: Bytes) -> list[bytes]:
+    size = rows.shape[1]
+    raw = rows.tobytes()
+    return [raw[begin : begin + size] for begin in range(0, len(raw), size)]

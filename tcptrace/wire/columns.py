@@ -1,0 +1,112 @@
+"""Batches as columns: each field of many records at once, without decoding any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tcptrace.wire.layout import FIELDS, RECORD_SIZE
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Words = npt.NDArray[np.uint64]
+
+_WORDS: Final = RECORD_SIZE // 8
+_OFFSETS: Final = {field.name: field.offset for field in FIELDS}
+_PLACES: Final = _OFFSETS["netns"] // 8
+_PORTS: Final = _OFFSETS["local_port"] // 8
+_REST: Final = _OFFSETS["error"] // 8
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_HALF: Final = np.uint64(32)
+_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+
+AT_NS: Final = _OFFSETS["at_ns"] // 8
+SOCK: Final = _OFFSETS["sock"] // 8
+ORIGIN: Final = _OFFSETS["origin"] // 8
+LOCAL: Final = _OFFSETS["local"] // 8
+REMOTE: Final = _OFFSETS["remote"] // 8
+"""The place of each among a record's words; the addresses have two."""
+ACCEPT_QUEUE: Final = _OFFSETS["accept_queue_len"] // 8
+"""Its length in the low half, its limit in the high one."""
+SYN_QUEUE: Final = _OFFSETS["syn_queue_len"] // 8
+"""Its length in the low half; in the high one retransmits."""
+
+
+def words_of(batch: bytes) -> Words:
+    """A batch as its records' 64-bit words: one row for each record."""
+    return np.frombuffer(batch, np.uint64).reshape(-1, _WORDS)
+
+
+def what(words: Words) -> Words:
+    """What records tell, but for when, of whom and how much.
+
+    Kind, family, old state and new state in the low half, byte by byte from the lowest; error,
+    stage and flags in the high one.
+    """
+    low: Words = words[:, _PORTS] >> _HALF
+    return low | (words[:, _REST] << _HALF)
+
+
+def kinds(what: Words) -> Words:
+    """Of what(): the kind."""
+    return what & np.uint64(0xFF)
+
+
+def families(what: Words) -> Words:
+    """Of what(): the family."""
+    return (what >> np.uint64(8)) & np.uint64(0xFF)
+
+
+def old_states(what: Words) -> Words:
+    """Of what(): the old state."""
+    return (what >> np.uint64(16)) & np.uint64(0xFF)
+
+
+def new_states(what: Words) -> Words:
+    """Of what(): the new state."""
+    return (what >> np.uint64(24)) & np.uint64(0xFF)
+
+
+def flags(what: Words) -> Words:
+    """Of what(): the flags."""
+    return what >> np.uint64(56)
+
+
+def netns(words: Words) -> Words:
+    """The inode number of the network namespace."""
+    return words[:, _PLACES] & _LOW
+
+
+def ports(words: Words) -> Words:
+    """Both ports: the local one low, the remote one high."""
+    return words[:, _PORTS] & _LOW
+
+
+def ends_print(words: Words) -> Words:
+    """A number for the namespace and ends that each record names: the same for the same."""
+    mixed: Words = words[:, _PORTS] & _LOW
+    for place in (_PLACES, LOCAL, LOCAL + 1, REMOTE, REMOTE + 1):
+        word = words[:, place] & _LOW if place == _PLACES else words[:, place]
+        mixed = (mixed ^ word) * _MULTIPLIER
+        mixed ^= mixed >> _HALF
+    return mixed
+
+
+def low(words: Words) -> Words:
+    """The lower halves of words."""
+    return words & _LOW
+
+
+def places_in(batch: bytes, stride: int) -> set[tuple[int, int]]:
+    """The different network namespaces and cgroups that records laid end to end name together.
+
+    Args:
+        batch: a whole number of records.
+        stride: bytes from one record to the next.
+    """
+    halves = np.frombuffer(batch, np.uint32).reshape(-1, stride // 4)
+    places = halves[:, _OFFSETS["netns"] // 4].astype(np.uint64) << _HALF
+    places |= halves[:, _OFFSETS["cgroup"] // 4]
+    return {divmod(place, 1 << 32) for place in np.unique(places).tolist()}

@@ -1,0 +1,161 @@
+"""Whole lives counted at once come to what the tracker comes to record by record."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcptrace.lifecycle import bulk
+from tcptrace.lifecycle.bulk import Bulk
+from tcptrace.wire.layout import RECORD_FORMAT
+from unit.lifecycle.histories import THOROUGH, crowds, hosts, replays, worlds
+from unit.lifecycle.seen import check_counts
+from unit.lifecycle.stream import Lives
+from unit.lifecycle.tallies import new_tally
+from unit.lifecycle.test_tracker_properties import batches, garbage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.tally import Buckets, Tally
+    from tcptrace.wire.events import Record
+    from unit.lifecycle.model.end import Host
+
+_PACK = struct.Struct("<" + RECORD_FORMAT)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_windows() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "FEWEST_RECORDS", 1)
+        patch.setattr(bulk, "_FEWEST_LIVES", 1)
+        yield
+
+
+class _Counted(Lives):
+    """Lives that nobody keeps."""
+
+    def _closed(self, connection: Connection) -> None:
+        pass
+
+    def _ended(self, connection: Connection) -> None:
+        pass
+
+    def finish(self, now_ns: int) -> None:
+        self.tracker.finish(now_ns)
+        self.check_nothing_left()
+
+
+class Way:
+    """A tracker and its tally, fed in one of the two ways."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        self.tally = new_tally()
+        self.lives = _Counted(self.tally)
+        self._bulk = Bulk(self.lives.tracker, self.tally) if at_once else None
+
+    def feed(self, records: Sequence[Record]) -> None:
+        if self._bulk is not None:
+            self._bulk.feed(b"".join(_PACK.pack(*record) for record in records))
+        else:
+            self.lives.tracker.feed(records)
+        self.lives.tracker.advance(records[-1].at_ns)
+
+    def told(self) -> dict[str, object]:
+        """Everything that is counted, as of now."""
+        tally, tracker = self.tally, self.lives.tracker
+        return {
+            **_counted(tally),
+            "sockets": {cell: list(by) for cell, by in tracker.counts.sockets.items()},
+            "time waits": {
+                one: tracker.counts.time_waits(one) for one in tracker.counts.namespaces
+            },
+            "open": tracker.open_count,
+            "unexpected": tracker.unexpected,
+            "listeners": [dataclasses.astuple(one) for one in tracker.listeners],
+        }
+
+
+def _counted(tally: Tally) -> dict[str, object]:
+    return {
+        "events": +tally.events,
+        "figures": tally.figures,
+        "transitions": tally.transitions,
+        "durations": [_of(buckets) for buckets in tally.state_durations],
+        "handshakes": {role: _of(buckets) for role, buckets in tally.handshakes.items()},
+        "syn queue": _of(tally.syn_queue_wait),
+        "accept": _of(tally.accept_wait),
+        "waits": {at: (one.count, one.sum_ns, one.last_at_ns) for at, one in tally.waits.items()},
+        "connects": tally.connects,
+        "retransmits": (tally.syn_retransmits, tally.synack_retransmits),
+        "resets": tally.resets,
+        "partial": tally.partial,
+        "heard": tally.heard,
+    }
+
+
+def _of(buckets: Buckets) -> tuple[object, ...]:
+    return (buckets.counts, buckets.native, buckets.sum_ns)
+
+
+def check_alike(records: Sequence[Record], sizes: Sequence[int]) -> Way:
+    one, other = Way(at_once=False), Way(at_once=True)
+    at = number = 0
+    while batch := records[at : at + sizes[number % len(sizes)]]:
+        at += len(batch)
+        number += 1
+        one.feed(batch)
+        other.feed(batch)
+        told, counted = one.told(), other.told()
+        for name, value in told.items():
+            assert counted[name] == value, name
+        check_counts(other.lives.tracker)
+    return other
+
+
+windows = st.lists(st.integers(1, 60), min_size=1, max_size=3) | st.just([10_000])
+
+
+@replays(0.2)
+@given(world=worlds(), sizes=windows)
+def test_legal_histories(world: Host, sizes: list[int]) -> None:
+    other = check_alike(world.stream.records, sizes)
+    other.lives.finish(world.stream.now_ns)
+
+
+@replays(0.2)
+@given(world=crowds(), sizes=windows)
+def test_histories_at_listeners(world: Host, sizes: list[int]) -> None:
+    other = check_alike(world.stream.records, sizes)
+    other.lives.finish(world.stream.now_ns)
+
+
+@THOROUGH
+@given(
+    world=hosts(),
+    chance=st.randoms(use_true_random=False),
+    share=st.sampled_from([0.02, 0.1, 0.5]),
+    sizes=windows,
+)
+def test_lost_records(world: Host, chance: Random, share: float, sizes: list[int]) -> None:
+    check_alike([one for one in world.stream.records if chance.random() > share], sizes)
+
+
+@settings(THOROUGH, max_examples=250)
+@given(records=st.lists(garbage, max_size=60), sizes=batches)
+def test_garbage_breaks_nothing(records: list[Record], sizes: list[int]) -> None:
+    way = Way(at_once=True)
+    at = 0
+    for size in [*sizes, len(records)]:
+        if batch := records[at : at + size]:
+            way.feed(batch)
+            check_counts(way.lives.tracker)
+        at += size
+    way.lives.finish(max((record.at_ns for record in records), default=0))
