@@ -217,6 +217,7 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
             pods.close()
         raise
     source = LiveSource(attached, head_of(options, attached), options, pods)
+    privileges.require_one_thread()
     privileges.drop(user)
     source.unconfined = seccomp.confine()
     return source

@@ -35,11 +35,8 @@ def drop(user: pwd.struct_passwd) -> None:
     """Becomes the user; setresuid from root to another clears every capability set.
 
     Raises:
-        CannotTrace: the kernel refused a step, or another thread would keep its privileges; nothing
-            is then trusted to be dropped.
+        CannotTrace: the kernel refused a step; nothing is then trusted to be dropped.
     """
-    if len(list(_TASKS.iterdir())) > 1:
-        raise CannotTrace("another thread of this process would stay root: nothing is traced")
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         for capability in range(_CAPABILITIES):
@@ -52,6 +49,16 @@ def drop(user: pwd.struct_passwd) -> None:
     if _has_capabilities():
         raise CannotTrace(f"user {user.pw_name} keeps capabilities (securebits): nothing is traced")
     forbid_new()
+
+
+def require_one_thread() -> None:
+    """Makes sure that nothing is forgotten: all but the user is each thread's own.
+
+    Raises:
+        CannotTrace: there is another thread.
+    """
+    if len(list(_TASKS.iterdir())) > 1:
+        raise CannotTrace("another thread of this process would stay root: nothing is traced")
 
 
 def forbid_new() -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tcptrace.errors import BadArgument, CannotTrace
-from tcptrace.kernel.privileges import drop, find_user
+from tcptrace.kernel.privileges import find_user, require_one_thread
 
 
 def test_a_user_is_found() -> None:
@@ -42,7 +42,7 @@ def test_a_thread_that_would_stay_root_forbids_tracing() -> None:
     thread.start()
     try:
         with pytest.raises(CannotTrace, match="another thread"):
-            drop(find_user("nobody"))
+            require_one_thread()
     finally:
         end.set()
         thread.join()
