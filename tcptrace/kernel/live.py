@@ -26,6 +26,7 @@ from tcptrace.kernel.source import COUNTER_HITS, COUNTER_LOST, COUNTERS
 from tcptrace.kernel.stock import Stock
 from tcptrace.kernel.surroundings import Surroundings
 from tcptrace.kernel.symbols import Symbols
+from tcptrace.wire import framing
 from tcptrace.wire.events import WIRE_VERSION
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from tcptrace.kernel.options import TraceOptions
     from tcptrace.lifecycle.names import Names
+    from tcptrace.wire.framing import Framing
     from tcptrace.wire.ledger import Inventory, LedgerReading
 
 # -P: root imports nothing from the current directory.
@@ -77,8 +79,9 @@ class LiveSource:
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
         record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
-        self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size)
-        self._surroundings = Surroundings(record_size, pods)
+        handling = _handling(options)
+        self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size, handling)
+        self._surroundings = Surroundings(record_size, pods, handling)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
         self._counters = mmap.mmap(attached.counters, size, mmap.MAP_SHARED, mmap.PROT_READ)
         self._stock = None
@@ -221,6 +224,15 @@ def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
     privileges.drop(user)
     source.unconfined = seccomp.confine()
     return source
+
+
+def _handling(options: TraceOptions) -> Framing:
+    """By numpy where it is loaded anyway: what keeps a whole host in view counts by columns."""
+    if not options.ledger:
+        return framing
+    from tcptrace.wire import columns  # noqa: PLC0415 - it takes a while to load
+
+    return columns
 
 
 def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import mmap
 import select
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
+from tcptrace.wire import framing
+from tcptrace.wire.framing import HEADER_SIZE
 
-_HEADER_SIZE: Final = 8
-_BUSY: Final = np.uint32(1 << 31)
-_DISCARDED: Final = np.uint32(1 << 30)
+if TYPE_CHECKING:
+    from tcptrace.wire.framing import Framing
+
 _GATHER_S: Final = 0.1
 """Each wake-up costs more than a hundred records: whoever waits for some also waits for company."""
 _LOOK_S: Final = 0.02
@@ -38,14 +39,18 @@ class Ring:
         descriptor: the ring's map.
         data_size: bytes of its data area, a power of two.
         record_size: bytes of each record, a multiple of 8.
+        handling: how records come out of their frames.
     """
 
-    def __init__(self, descriptor: int, data_size: int, record_size: int) -> None:
+    def __init__(
+        self, descriptor: int, data_size: int, record_size: int, handling: Framing = framing
+    ) -> None:
+        self._framing = handling
         page = mmap.PAGESIZE
         self._descriptor = descriptor
         self._mask = data_size - 1
         self._enough = data_size // 8 if data_size >= _ROOM_TO_GATHER else 0
-        self._stride = _HEADER_SIZE + record_size
+        self._stride = HEADER_SIZE + record_size
         self._consumer_page = mmap.mmap(descriptor, page, mmap.MAP_SHARED, offset=0)
         self._producer_page = mmap.mmap(
             descriptor, page, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
@@ -87,16 +92,9 @@ class Ring:
             self._map_part(begin)
             count = min(count, (self._part_end - begin) // self._stride)
         at = begin - self._part_begin
-        words = np.frombuffer(self._data, np.uint64, count * self._stride // 8, at)
-        # Headers first: what is copied must have been finished before.
-        lengths = words[:: self._stride // 8].astype(np.uint32)
-        busy = np.flatnonzero(lengths & _BUSY)
-        if len(busy):
-            lengths = lengths[: busy[0]]
-        records = words.reshape(count, -1)[: len(lengths), 1:]
-        is_discarded = lengths & _DISCARDED != 0
-        batch = (records[~is_discarded] if is_discarded.any() else records).tobytes()
-        self._consumer[0] = begin + len(lengths) * self._stride
+        with self._data[at : at + count * self._stride] as span:
+            batch, taken = self._framing.unframe(span, self._stride)
+        self._consumer[0] = begin + taken * self._stride
         return batch
 
     def _map_part(self, position: int) -> None:

@@ -13,12 +13,13 @@ from tcptrace.kernel.lookup import Lookup
 from tcptrace.kernel.netns_names import NamespaceNames
 from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.workload import parse
-from tcptrace.wire.columns import places_in
+from tcptrace.wire import framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcptrace.kernel.pods import PodLookup
+    from tcptrace.wire.framing import Framing
 
 
 class Surroundings:
@@ -27,12 +28,16 @@ class Surroundings:
     Args:
         stride: bytes from one record to the next.
         pods: asks a container runtime, if there is one to ask.
+        handling: how the places are found that records name.
 
     Attributes:
         names: what is known by now.
     """
 
-    def __init__(self, stride: int, pods: PodLookup | None = None) -> None:
+    def __init__(
+        self, stride: int, pods: PodLookup | None = None, handling: Framing = framing
+    ) -> None:
+        self._framing = handling
         self.names = Names(own_netns=netns.inode_of(netns.OWN))
         self._stride = stride
         self._pods = pods
@@ -45,7 +50,7 @@ class Surroundings:
     def notice(self, batch: bytes) -> None:
         """Looks for what some records name; to be called with every batch, empty ones too."""
         if batch:
-            places = places_in(batch, self._stride)
+            places = self._framing.places_in(batch, self._stride)
             self.want_cgroups({cgroup for _, cgroup in places})
             self._namespaces.want({inode for inode, _ in places})
             # A record with a cgroup can be a life's first.

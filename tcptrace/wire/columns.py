@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tcptrace.wire.framing import BUSY, DISCARDED
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ _OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _PLACES: Final = _OFFSETS["netns"] // 8
 _PORTS: Final = _OFFSETS["local_port"] // 8
 _REST: Final = _OFFSETS["error"] // 8
+_BUSY: Final = np.uint32(BUSY)
+_DISCARDED: Final = np.uint32(DISCARDED)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -99,13 +102,20 @@ def low(words: Words) -> Words:
     return words & _LOW
 
 
-def places_in(batch: bytes, stride: int) -> set[tuple[int, int]]:
-    """The different network namespaces and cgroups that records laid end to end name together.
+def unframe(span: memoryview, stride: int) -> tuple[bytes, int]:
+    """As framing.Framing has it."""
+    words = np.frombuffer(span, np.uint64).reshape(-1, stride // 8)
+    # Headers first: what is copied must have been finished before.
+    lengths = words[:, 0].astype(np.uint32)
+    busy = np.flatnonzero(lengths & _BUSY)
+    taken = int(busy[0]) if len(busy) else len(lengths)
+    is_kept = lengths[:taken] & _DISCARDED == 0
+    records = words[:taken, 1:]
+    return (records if is_kept.all() else records[is_kept]).tobytes(), taken
 
-    Args:
-        batch: a whole number of records.
-        stride: bytes from one record to the next.
-    """
+
+def places_in(batch: bytes, stride: int) -> set[tuple[int, int]]:
+    """As framing.Framing has it."""
     halves = np.frombuffer(batch, np.uint32).reshape(-1, stride // 4)
     places = halves[:, _OFFSETS["netns"] // 4].astype(np.uint64) << _HALF
     places |= halves[:, _OFFSETS["cgroup"] // 4]

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from tcptrace.kernel import ring as ring_module
 from tcptrace.kernel.ring import Ring
+from tcptrace.wire import columns, framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tcptrace.wire.framing import Framing
 
 PAGE = mmap.PAGESIZE
 DATA = 4 * PAGE
@@ -92,9 +95,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRing]:
     fake.close()
 
 
-@pytest.fixture
-def ring(fake: FakeRing) -> Iterator[Ring]:
-    ring = Ring(fake.descriptor, DATA, RECORD)
+@pytest.fixture(params=[framing, columns], ids=["stdlib", "numpy"])
+def ring(fake: FakeRing, request: pytest.FixtureRequest) -> Iterator[Ring]:
+    ring = Ring(fake.descriptor, DATA, RECORD, request.param)
     yield ring
     ring.close()
 
@@ -156,14 +159,17 @@ def test_a_record_across_the_end_of_the_data(fake: FakeRing, before_the_end: int
 @given(
     steps=st.lists(st.integers(-200, 200).filter(bool), max_size=40),
     part=st.sampled_from([PAGE, 2 * PAGE, DATA]),
+    handling=st.sampled_from([framing, columns]),
 )
-def test_whatever_is_put_comes_out_once_and_in_order(steps: list[int], part: int) -> None:
+def test_whatever_is_put_comes_out_once_and_in_order(
+    steps: list[int], part: int, handling: Framing
+) -> None:
     """Positive: so many records are put; negative: so many are asked for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ring_module, "_PART_SIZE", part)
         patch.setattr(select, "epoll", NoPoll)
         fake = FakeRing()
-        ring = Ring(fake.descriptor, DATA, RECORD)
+        ring = Ring(fake.descriptor, DATA, RECORD, handling)
         put = 0
         taken = b""
         for step in steps:

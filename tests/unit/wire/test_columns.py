@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcptrace.wire import columns
-from tcptrace.wire.columns import places_in, words_of
+from tcptrace.wire import columns, framing
+from tcptrace.wire.columns import words_of
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 from unit import samples
+
+if TYPE_CHECKING:
+    from tcptrace.wire.framing import Framing
 
 raw = st.integers(0, 5).flatmap(
     lambda count: st.binary(min_size=count * RECORD_SIZE, max_size=count * RECORD_SIZE)
@@ -60,7 +66,9 @@ def test_prints_are_of_the_ends_alone() -> None:
     assert len({first, *rest}) == 1 + len(others)
 
 
-def test_the_places_that_records_name() -> None:
+@pytest.mark.parametrize("handling", [framing, columns], ids=["stdlib", "numpy"])
+def test_the_places_that_records_name(handling: Framing) -> None:
+    places_in = handling.places_in
     told = [samples.record()._replace(cgroup=cgroup, netns=7) for cgroup in (5, 0, 5, 2**32 - 1)]
     told.append(told[0]._replace(netns=8))
     batch = samples.batch(*told)
