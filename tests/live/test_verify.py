@@ -37,7 +37,7 @@ _MOVED: Final = (
     "sockstat inuse+tw", "sock_diag established", "sock_diag close_wait", "sock_diag listen",
 )  # fmt: skip
 """Figures that the traffic must have moved, or the comparison says little."""
-_TRIES: Final = {"fentry": 1, "kprobe": 3}
+_TRIES: Final = {"fentry": 1, "kprobe": 6}
 _SKIPPED: Final = {"uncounted_misses", "missed_runs"}
 _FEW: Final = 3
 _KPROBES: Final = Path("/sys/kernel/debug/kprobes/enabled")
