@@ -54,6 +54,7 @@ class Told(NamedTuple):
     """Of its listeners, by stage, without zeros."""
     scrape: Scrape
     netns: int
+    attach: str
 
     @property
     def accepts(self) -> int:
@@ -189,7 +190,7 @@ class Corners:
         lives = Lives(life for life in self._lives[attach] if life.netns == stage.netns)
         print(lives)
         drops = scrape.by("stage", "tcptrace_listener_drops_total", netns=stage.netns)
-        told = Told(lives, +Counter(drops), scrape, stage.netns)
+        told = Told(lives, +Counter(drops), scrape, stage.netns, attach)
         self.traces[attach].check(lives)
         self._checks[one.name](told)
         self._check_ledger(one.name, told)

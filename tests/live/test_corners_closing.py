@@ -28,6 +28,7 @@ from .waiting import until
 
 _MAX_ORPHANS: Final = "net.ipv4.tcp_max_orphans"
 _MOST_ORPHANS: Final = 200
+_MOST_SKIPPED: Final = 2
 _TCP_REPAIR: Final = 19
 _TCP_REPAIR_QUEUE: Final = 20
 _TCP_QUEUE_SEQ: Final = 21
@@ -292,19 +293,24 @@ def too_many_orphans(stage: CornerStage) -> Check:
         assert len(told.lives.pairs()) == len(couples)
         *orphans, last = couples
         assert orphans
+        skipped = 0
         for source, _ in orphans:
             stage.source = source
             clients_life, servers_life = told.lives.with_end(source).pair()
-            assert clients_life.account() == stage.client(
-                (*CLIENT_OPENING, "FIN_WAIT1", "FIN_WAIT2"), "local fin", "open"
-            )
+            states: tuple[str, ...] = (*CLIENT_OPENING, "FIN_WAIT1", "FIN_WAIT2")
+            # Of so many a kprobe may miss one: it is skipped where it interrupts another.
+            if told.attach == "kprobe" and clients_life.states == states[:-1]:
+                states = states[:-1]
+                skipped += 1
+            assert clients_life.account() == stage.client(states, "local fin", "open")
             assert servers_life.account() == stage.accepted(
                 (*SERVER_OPENING, "CLOSE_WAIT"), "remote fin", "open"
             )
+        assert skipped <= _MOST_SKIPPED
         stage.source = last[0]
         clients_life, servers_life = told.lives.with_end(last[0]).pair()
         # The FIN had left, and on a loopback interface its ACK is mostly there.
-        states: tuple[str, ...] = (*CLIENT_OPENING, "FIN_WAIT1", "FIN_WAIT2", "CLOSE")
+        states = (*CLIENT_OPENING, "FIN_WAIT1", "FIN_WAIT2", "CLOSE")
         if "FIN_WAIT2" not in clients_life.states:
             states = (*CLIENT_OPENING, "FIN_WAIT1", "CLOSE")
         assert clients_life.account() == stage.client(states, "local rst_sent", "reset")
