@@ -37,7 +37,7 @@ demo: ## show the tracer at work: live, or from a recording where that cannot be
 .PHONY: test
 test: setup ## everything: lint, unit and contract tests, live tests in guests of each kernel
 	@tests/vm/kernel $(CORE_KERNELS)
-	@tools/stages lint test-unit test-live-$(WHOLE_KERNEL),$(subst $(space),+,$(strip \
+	@tools/stages lint test-live-$(WHOLE_KERNEL),$(subst $(space),+,$(strip test-unit \
 	    $(patsubst %,test-each-%,$(filter-out $(WHOLE_KERNEL),$(KERNELS))) $(CORE_KERNELS:%=test-core-%)))
 
 .PHONY: setup setup-system setup-python setup-kernels
