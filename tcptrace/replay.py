@@ -10,7 +10,7 @@ from tcptrace.sinks.recording.layout import stride_of
 from tcptrace.sinks.terminal import safe_text
 from tcptrace.sinks.units import WallClock, plural
 from tcptrace.wire.head import Losses
-from tcptrace.wire.layout import FIELDS
+from tcptrace.wire.layout import OFFSETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import Inventory, LedgerReading
 
 AT_ONCE: Final = math.inf
-_AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
+_AT: Final = OFFSETS["at_ns"]
 
 
 class ReplaySource:

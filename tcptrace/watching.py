@@ -22,7 +22,7 @@ from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches
 from tcptrace.stopping import TICK_S
 from tcptrace.wire.decode import decode_stacked
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE, STACK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _REST: Final = 20
 losses may come every few seconds, and a walk over very many sockets is work for the kernel."""
 _MOST_GATHERED: Final = 16_384 * RECORD_SIZE
 """So many bytes of records are counted at once at most: 2 MB, which a CPU's cache may hold."""
-_AT: Final = next(field.offset for field in FIELDS if field.name == "at_ns")
+_AT: Final = OFFSETS["at_ns"]
 
 
 class Watch:
@@ -133,7 +133,9 @@ class Watch:
             self.catch_up()
             self.tracker.lose()
             self.agreement.healing.lose(self.source.now_ns())
-        if batch and self.source.head.stacks:
+        if not batch:
+            return
+        if self.source.head.stacks:
             self.tracker.feed_stacked(decode_stacked(batch))
             return
         self._gathered.append(batch)

@@ -46,9 +46,6 @@ _MOST_SHAPES: Final = 1024
 """How many outlines are remembered: there are a few dozen, unless somebody makes them up."""
 _REFUSALS: Final = np.array([Kind.SYN_DROPPED, Kind.SYN_COOKIE_SENT, Kind.ACK_DROPPED], np.uint64)
 _WITH_QUEUES: Final = np.array([Kind.SYN_QUEUED, Kind.CHILD_CREATED], np.uint64)
-_HALF: Final = np.uint64(32)
-_MAPPED: Final = np.uint64(0xFFFF0000)
-_LOW: Final = np.uint64(0xFFFFFFFF)
 
 
 class _Chosen(NamedTuple):
@@ -97,11 +94,12 @@ class Bulk:
             return
         window = Window(batch)
         taken = np.zeros(window.count, np.bool_)
+        refused = columns.ends_print(window.words[np.isin(columns.kinds(window.what), _REFUSALS)])
         chosen: list[_Chosen] = []
         for alike in window.shapes():
             outline = self._outline(window.words, alike)
             if outline is not None:
-                chosen.append(self._choose(window, alike, outline, taken))
+                chosen.append(self._choose(window, alike, outline, refused, taken))
         self._expire(window, taken)
         chosen = [_without_clashes(window, one, taken) for one in chosen]
         self._tracker.feed(decode_batch(window.rest(taken)))
@@ -130,8 +128,14 @@ class Bulk:
             self._outlines[key] = outline_of(words[first : first + length].tobytes())
         return self._outlines[key]
 
-    def _choose(self, window: Window, alike: Alike, outline: Outline, taken: Truths) -> _Chosen:
-        """Of lives of a shape those that no other one's past has a say in."""
+    def _choose(
+        self, window: Window, alike: Alike, outline: Outline, refused: Words, taken: Truths
+    ) -> _Chosen:
+        """Of lives of a shape those that no other one's past has a say in.
+
+        They are marked in `taken`, by life. `refused` has columns.ends_print() of the peers that
+        were refused within the window.
+        """
         first, lives, words = alike.first, alike.lives, window.words
         listeners: dict[int, Listener] = {}
         if outline.role is Role.SERVER:
@@ -142,7 +146,7 @@ class Bulk:
                 if listener is not None:
                     listeners[sock] = listener
                     is_known |= origins == sock
-            is_known &= ~self._have_knocked(words, first)
+            is_known &= ~self._have_knocked(words[first], refused)
             first, lives = first[is_known], lives[is_known]
         if outline.timewait is not None and outline.is_resting:
             is_there = window.are_last(words[first + outline.timewait, columns.SOCK], lives)
@@ -150,22 +154,20 @@ class Bulk:
         taken[lives] = True
         return _Chosen(outline, lives, first, listeners)
 
-    def _have_knocked(self, words: Words, first: Numbers) -> Truths:
-        """Whether a life's peer was refused before: then its life began with that."""
-        kinds = columns.kinds(columns.what(words))
-        refusals = words[np.isin(kinds, _REFUSALS)]
-        have = np.isin(columns.ends_print(words[first]), columns.ends_print(refusals))
+    def _have_knocked(self, records: Words, refused: Words) -> Truths:
+        """Whether the peer that each record names was refused before: its life began with that."""
+        have = np.isin(columns.ends_print(records), refused)
         waiting = self._registry.waiting
         if len(waiting):
-            records = decode_batch(words[first].tobytes())
-            have |= np.fromiter(map(waiting.has, records), np.bool_, len(first))
+            known = map(waiting.has, decode_batch(records.tobytes()))
+            have |= np.fromiter(known, np.bool_, len(records))
         return have
 
     # What they come to.
 
     def _count(self, words: Words, chosen: _Chosen) -> None:
         outline, first = chosen.outline, chosen.first
-        length = outline.kinds.total()
+        length = outline.length
         times = words[first[:, None] + np.arange(length), columns.AT_NS].astype(np.int64)
         tally = self._tally
         for kind, number in outline.kinds.items():
@@ -208,10 +210,10 @@ class Bulk:
         """The listener's queues, by the records of its connections that carry them."""
         kinds = columns.kinds(columns.what(words))
         told = words[np.isin(kinds, _WITH_QUEUES)]
-        last = told[np.argmax(told[:, columns.AT_NS])]
+        limits = columns.high(told[:, columns.ACCEPT_QUEUE])
         self._registry.listeners.see_all(
             listener,
-            int(last[columns.ACCEPT_QUEUE] >> _HALF),
+            int(limits[np.argmax(told[:, columns.AT_NS])]),
             int(columns.low(told[:, columns.ACCEPT_QUEUE]).max()),
             int(columns.low(told[:, columns.SYN_QUEUE]).max()),
         )
@@ -220,9 +222,7 @@ class Bulk:
         """What is told apart by namespace and family."""
         first, outline = chosen.first, chosen.outline
         netns = columns.netns(words)[first]
-        is_ipv4 = words[first, columns.REMOTE] == 0
-        is_ipv4 &= words[first, columns.REMOTE + 1] & _LOW == _MAPPED
-        cells = netns * np.uint64(2) + is_ipv4
+        cells = netns * np.uint64(2) + columns.are_ipv4(words[first])
         for cell in np.unique(cells).tolist():
             mine = np.flatnonzero(cells == cell)
             inode, family = cell // 2, "ipv4" if cell % 2 else "ipv6"
@@ -261,8 +261,8 @@ def _without_clashes(window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
     """Leaves out lives that rest between ends of which other records tell as well."""
     if not chosen.outline.is_resting:
         return chosen
-    length = chosen.outline.kinds.total()
-    prints = columns.ends_print(window.words[chosen.first + length - 1])
+    last = chosen.first + chosen.outline.length - 1
+    prints = columns.ends_print(window.words[last])
     clashes = np.isin(prints, columns.ends_print(window.left(taken)))
     taken[chosen.lives[clashes]] = False
     return chosen._replace(lives=chosen.lives[~clashes], first=chosen.first[~clashes])

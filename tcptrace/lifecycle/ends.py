@@ -127,10 +127,7 @@ class Ends:
         """Keeps a life again that was frozen."""
         if not life.keys:
             return
-        digest = _digest(life.connection.local, life.connection.remote)
-        others = tuple(sock for sock in _all(self._frozen.pop(digest)) if sock != life.sock)
-        if others:
-            self._frozen[digest] = others
+        self.drop(_digest(life.connection.local, life.connection.remote), life.sock)
         for key in life.keys:
             self._lives[key] = life
 
@@ -144,8 +141,8 @@ class Ends:
         self._frozen.update(zip(digests, socks, strict=True))
 
     def drop(self, digest: int, sock: int) -> None:
-        """Forgets a frozen life."""
-        others = tuple(one for one in _all(self._frozen.pop(digest, ())) if one != sock)
+        """Forgets a frozen life that has ends here."""
+        others = tuple(one for one in _all(self._frozen.pop(digest)) if one != sock)
         if others:
             self._frozen[digest] = others
 

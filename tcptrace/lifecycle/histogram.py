@@ -36,11 +36,7 @@ class Histogram:
 
     def add(self, value: int) -> None:
         """Adds one value; one out of range counts as the nearest that is in range."""
-        value = min(max(value, 0), _MAX_VALUE)
-        bucket = _bucket_of(value)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self.count += 1
-        self.max = value if self.max is None else max(self.max, value)
+        self.add_alike(min(max(value, 0), _MAX_VALUE), 1)
 
     def add_alike(self, value: int, count: int) -> None:
         """Adds values that all lie in the bucket of one that is in range, and don't exceed it."""

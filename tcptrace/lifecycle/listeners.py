@@ -97,9 +97,8 @@ class Listeners:
                 return self._folded
             listener = _unseen(record)
             self._add(record, sock, listener)
-        listener.accept_queue_limit = record.accept_queue_limit
-        listener.accept_queue_peak = max(listener.accept_queue_peak, record.accept_queue_len)
-        listener.syn_queue_peak = max(listener.syn_queue_peak, record.syn_queue_len)
+        limit, length = record.accept_queue_limit, record.accept_queue_len
+        self.see_all(listener, limit, length, record.syn_queue_len)
         listener.cgroup = listener.cgroup or record.cgroup
         return listener
 

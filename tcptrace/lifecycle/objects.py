@@ -38,12 +38,14 @@ class Objects:
 
     Attributes:
         lives: a life, or what it was frozen to.
+        ends: the same as above.
+        freezer: what freezes them.
     """
 
     def __init__(self, ends: Ends) -> None:
         self.lives: dict[int, Life | bytes] = {}
-        self._ends = ends
-        self._freezer = Freezer()
+        self.ends = ends
+        self.freezer = Freezer()
         self._warm: deque[int] = deque()
         """Objects whose lives are not frozen, or were not: the longest so first."""
         self._warmed = 0
@@ -63,16 +65,6 @@ class Objects:
         self._warm.append(sock)
         self._warmed += 1
 
-    @property
-    def freezer(self) -> Freezer:
-        """What freezes them."""
-        return self._freezer
-
-    @property
-    def ends(self) -> Ends:
-        """Where a life is found by its ends."""
-        return self._ends
-
     def remove(self, sock: int) -> None:
         """An object has no life any more, that was not frozen."""
         del self.lives[sock]
@@ -81,7 +73,7 @@ class Objects:
         """Every life once; those that are frozen stay so, and what is told of them is a copy."""
         for sock, life in self.lives.items():
             if isinstance(life, bytes):
-                yield self._freezer.thaw(sock, life)
+                yield self.freezer.thaw(sock, life)
             elif life.sock == sock:
                 yield life
 
@@ -102,7 +94,7 @@ class Objects:
     def look(self, sock: int) -> Frozen | None:
         """What can be told of the frozen life in an object; None if there is none."""
         life = self.lives.get(sock)
-        return self._freezer.look(life) if isinstance(life, bytes) else None
+        return self.freezer.look(life) if isinstance(life, bytes) else None
 
     def see(self, sock: int, snapshot: int) -> None:
         """A snapshot found the frozen life in an object as it is known."""
@@ -112,7 +104,7 @@ class Objects:
 
     def mark_gaps(self) -> None:
         """Marks every life as one that may lack a record."""
-        self._freezer.gaps += 1
+        self.freezer.gaps += 1
         for life in self.lives.values():
             if not isinstance(life, bytes):
                 rules.lack(life.connection, Partial.GAP)
@@ -134,21 +126,21 @@ class Objects:
                 self._warm.append(sock)
 
     def _freeze(self, sock: int, life: Life) -> bool:
-        if life.sock != sock or not self._ends.lead_to(life):
+        if life.sock != sock or not self.ends.lead_to(life):
             return False
-        frozen = self._freezer.freeze(life)
+        frozen = self.freezer.freeze(life)
         if frozen is None:
             return False
-        self._ends.freeze(life)
+        self.ends.freeze(life)
         self.lives[sock] = frozen
         return True
 
     def thaw(self, sock: int, frozen: bytes) -> Life:
         """Makes the life in an object what it was before it was frozen."""
-        life = self._freezer.thaw(sock, frozen)
-        self._freezer.release(frozen)
+        life = self.freezer.thaw(sock, frozen)
+        self.freezer.release(frozen)
         self.put(sock, life)
-        self._ends.thaw(life)
+        self.ends.thaw(life)
         return life
 
 

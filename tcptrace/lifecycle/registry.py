@@ -72,6 +72,9 @@ class Registry:
             of and then folded, of which a part is left.
         observer: hears of what happens; without one sockets are not counted either.
         most: how many lives are kept in objects; the oldest idle ones beyond it are folded.
+
+    Attributes:
+        objects: which life is in which object.
     """
 
     def __init__(
@@ -90,8 +93,8 @@ class Registry:
         self._next_fold_ns = 0
         self._held: OrderedDict[int, tuple[int, Life]] = OrderedDict()
         self._ends = Ends(self.in_object)
-        self._objects = Objects(self._ends)
-        self._lives = self._objects.lives
+        self.objects = Objects(self._ends)
+        self._lives = self.objects.lives
         self._born = 0
         self._with_two_objects = 0
         self.waiting = Waiting()
@@ -106,7 +109,7 @@ class Registry:
 
     def mark_gaps(self) -> None:
         """Marks every life that is not over as one that may lack a record."""
-        self._objects.mark_gaps()
+        self.objects.mark_gaps()
         for life in (*(life for _, life in self._held.values()), *self.waiting.all):
             rules.lack(life.connection, Partial.GAP)
 
@@ -133,7 +136,7 @@ class Registry:
         if life is None:
             return None
         if isinstance(life, bytes):
-            life = self._objects.thaw(sock, life)
+            life = self.objects.thaw(sock, life)
         if life.ends == ends_in(record) or has_ends_of(life, record):
             if life.sock == sock:
                 return life
@@ -170,15 +173,15 @@ class Registry:
 
     def in_object(self, sock: int) -> Life | None:
         """The life in an object, unchecked."""
-        return self._objects.find(sock)
+        return self.objects.find(sock)
 
     def frozen_in(self, sock: int) -> Frozen | None:
         """What can be told of the life in an object, if it is frozen."""
-        return self._objects.look(sock)
+        return self.objects.look(sock)
 
     def see_frozen(self, sock: int, snapshot: int) -> None:
         """A snapshot found the frozen life in an object as it is known."""
-        self._objects.see(sock, snapshot)
+        self.objects.see(sock, snapshot)
 
     def with_ends_of(self, record: Record) -> Life | None:
         """The life between a record's ends, in whatever object."""
@@ -205,7 +208,7 @@ class Registry:
 
     def make_way(self, record: Record) -> None:
         """A birth: if a snapshot alone told of its object, it only saw the same a moment early."""
-        life = self._objects.find(record.sock)
+        life = self.objects.find(record.sock)
         if life is None or not rules.is_only_sighted(life) or life.ends != ends_in(record):
             return
         self._leave_objects(life)
@@ -261,11 +264,6 @@ class Registry:
         self.meet(life, at_ns)
         self.move(life, sock, at_ns)
 
-    @property
-    def objects(self) -> Objects:
-        """Which life is in which object."""
-        return self._objects
-
     def take_ids(self, number: int) -> int:
         """So many lives are born; returns the first one's id."""
         first = self._born + 1
@@ -291,7 +289,7 @@ class Registry:
             self.forget_other(life)
         self.evict(sock)
         life.sock = sock
-        self._objects.put(sock, life)
+        self.objects.put(sock, life)
         if self.folded.found is not None:
             self.folded.reborn(sock)
         if self.observer is not None and life.connection.spans:
@@ -304,7 +302,7 @@ class Registry:
         self.evict(sock)
         self.forget_other(life)
         life.other, life.other_ns = sock, at_ns
-        self._objects.put(sock, life)
+        self.objects.put(sock, life)
         if self.folded.found is not None:
             self.folded.reborn(sock)
         self._with_two_objects += 1
@@ -372,14 +370,14 @@ class Registry:
         can_wait = now_ns < self._next_fold_ns or self.left is not None
         if not number or (can_wait and not is_urgent):
             return
-        chosen = oldest_idle(self._objects.peek(), number, now_ns)
+        chosen = oldest_idle(self.objects.peek(), number, now_ns)
         if not chosen:
             self._next_fold_ns = now_ns + HOLD_NS
         if is_urgent and len(chosen) < number:
-            chosen = oldest(self._objects.peek(), number)
+            chosen = oldest(self.objects.peek(), number)
         with self.left_unnoted():
             for sock in [life.sock for life in chosen]:
-                life = self._objects.find(sock)
+                life = self.objects.find(sock)
                 if life is None:
                     continue
                 self.folded.fold(life)
@@ -393,7 +391,7 @@ class Registry:
         held = self._held.get(sock)
         if held is not None:
             self.let_go(held[1])
-        life = self._objects.find(sock)
+        life = self.objects.find(sock)
         if life is None:
             return
         if life.sock == sock:
@@ -451,7 +449,7 @@ class Registry:
         for life in self.waiting.given_up(now_ns):
             self.end_unborn(life)
         if self.left is None:  # a snapshot compares lives at its end
-            self._objects.rest(now_ns)
+            self.objects.rest(now_ns)
 
     def finish(self, now_ns: int) -> None:
         """Reports what is still going on as it stands."""
@@ -460,7 +458,7 @@ class Registry:
             self.let_go(life)
         for life in self.waiting.take_all():
             self.end_unborn(life)
-        for life in self._objects.each():
+        for life in self.objects.each():
             self._leave_objects(life)
             self.report(life)
             self._ends.remove(life)
@@ -468,7 +466,7 @@ class Registry:
 
     def unseen(self, snapshot: int | None, namespaces: AbstractSet[int]) -> Iterator[Life]:
         """Those in objects that a snapshot did not find; whoever takes one may end it."""
-        return self._objects.unseen(snapshot, namespaces)
+        return self.objects.unseen(snapshot, namespaces)
 
     def _leave_objects(self, life: Life) -> None:
         """A life is in no object any more."""
@@ -489,7 +487,7 @@ class Registry:
             self.left = left
 
     def _leave(self, life: Life, sock: int) -> None:
-        self._objects.remove(sock)
+        self.objects.remove(sock)
         if self.left is not None:
             self.left[sock, life.ends] = life
             if len(self.left) > MOST_LEFT:

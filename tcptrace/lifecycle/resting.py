@@ -17,7 +17,7 @@ from tcptrace.lifecycle.life import Life
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 from tcptrace.wire import columns
 from tcptrace.wire.events import Kind
-from tcptrace.wire.layout import FIELDS
+from tcptrace.wire.layout import OFFSETS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
     Truths = npt.NDArray[np.bool_]
 
-_OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _TIME_WAIT: Final = State.TIME_WAIT
 _CLOSE: Final = State.CLOSE
-_NUMBERS: Final = ("id", "established", "timewait", "born")
-"""What a life in TIME_WAIT keeps, in the order of Moments."""
+_PREFIX: Final = np.frombuffer(MAPPED_PREFIX, np.uint8)
 
 
 class Entries(NamedTuple):
@@ -59,6 +57,10 @@ class Entries(NamedTuple):
     born_ns: Numbers
     role: Role
     place: Place
+
+    def numbers(self, ids: Numbers) -> tuple[Numbers, ...]:
+        """What is kept of each, in the order in which _life takes it."""
+        return (ids, self.established_ns, self.timewait_ns, self.born_ns)
 
 
 class Resting:
@@ -98,12 +100,9 @@ class Resting:
     def _begin_each(self, entries: Entries, ids: Numbers) -> None:
         for place, sock in enumerate(entries.socks):
             record = entries.records[place : place + 1]
-            moments = [
-                int(column[place])
-                for column in (ids, entries.established_ns, entries.timewait_ns, entries.born_ns)
-            ]
-            life = _life(record, entries.role, moments)
-            self._registry.rest(life, sock, moments[2])
+            numbers = [int(column[place]) for column in entries.numbers(ids)]
+            life = _life(record, entries.role, numbers)
+            self._registry.rest(life, sock, int(entries.timewait_ns[place]))
 
     def _freeze(
         self, entries: Entries, ids: Numbers, sides: Bytes, *, is_mapped: bool
@@ -125,7 +124,7 @@ class Resting:
         _write_sides(rows, sides, is_mapped=is_mapped)
         begin = HEAD.size + (MAPPED if is_mapped else ENDS).size
         kept = np.frombuffer(frozen, np.uint64, offset=begin).tolist()
-        told = (ids, entries.established_ns, entries.timewait_ns, entries.born_ns)
+        told = entries.numbers(ids)
         for place, mark in enumerate(kept):
             column = told[marks.index(mark)].astype(np.uint64)
             at = begin + 8 * place
@@ -157,13 +156,13 @@ class Resting:
 
     def _expire_alike(self, records: Words, frozen: list[bytes]) -> Truths:
         """The same for lives of one shape."""
-        freezer = self._registry.objects.freezer
+        objects = self._registry.objects
+        freezer = objects.freezer
         (number, _, _) = HEAD.unpack_from(frozen[0])
         shape = freezer.shape_of(number)
-        nobody = np.zeros(len(frozen), np.bool_)
         id_at, entry_at = shape.place_of_id, shape.place_of_entry
         if not shape.is_at_rest or id_at is None or entry_at is None:
-            return nobody
+            return np.zeros(len(frozen), np.bool_)
         rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
         sides = _sides_of(records)
         expected = rows.copy()
@@ -181,7 +180,12 @@ class Resting:
         missing = int((gaps != freezer.gaps).sum())
         if missing:
             self._tally.partial[Partial.GAP] += missing
-        self._forget(records[is_same], sides[is_same])
+        socks = records[is_same, columns.SOCK].tolist()
+        for sock in socks:
+            objects.remove(sock)
+        if shape.is_known:
+            for sock, digest in zip(socks, map(digest_of, _slices(sides[is_same])), strict=True):
+                objects.ends.drop(digest, sock)
         place = shape.place
         place.by_state[_TIME_WAIT] -= count
         place.roles[shape.role] -= count
@@ -198,24 +202,16 @@ class Resting:
         at_ns = records[:, columns.AT_NS].astype(np.int64)
         self._scales.add(tally.state_durations[_TIME_WAIT], at_ns - entered_ns)
 
-    def _forget(self, records: Words, sides: Bytes) -> None:
-        objects = self._registry.objects
-        for sock, sides_of_one in zip(
-            records[:, columns.SOCK].tolist(), _slices(sides), strict=True
-        ):
-            del objects.lives[sock]
-            objects.ends.drop(digest_of(sides_of_one), sock)
 
-
-def _life(record: Words, role: Role, moments: list[int]) -> Life:
+def _life(record: Words, role: Role, numbers: list[int]) -> Life:
     """What is left of a life in TIME_WAIT.
 
     Args:
         record: any that names its ends.
         role: its role.
-        moments: _NUMBERS of it.
+        numbers: its id, when it was established, entered TIME_WAIT, and began.
     """
-    life_id, established_ns, timewait_ns, born_ns = moments
+    life_id, established_ns, timewait_ns, born_ns = numbers
     local, local_port, remote, remote_port = SIDES.unpack(_sides_of(record).tobytes())
     netns = int(columns.netns(record)[0])
     family = int(columns.families(columns.what(record))[0])
@@ -247,15 +243,12 @@ def _sides_of(records: Words) -> Bytes:
     """Each record's sides as ends.SIDES packs them."""
     raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
     sides: Bytes = np.empty((len(records), SIDES.size), np.uint8)
-    local, remote, port = _OFFSETS["local"], _OFFSETS["remote"], _OFFSETS["local_port"]
+    local, remote, port = OFFSETS["local"], OFFSETS["remote"], OFFSETS["local_port"]
     sides[:, :16] = raw[:, local : local + 16]
     sides[:, 16:18] = raw[:, port : port + 2]
     sides[:, 18:34] = raw[:, remote : remote + 16]
     sides[:, 34:] = raw[:, port + 2 : port + 4]
     return sides
-
-
-_PREFIX: Final = np.frombuffer(MAPPED_PREFIX, np.uint8)
 
 
 def _are_mapped(sides: Bytes) -> Truths:

@@ -78,6 +78,11 @@ class Outline:
     established: int | None = None
     timewait: int | None = None
 
+    @property
+    def length(self) -> int:
+        """How many records it has."""
+        return self.kinds.total()
+
 
 def outline_of(batch: bytes) -> Outline | None:
     """What the whole life that these records tell of comes to; None if more depends on."""

@@ -8,7 +8,7 @@ a use without a birth tells of, the tracker knows already, and must go on to tel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Window:
 
     Attributes:
         words: the records by life.
-        places: the place of each in the batch.
+        what: what each of them tells, as columns.what() has it.
     """
 
     def __init__(self, batch: bytes) -> None:
@@ -65,26 +65,21 @@ class Window:
         uses = _Uses(words)
         life_of_use, generation_of_use, is_whole_use = uses.lives()
         count = len(words)
-        life: Numbers = np.empty(count, np.int64)
         use: Numbers = np.empty(count, np.int64)
         use[uses.order] = uses.number
-        life = life_of_use[use]
-        self.places: Numbers = np.argsort(life, kind="stable")
+        self._places: Numbers = np.argsort(life_of_use[use], kind="stable")
         self._batch = words
-        self.words: Words = words[self.places]
-        self._what = columns.what(self.words)
-        self._generation: Numbers = generation_of_use[use][self.places]
-        ordered = life[self.places]
-        is_first = np.empty(count, np.bool_)
-        is_first[:1] = True
-        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+        self.words: Words = words[self._places]
+        self.what = columns.what(self.words)
+        use = use[self._places]
+        self._generation: Numbers = generation_of_use[use]
+        ordered = life_of_use[use]
+        is_first = _are_new(ordered)
         self._first: Numbers = np.flatnonzero(is_first)
         self._length: Numbers = np.diff(self._first, append=count)
-        number: Numbers = np.cumsum(is_first) - 1
-        bad: Truths = ~is_whole_use[use][self.places]
-        bad |= ~self._has_ends(number)
-        self._is_whole: Truths = np.bincount(number, bad, len(self._first)) == 0
-        self._number = number
+        self._number: Numbers = np.cumsum(is_first) - 1
+        bad: Truths = ~(is_whole_use[use] & self._have_ends())
+        self._is_whole: Truths = np.bincount(self._number, bad, self.count) == 0
         self._last_uses = uses.last_of_each_object()
         self._last_lives: Numbers = np.searchsorted(
             ordered[self._first], life_of_use[self._last_uses[1]]
@@ -108,7 +103,7 @@ class Window:
     def singles(self, kind: int, new_state: int) -> tuple[Numbers, Numbers]:
         """What is told of by one record only, of a kind and state: lives, and where it is."""
         lives = np.flatnonzero(self._length == 1)
-        what = self._what[self._first[lives]]
+        what = self.what[self._first[lives]]
         lives = lives[(columns.kinds(what) == kind) & (columns.new_states(what) == new_state)]
         return lives, self._first[lives]
 
@@ -116,17 +111,17 @@ class Window:
         """The records of all lives but these, by life."""
         return self.words[~taken[self._number]]
 
-    def _has_ends(self, number: Numbers) -> Truths:
-        """Whether a record names the ends that its life's last record names.
+    def _have_ends(self) -> Truths:
+        """Whether each record names the ends that its life's last record names.
 
         The first one of a connect() may not know its port, nor its address, yet.
         """
-        last = (self._first + self._length - 1)[number]
+        last = (self._first + self._length - 1)[self._number]
         words, ports, netns = self.words, columns.ports(self.words), columns.netns(self.words)
         same: Truths = (ports == ports[last]) & (netns == netns[last])
         for word in (columns.LOCAL, columns.LOCAL + 1, columns.REMOTE, columns.REMOTE + 1):
             same &= words[:, word] == words[last, word]
-        begun = self._first[columns.new_states(self._what[self._first]) == State.SYN_SENT]
+        begun = self._first[columns.new_states(self.what[self._first]) == State.SYN_SENT]
         begun = begun[ports[begun] & _LOCAL_PORT == 0]
         its_last = last[begun]
         same[begun] = (ports[begun] == ports[its_last] & ~_LOCAL_PORT) & (
@@ -144,14 +139,14 @@ class Window:
         prints = self._prints()[lives]
         order = np.argsort(prints, kind="stable")
         lives, prints = lives[order], prints[order]
-        begins = np.flatnonzero(np.concatenate(([True], prints[1:] != prints[:-1])))
+        begins = np.flatnonzero(_are_new(prints))
         for begin, end in zip(begins, [*begins[1:], len(lives)], strict=True):
             yield self._alike(lives[begin:end])
 
     def _prints(self) -> Words:
         """A number for each life that lives of the same shape share, and hardly any others."""
         position = np.arange(len(self._number)) - self._first[self._number]
-        mixed: Words = self._what + self._generation.astype(np.uint64) * np.uint64(1 << 48)
+        mixed: Words = self.what + self._generation.astype(np.uint64) * np.uint64(1 << 48)
         mixed = (mixed + position.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
         mixed *= position.astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
@@ -162,11 +157,11 @@ class Window:
         """Those of the lives that have the first one's shape: another print's are left out."""
         begin, length = self._first[lives[0]], self._length[lives[0]]
         lives = lives[self._length[lives] == length]
-        what = self._what[begin : begin + length]
+        what = self.what[begin : begin + length]
         generations = self._generation[begin : begin + length]
         first = self._first[lives]
         records = first[:, None] + np.arange(length)
-        same = (self._what[records] == what).all(axis=1)
+        same = (self.what[records] == what).all(axis=1)
         same &= (self._generation[records] == generations).all(axis=1)
         return Alike(what, generations, lives[same], first[same])
 
@@ -176,8 +171,8 @@ class Window:
         Args:
             taken: by life, whether it is to be left out.
         """
-        left = np.zeros(len(self.places), np.bool_)
-        left[self.places] = ~taken[self._number]
+        left = np.zeros(len(self._places), np.bool_)
+        left[self._places] = ~taken[self._number]
         return self._batch[left].tobytes()
 
     @property
@@ -204,19 +199,15 @@ class _Uses:
         self.order: Numbers = np.argsort(socks, kind="stable")
         ordered = socks[self.order]
         what = columns.what(words)[self.order]
-        self._kinds = columns.kinds(what)
-        is_connect = (self._kinds == Kind.STATE_CHANGED) & (
-            columns.new_states(what) == State.SYN_SENT
-        )
-        self._has_origin: Truths = self._kinds == Kind.TIMEWAIT_ENTERED
-        is_child = self._kinds == Kind.CHILD_CREATED
+        kinds = columns.kinds(what)
+        is_connect = (kinds == Kind.STATE_CHANGED) & (columns.new_states(what) == State.SYN_SENT)
+        self._has_origin: Truths = kinds == Kind.TIMEWAIT_ENTERED
+        is_child = kinds == Kind.CHILD_CREATED
         self._has_origin |= is_child & (columns.flags(what) & _IMMEDIATE == 0)
         is_birth: Truths = is_connect | self._has_origin | is_child
-        is_birth |= self._kinds == Kind.SYN_QUEUED
+        is_birth |= kinds == Kind.SYN_QUEUED
         is_birth &= ordered != 0
-        is_other = np.empty(len(words), np.bool_)
-        is_other[:1] = True
-        np.not_equal(ordered[1:], ordered[:-1], out=is_other[1:])
+        is_other = _are_new(ordered)
         is_first: Truths = is_birth | is_other
         self.number: Numbers = np.cumsum(is_first) - 1
         self._first: Numbers = np.flatnonzero(is_first)
@@ -240,15 +231,15 @@ class _Uses:
         for _ in range(_GENERATIONS - 2):
             generation[come] += generation[root[come]]
             root[come] = root[root[come]]
-        slots = np.bincount(root * _GENERATIONS + np.minimum(generation, _GENERATIONS - 1))
-        is_twin = slots[root * _GENERATIONS + np.minimum(generation, _GENERATIONS - 1)] > 1
+        slot = root * _GENERATIONS + np.minimum(generation, _GENERATIONS - 1)
+        is_twin = np.bincount(slot)[slot] > 1
         is_whole &= ~is_twin & (root[root] == root)
         return root, generation, is_whole
 
     def last_of_each_object(self) -> tuple[Words, Numbers]:
         """The objects, and the number of the last use of each."""
-        is_last = np.append(self._object[1:] != self._object[:-1], [True])
-        return self._objects, np.flatnonzero(is_last)
+        first: Numbers = np.flatnonzero(_are_new(self._object))
+        return self._objects, np.append(first[1:], len(self._object)) - 1
 
     def _parents(self, uses: Numbers) -> Numbers:
         """The use of its origin that each came from: the last that began before it; -1: none."""
@@ -263,3 +254,11 @@ class _Uses:
         is_here &= (found >= 0) & (self._object[found] == objects)
         found[~is_here] = -1
         return found
+
+
+def _are_new(ordered: npt.NDArray[Any]) -> Truths:
+    """Whether each is another than the one before it."""
+    are_new = np.empty(len(ordered), np.bool_)
+    are_new[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=are_new[1:])
+    return are_new

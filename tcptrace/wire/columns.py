@@ -7,33 +7,35 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tcptrace.wire.framing import BUSY, DISCARDED
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Words = npt.NDArray[np.uint64]
+    Truths = npt.NDArray[np.bool_]
 
 _WORDS: Final = RECORD_SIZE // 8
-_OFFSETS: Final = {field.name: field.offset for field in FIELDS}
-_PLACES: Final = _OFFSETS["netns"] // 8
-_PORTS: Final = _OFFSETS["local_port"] // 8
-_REST: Final = _OFFSETS["error"] // 8
+_PLACES: Final = OFFSETS["netns"] // 8
+_PORTS: Final = OFFSETS["local_port"] // 8
+_REST: Final = OFFSETS["error"] // 8
 _BUSY: Final = np.uint32(BUSY)
 _DISCARDED: Final = np.uint32(DISCARDED)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
+_MAPPED: Final = np.uint64(0xFFFF0000)
+"""What lies before an IPv4 address in the word that it ends."""
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
-AT_NS: Final = _OFFSETS["at_ns"] // 8
-SOCK: Final = _OFFSETS["sock"] // 8
-ORIGIN: Final = _OFFSETS["origin"] // 8
-LOCAL: Final = _OFFSETS["local"] // 8
-REMOTE: Final = _OFFSETS["remote"] // 8
+AT_NS: Final = OFFSETS["at_ns"] // 8
+SOCK: Final = OFFSETS["sock"] // 8
+ORIGIN: Final = OFFSETS["origin"] // 8
+LOCAL: Final = OFFSETS["local"] // 8
+REMOTE: Final = OFFSETS["remote"] // 8
 """The place of each among a record's words; the addresses have two."""
-ACCEPT_QUEUE: Final = _OFFSETS["accept_queue_len"] // 8
+ACCEPT_QUEUE: Final = OFFSETS["accept_queue_len"] // 8
 """Its length in the low half, its limit in the high one."""
-SYN_QUEUE: Final = _OFFSETS["syn_queue_len"] // 8
+SYN_QUEUE: Final = OFFSETS["syn_queue_len"] // 8
 """Its length in the low half; in the high one retransmits."""
 
 
@@ -48,8 +50,7 @@ def what(words: Words) -> Words:
     Kind, family, old state and new state in the low half, byte by byte from the lowest; error,
     stage and flags in the high one.
     """
-    low: Words = words[:, _PORTS] >> _HALF
-    return low | (words[:, _REST] << _HALF)
+    return high(words[:, _PORTS]) | (words[:, _REST] << _HALF)
 
 
 def kinds(what: Words) -> Words:
@@ -79,27 +80,38 @@ def flags(what: Words) -> Words:
 
 def netns(words: Words) -> Words:
     """The inode number of the network namespace."""
-    return words[:, _PLACES] & _LOW
+    return low(words[:, _PLACES])
 
 
 def ports(words: Words) -> Words:
     """Both ports: the local one low, the remote one high."""
-    return words[:, _PORTS] & _LOW
+    return low(words[:, _PORTS])
 
 
 def ends_print(words: Words) -> Words:
     """A number for the namespace and ends that each record names: the same for the same."""
-    mixed: Words = words[:, _PORTS] & _LOW
-    for place in (_PLACES, LOCAL, LOCAL + 1, REMOTE, REMOTE + 1):
-        word = words[:, place] & _LOW if place == _PLACES else words[:, place]
+    addresses = (words[:, place] for place in (LOCAL, LOCAL + 1, REMOTE, REMOTE + 1))
+    mixed = ports(words)
+    for word in (netns(words), *addresses):
         mixed = (mixed ^ word) * _MULTIPLIER
-        mixed ^= mixed >> _HALF
+        mixed ^= high(mixed)
     return mixed
+
+
+def are_ipv4(words: Words) -> Truths:
+    """Whether the remote address that each record names is an IPv4 one."""
+    are_mapped: Truths = (words[:, REMOTE] == 0) & (low(words[:, REMOTE + 1]) == _MAPPED)
+    return are_mapped
 
 
 def low(words: Words) -> Words:
     """The lower halves of words."""
     return words & _LOW
+
+
+def high(words: Words) -> Words:
+    """The upper halves."""
+    return words >> _HALF
 
 
 def unframe(span: memoryview, stride: int) -> tuple[bytes, int]:
@@ -117,6 +129,6 @@ def unframe(span: memoryview, stride: int) -> tuple[bytes, int]:
 def places_in(batch: bytes, stride: int) -> set[tuple[int, int]]:
     """As framing.Framing has it."""
     halves = np.frombuffer(batch, np.uint32).reshape(-1, stride // 4)
-    places = halves[:, _OFFSETS["netns"] // 4].astype(np.uint64) << _HALF
-    places |= halves[:, _OFFSETS["cgroup"] // 4]
+    places = halves[:, OFFSETS["netns"] // 4].astype(np.uint64) << _HALF
+    places |= halves[:, OFFSETS["cgroup"] // 4]
     return {divmod(place, 1 << 32) for place in np.unique(places).tolist()}

@@ -9,7 +9,7 @@ import struct
 from functools import cache
 from typing import Final, Protocol
 
-from tcptrace.wire.layout import FIELDS
+from tcptrace.wire.layout import OFFSETS
 
 HEADER_SIZE: Final = 8
 """Before each record in a ring."""
@@ -17,8 +17,8 @@ BUSY: Final = 1 << 31
 DISCARDED: Final = 1 << 30
 """Bits of a header's first word, which is the record's length without them."""
 
-_NETNS: Final = next(field.offset // 4 for field in FIELDS if field.name == "netns")
-_CGROUP: Final = next(field.offset // 4 for field in FIELDS if field.name == "cgroup")
+_NETNS: Final = OFFSETS["netns"] // 4
+_CGROUP: Final = OFFSETS["cgroup"] // 4
 
 
 class Framing(Protocol):

@@ -62,6 +62,8 @@ def _code_of(ctype: str) -> tuple[str, int, int, int]:
 
 
 FIELDS: Final = lay_out(Record)
+OFFSETS: Final = {field.name: field.offset for field in FIELDS}
+"""Where each field of a record begins, in bytes."""
 RECORD_FORMAT: Final = "".join(field.code for field in FIELDS)
 RECORD_SIZE: Final = struct.calcsize("<" + RECORD_FORMAT)
 STACK_SIZE: Final = 8 * STACK_DEPTH

@@ -10,7 +10,7 @@ from tcptrace.lifecycle.names import Names
 from tcptrace.tcp import MAPPED_PREFIX
 from tcptrace.wire.events import WIRE_VERSION
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
 from tcptrace.wire.ledger import (
     COUNTERS,
     COUNTS,
@@ -31,7 +31,7 @@ NAMESPACES = 10
 REST = b""
 """A batch of nothing: REST_NS pass."""
 REST_NS = 50_000_000
-_AT = next(field.offset for field in FIELDS if field.name == "at_ns")
+_AT = OFFSETS["at_ns"]
 _EMPTY_SLOT = decode_slot(bytes(SLOT_SIZE))
 
 

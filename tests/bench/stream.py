@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tcptrace.tcp import MAPPED_PREFIX, State
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.events import Kind, Record
-from tcptrace.wire.layout import FIELDS, RECORD_FORMAT, RECORD_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_FORMAT, RECORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,14 +70,13 @@ class _Records:
     """Some records of a connection, packed but for what differs from one to the next."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        offsets = {field.name: field.offset for field in FIELDS}
         self._packed = b"".join(_PACK.pack(*record) for record in records)
         self._objects = [(one.sock, one.origin) for one in records]
         self._ports = []
         for number, one in enumerate(records):
             side = "remote" if one.local_port == PORT else "local"
             at = number * RECORD_SIZE
-            self._ports.append((at + offsets[side] + 12, at + offsets[side + "_port"]))
+            self._ports.append((at + OFFSETS[side] + 12, at + OFFSETS[side + "_port"]))
 
     def of(self, number: int, at_ns: int) -> bytearray:
         """The records of a connection, from that time on."""

@@ -30,7 +30,7 @@ from tcptrace.sinks.recording.ledger import BadLedger, LedgerDecoder
 from tcptrace.sinks.recording.names import BadNames, take_names
 from tcptrace.tcp import State
 from tcptrace.wire.events import WIRE_VERSION, Kind, Stage
-from tcptrace.wire.layout import FIELDS, RECORD_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import LedgerReading
 
 _TAGS: Final = (HEAD, RECS, SYMS, LDGR, NAME, LOST, DONE)
-_OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 _STATES: Final = frozenset({0, *State})
 _ALLOWED: Final = {
     "kind": frozenset(Kind),
@@ -172,7 +171,7 @@ class RecordingReader:
         if len(payload) % self._stride:
             raise self._damage("a block of broken records")
         for name, allowed in _ALLOWED.items():
-            found = set(payload[_OFFSETS[name] :: self._stride])
+            found = set(payload[OFFSETS[name] :: self._stride])
             if not found <= allowed:
                 raise self._damage(f"a record of unknown {name} {min(found - allowed)}")
 

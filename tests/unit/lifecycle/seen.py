@@ -64,7 +64,7 @@ def counted(tracker: Tracker) -> Count:
 def check_counts(tracker: Tracker) -> None:
     """The counts are what a walk over all lives and listeners comes to."""
     registry = tracker._registry
-    lives = [life.connection for life in registry._objects.peek()]
+    lives = [life.connection for life in registry.objects.peek()]
     assert tracker.open_count == len(lives) + len(registry._held) + len(registry.waiting)
     count: Count = Counter()
     for life in lives:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from tcptrace.lifecycle.shapes import MOST_RECORDS, outline_of
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
-from tcptrace.wire.layout import RECORD_FORMAT
 from unit import samples
 from unit.lifecycle.steps import (
     CHILD,
@@ -41,11 +39,6 @@ if TYPE_CHECKING:
     from tcptrace.wire.events import Record
 
 S = State
-_PACK = struct.Struct("<" + RECORD_FORMAT)
-
-
-def packed(records: Iterable[Record]) -> bytes:
-    return b"".join(_PACK.pack(*record) for record in records)
 
 
 class Counting:
@@ -68,7 +61,7 @@ class Counting:
     def window(self, records: Iterable[Record]) -> list[Record]:
         """Feeds one; returns what took the long way."""
         self.given.clear()
-        self._bulk.feed(packed(records))
+        self._bulk.feed(samples.batch(*records))
         return list(self.given)
 
 
@@ -210,7 +203,7 @@ class TestOutlines:
     def test_of_a_server(self, stream: Stream) -> None:
         open_server(stream)
         close_second(stream)
-        outline = outline_of(packed(stream.records))
+        outline = outline_of(samples.batch(*stream.records))
         assert outline is not None
         assert outline.role is Role.SERVER
         assert outline.handshake == (0, 2)
@@ -223,7 +216,7 @@ class TestOutlines:
     def test_of_a_client_in_time_wait(self, stream: Stream) -> None:
         open_client(stream)
         enter_timewait(stream)
-        outline = outline_of(packed(stream.records))
+        outline = outline_of(samples.batch(*stream.records))
         assert outline is not None
         assert outline.is_resting
         assert outline.is_connected
@@ -233,7 +226,7 @@ class TestOutlines:
         open_client(stream)
         enter_timewait(stream)
         kill_timewait(stream, released=False)
-        outline = outline_of(packed(stream.records))
+        outline = outline_of(samples.batch(*stream.records))
         assert outline is not None
         assert not outline.is_resting
         assert outline.changes[-1][2] is S.CLOSE
@@ -247,20 +240,20 @@ class TestOutlines:
             kill_timewait(stream, released=True)
         else:
             stream.goes(CONNECTING, CLIENT, S.ESTABLISHED, S.CLOSE)
-        assert outline_of(packed(stream.records)) is None
+        assert outline_of(samples.batch(*stream.records)) is None
 
     def test_none_of_what_has_a_long_story(self, stream: Stream) -> None:
         open_client(stream)
         stream.goes(CONNECTING, CLIENT, *([S.ESTABLISHED, S.CLOSE_WAIT] * MOST_RECORDS))
-        assert outline_of(packed(stream.records)) is None
+        assert outline_of(samples.batch(*stream.records)) is None
 
     def test_none_of_a_failed_connect(self, stream: Stream) -> None:
         connect(stream)
         stream.goes(CONNECTING, CLIENT, S.SYN_SENT, S.CLOSE, error=111)
-        assert outline_of(packed(stream.records)) is None
+        assert outline_of(samples.batch(*stream.records)) is None
 
     def test_none_of_an_open_life(self, stream: Stream) -> None:
         open_both(stream)
         queue_syn(stream, sock=REQUEST + 1)
         stream.wait(samples.S)
-        assert outline_of(packed(stream.records)) is None
+        assert outline_of(samples.batch(*stream.records)) is None

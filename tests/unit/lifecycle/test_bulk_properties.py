@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from tcptrace.lifecycle import bulk
 from tcptrace.lifecycle.bulk import Bulk
-from tcptrace.wire.layout import RECORD_FORMAT
+from unit import samples
 from unit.lifecycle.histories import THOROUGH, crowds, hosts, replays, worlds
 from unit.lifecycle.seen import check_counts
 from unit.lifecycle.stream import Lives
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.tally import Buckets, Tally
     from tcptrace.wire.events import Record
     from unit.lifecycle.model.end import Host
-
-_PACK = struct.Struct("<" + RECORD_FORMAT)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,7 +60,7 @@ class Way:
 
     def feed(self, records: Sequence[Record]) -> None:
         if self._bulk is not None:
-            self._bulk.feed(b"".join(_PACK.pack(*record) for record in records))
+            self._bulk.feed(samples.batch(*records))
         else:
             self.lives.tracker.feed(records)
         self.lives.tracker.advance(records[-1].at_ns)

@@ -116,7 +116,7 @@ def test_the_oldest_go_first_but_those_in_close_wait_last(watched: Watched) -> N
     watched.stream.wait(IDLE)
     watched.stream.tell(Kind.RESET_SENT, 1, CLIENT)
     watched.feed()
-    kept = list(watched.tracker._registry._objects.peek())
+    kept = list(watched.tracker._registry.objects.peek())
     assert [life.sock - FIRST_SOCK for life in kept] == [0, 3, 4]
     assert watched.tracker.counts.entered_ns(HERE, S.CLOSE_WAIT)
 

@@ -47,14 +47,14 @@ def frozen() -> Iterator[list[Life]]:
         item = self.lives[sock]
         assert isinstance(item, bytes) == is_frozen
         if isinstance(item, bytes):
-            assert self._freezer.thaw(sock, item) == life
+            assert self.freezer.thaw(sock, item) == life
             were.append(life)
         return is_frozen
 
     def make_room_and_rest(self: Registry, now_ns: int) -> None:
         make_room(self, now_ns)
         if self.left is None:
-            self._objects.rest(now_ns)
+            self.objects.rest(now_ns)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(objects, "MOST_WARM", 0)
