@@ -14,10 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import NamedTuple
 
+from .loopback import listening
 from .results import Column, Table, add_json_option, emit
+from .tracer import ToolError, resident_kb
 
 PORT = 8081
 ROUNDS = 3
@@ -32,10 +33,6 @@ TOOLS = {
 class Figures(NamedTuple):
     first_line_s: float
     resident_kb: int
-
-
-class ToolError(Exception):
-    """The tool ended without having told of a connection; its last line of standard error."""
 
 
 def main() -> int:
@@ -62,10 +59,7 @@ def main() -> int:
 
 
 def connect_until(stop: threading.Event) -> None:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", PORT))
-        listener.listen(16)
+    with listening(PORT) as listener:
         while not stop.wait(0.05):
             with socket.create_connection(("127.0.0.1", PORT)):
                 listener.accept()[0].close()
@@ -92,10 +86,9 @@ def measure(command: list[str]) -> Figures:
             errors.seek(0)
             raise ToolError((errors.read().decode().splitlines() or ["no line"])[-1])
         elapsed = time.monotonic() - begin
-        status = Path(f"/proc/{tool.pid}/status").read_text(encoding="ascii")
+        resident = resident_kb(tool.pid)
         tool.kill()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return Figures(elapsed, int(resident.split()[1]))
+    return Figures(elapsed, resident)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .results import MORE, NEITHER, Column, Table, add_json_option, emit
+from .tracer import ToolError, read, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,10 +90,6 @@ class Held(NamedTuple):
     """Events, by the tool's own count."""
 
 
-class ToolError(Exception):
-    """The tool ended early; its last line of standard error."""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.held")
     add_json_option(parser)
@@ -138,19 +134,7 @@ def measure(tool: Tool) -> Held:
     Raises:
         ToolError: it does not trace.
     """
-    # What Python buffers would be lost with a tool that a signal ends.
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with (
-        tempfile.TemporaryFile() as output,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(tool.command, stdout=output, stderr=errors, env=environment) as process,
-    ):
-        deadline_s = time.monotonic() + READY_S
-        while tool.ready not in _read(output) + _read(errors):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                process.kill()
-                raise ToolError((_read(errors).decode().splitlines() or ["no line"])[-1])
-            time.sleep(0.2)
+    with tracing(tool.command, tool.ready, READY_S) as tracer:
         before = _active_opens()
         begin = time.monotonic()
         url = f"http://127.0.0.1:{PORT}/"
@@ -162,20 +146,15 @@ def measure(tool: Tool) -> Held:
         seconds = time.monotonic() - begin
         ends = 2 * (_active_opens() - before)
         size = -1
-        while size != (size := os.fstat(output.fileno()).st_size):
+        while size != (size := os.fstat(tracer.output.fileno()).st_size):
             time.sleep(CALM_S)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-        said = _read(errors)
+        tracer.end()
+        said = read(tracer.errors)
         lost = [int(found) for found in re.findall(rb"lost (\d+) samples", said)]
         lost += [
             int(found.replace(b",", b"")) for found in re.findall(rb"([\d,]+) records? lost", said)
         ]
-        return Held(seconds, ends, _read(output).count(tool.told), sum(lost))
-
-
-def _read(file: IO[bytes]) -> bytes:
-    return os.pread(file.fileno(), 1 << 28, 0)
+        return Held(seconds, ends, read(tracer.output).count(tool.told), sum(lost))
 
 
 def _active_opens() -> int:

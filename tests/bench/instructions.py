@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .loopback import connect_to, listening
 from .results import INSTRUCTIONS, Column, Table, add_json_option, emit
+from .tracer import ToolError, resident_kb, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,10 +74,6 @@ class Cost(NamedTuple):
     resident_kb: int = 0
 
 
-class ToolError(Exception):
-    """The tool ended early; its last line of standard error."""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions")
     parser.add_argument("only", nargs="*", metavar="WORD", help="tools whose names have this")
@@ -123,23 +116,13 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 
 def connect(times: int) -> float:
     """Connects so often; returns the instructions that each took."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", PORT))
-        listener.listen(16)
-        _connect_to(listener, WARM_UP)
+    with listening(PORT) as listener:
+        for _ in range(WARM_UP):
+            connect_to(listener)
         before = _on_cpu_ns(os.getpid())
-        _connect_to(listener, times)
+        for _ in range(times):
+            connect_to(listener)
         return (_on_cpu_ns(os.getpid()) - before) / times
-
-
-def _connect_to(listener: socket.socket, times: int) -> None:
-    for _ in range(times):
-        client = socket.socket()
-        client.connect(("127.0.0.1", PORT))
-        server, _ = listener.accept()
-        client.close()
-        server.close()
 
 
 def measure(tool: Tool) -> Cost:
@@ -148,43 +131,15 @@ def measure(tool: Tool) -> Cost:
     Raises:
         ToolError: it does not trace.
     """
-    program = shutil.which(tool.command[0])
-    if program is None:
-        raise ToolError(f"no {tool.command[0]}")
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with (
-        tempfile.TemporaryFile() as output,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            [program, *tool.command[1:]], stdout=output, stderr=errors, env=environment
-        ) as process,
-    ):
-        try:
-            _wait_until_ready(tool, process, output, errors)
-            idle_ns = _settle(process.pid)
-            before_ns, before_s = _on_cpu_ns(process.pid), time.monotonic()
-            workload = connect(CONNECTIONS)
-            _settle(process.pid, idle_ns)
-            used_ns = _on_cpu_ns(process.pid) - before_ns
-            used_ns -= int((time.monotonic() - before_s) * idle_ns)
-            resident_kb = _resident_kb(process.pid)
-        finally:
-            process.send_signal(signal.SIGINT)
-        process.wait(120)
-    return Cost(workload, used_ns / (CONNECTIONS + WARM_UP), resident_kb)
-
-
-def _wait_until_ready(
-    tool: Tool, process: subprocess.Popen[bytes], output: IO[bytes], errors: IO[bytes]
-) -> None:
-    deadline_s = time.monotonic() + READY_S
-    while tool.ready not in _read(output) + _read(errors):
-        # Some print nothing before the first connection, or only a full buffer.
-        if process.poll() is not None or time.monotonic() > deadline_s:
-            process.kill()
-            raise ToolError((_read(errors).decode().splitlines() or ["no line"])[-1])
-        connect(1)
-        time.sleep(0.5)
+    with tracing(tool.command, tool.ready, READY_S, lambda: connect(1)) as tracer:
+        pid = tracer.process.pid
+        idle_ns = _settle(pid)
+        before_ns, before_s = _on_cpu_ns(pid), time.monotonic()
+        workload = connect(CONNECTIONS)
+        _settle(pid, idle_ns)
+        used_ns = _on_cpu_ns(pid) - before_ns
+        used_ns -= int((time.monotonic() - before_s) * idle_ns)
+        return Cost(workload, used_ns / (CONNECTIONS + WARM_UP), resident_kb(pid))
 
 
 def _settle(pid: int, idle_ns: float | None = None) -> float:
@@ -204,15 +159,6 @@ def _settle(pid: int, idle_ns: float | None = None) -> float:
 def _on_cpu_ns(pid: int) -> int:
     """Time that a process's threads have been on the CPU, up to now: clock_getcpuclockid(3)."""
     return time.clock_gettime_ns(~pid << 3 | _CPUCLOCK_SCHED)
-
-
-def _resident_kb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
-
-
-def _read(file: IO[bytes]) -> bytes:
-    return os.pread(file.fileno(), 1 << 20, 0)
 
 
 if __name__ == "__main__":

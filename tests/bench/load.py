@@ -10,18 +10,15 @@ traces; then the tool may rest until it has told of all, and the next rate follo
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from .loopback import connect_to, listening
 from .results import MORE, NEITHER, Column, Table, add_json_option, emit
+from .tracer import ToolError, Tracer, read, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +39,7 @@ class Told(NamedTuple):
     lost: int
 
 
-def _told_by_metrics(_output: IO[bytes], _errors: IO[bytes]) -> Told:
+def _told_by_metrics(_tracer: Tracer) -> Told:
     with urllib.request.urlopen(_METRICS) as answer:
         text = answer.read().decode()
     events = re.findall(r"^tcptrace_events_total{.*} (\S+)$", text, re.MULTILINE)
@@ -50,9 +47,9 @@ def _told_by_metrics(_output: IO[bytes], _errors: IO[bytes]) -> Told:
     return Told(int(sum(map(float, events))), int(sum(map(float, lost))))
 
 
-def _told_by_lines(output: IO[bytes], errors: IO[bytes]) -> Told:
-    lost = re.findall(rb"lost (\d+) samples", _read(errors))
-    return Told(_read(output).count(b"\n"), sum(map(int, lost)))
+def _told_by_lines(tracer: Tracer) -> Told:
+    lost = re.findall(rb"lost (\d+) samples", read(tracer.errors))
+    return Told(read(tracer.output).count(b"\n"), sum(map(int, lost)))
 
 
 class Tool(NamedTuple):
@@ -68,7 +65,7 @@ class Tool(NamedTuple):
     name: str
     command: tuple[str, ...]
     ready: bytes
-    told: Callable[[IO[bytes], IO[bytes]], Told]
+    told: Callable[[Tracer], Told]
 
 
 TOOLS = (
@@ -97,67 +94,49 @@ def main() -> int:
 
 def measure(tool: Tool, table: Table) -> None:
     """Adds a row for each rate."""
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with (
-        tempfile.TemporaryFile() as output,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(tool.command, stdout=output, stderr=errors, env=environment) as process,
-    ):
-        deadline_s = time.monotonic() + READY_S
-        while tool.ready not in _read(output) + _read(errors):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                process.kill()
-                table.notes.append(f"{tool.name} does not run here.")
-                return
-            time.sleep(0.2)
-        for rate in RATES:
-            before = _settled(tool, output, errors)
-            begin = time.monotonic()
-            made = connect(rate, SECONDS)
-            seconds = time.monotonic() - begin
-            at_end = tool.told(output, errors)
-            until = time.monotonic() - begin
-            after = _settled(tool, output, errors)
-            lost = after.lost - before.lost
-            share = 100 * lost / max(1, lost + after.events - before.events)
-            told = (at_end.events - before.events) / until
-            table.add(f"{rate:,}", made / seconds, told, share)
-        process.send_signal(signal.SIGINT)
-        process.wait(120)
+    try:
+        with tracing(tool.command, tool.ready, READY_S) as tracer:
+            _measure(tool, table, tracer)
+    except ToolError as error:
+        table.notes.append(f"{tool.name} does not run here: {error}"[:100])
+
+
+def _measure(tool: Tool, table: Table, tracer: Tracer) -> None:
+    for rate in RATES:
+        before = _settled(tool, tracer)
+        begin = time.monotonic()
+        made = connect(rate, SECONDS)
+        seconds = time.monotonic() - begin
+        at_end = tool.told(tracer)
+        until = time.monotonic() - begin
+        after = _settled(tool, tracer)
+        lost = after.lost - before.lost
+        share = 100 * lost / max(1, lost + after.events - before.events)
+        told = (at_end.events - before.events) / until
+        table.add(f"{rate:,}", made / seconds, told, share)
 
 
 def connect(rate: int, seconds: float) -> int:
     """Connects so often a second, or as often as can be; returns how often in all."""
     made = 0
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", PORT))
-        listener.listen(16)
+    with listening(PORT) as listener:
         begin = time.monotonic()
         while (now := time.monotonic() - begin) < seconds:
             if made / rate > now:
                 time.sleep(made / rate - now)
-            client = socket.socket()
-            client.connect(("127.0.0.1", PORT))
-            server, _ = listener.accept()
-            client.close()
-            server.close()
+            connect_to(listener)
             made += 1
     return made
 
 
-def _settled(tool: Tool, output: IO[bytes], errors: IO[bytes]) -> Told:
+def _settled(tool: Tool, tracer: Tracer) -> Told:
     """What it has told once it tells little more."""
-    told = tool.told(output, errors)
+    told = tool.told(tracer)
     while True:
         time.sleep(CALM_S)
-        before, told = told, tool.told(output, errors)
+        before, told = told, tool.told(tracer)
         if told.events - before.events < 50 and told.lost == before.lost:
             return told
-
-
-def _read(file: IO[bytes]) -> bytes:
-    return os.pread(file.fileno(), 1 << 28, 0)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,7 @@ by what it is a part of: the kernel's own count, mapping by mapping (/proc/PID/s
 from __future__ import annotations
 
 import argparse
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Final
 
 from .instructions import TOOLS, Tool, connect
 from .results import Column, Table, add_json_option, emit
+from .tracer import ToolError, tracing
 
 CONNECTIONS: Final = 1500
 READY_S: Final = 300.0
@@ -43,31 +41,20 @@ def main() -> int:
 
 def measure(tool: Tool, table: Table, files: int) -> None:
     """Adds what a tool holds when it has begun, and after some connections."""
-    with (
-        tempfile.TemporaryFile() as output,
-        tempfile.NamedTemporaryFile() as errors,
-        subprocess.Popen(tool.command, stdout=output, stderr=errors) as process,
-    ):
-        try:
-            deadline_s = time.monotonic() + READY_S
-            while tool.ready not in Path(errors.name).read_bytes():
-                if process.poll() is not None or time.monotonic() > deadline_s:
-                    said = Path(errors.name).read_bytes()
-                    table.notes.append(f"{tool.name} does not trace: {said!r}")
-                    return
-                time.sleep(0.5)
+    try:
+        with tracing(tool.command, tool.ready, READY_S) as tracer:
             time.sleep(REST_S)
-            _add(table, f"{tool.name}, idle", process.pid, files)
+            _add(table, f"{tool.name}, idle", tracer.process.pid, files)
             connect(CONNECTIONS)
             time.sleep(REST_S)
-            _add(table, f"{tool.name}, after {CONNECTIONS:,} connections", process.pid, files)
-        finally:
-            process.send_signal(signal.SIGINT)
-        process.wait(120)
+            name = f"{tool.name}, after {CONNECTIONS:,} connections"
+            _add(table, name, tracer.process.pid, files)
+    except ToolError as error:
+        table.notes.append(f"{tool.name} does not trace: {error}")
 
 
 def _add(table: Table, name: str, pid: int, files: int) -> None:
-    found = resident_kb(pid)
+    found = resident_by_mapping(pid)
     kinds: Counter[str] = Counter()
     for mapped, size in found.items():
         kinds[_kind_of(mapped)] += size
@@ -76,7 +63,7 @@ def _add(table: Table, name: str, pid: int, files: int) -> None:
         print(f"    {size:8,} kB  {mapped}", flush=True)
 
 
-def resident_kb(pid: int) -> Counter[str]:
+def resident_by_mapping(pid: int) -> Counter[str]:
     """What is resident of a process, by the name of what is mapped."""
     found: Counter[str] = Counter()
     name = ""

@@ -1,0 +1,31 @@
+"""Connections to oneself."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BACKLOG = 16
+
+
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A listener on that port."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+def connect_to(listener: socket.socket) -> None:
+    """Connects, accepts and closes; the client closes first."""
+    client = socket.socket()
+    client.connect(listener.getsockname())
+    server, _ = listener.accept()
+    client.close()
+    server.close()
