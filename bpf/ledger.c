@@ -64,21 +64,24 @@ static __always_inline void refresh(struct slot *slot, struct sock *listener)
 }
 
 /* Not OVERFLOW_SLOT, which is many listeners', nor a slot that is given back: false. */
-static __always_inline bool measure(struct slot *slot, struct sock *listener, u32 joining)
+static __always_inline bool measure(bool typed, struct slot *slot, struct sock *listener,
+                                    u32 joining)
 {
     u64 epoch = control_of(CONTROL_EPOCH);
     u32 parity = epoch & 1;
+    struct queues q;
 
     if (!slot->sock || slot->closed_at_ns)
         return false;
     if (!slot->port)
         refresh(slot, listener);
-    slot->accept_queue_len = READ(listener, sk_ack_backlog) + joining;
-    slot->accept_queue_limit = READ(listener, sk_max_ack_backlog);
-    slot->syn_queue_len = READ(listener, syn_queue_len);
-    slot->syn_queue_young = READ(listener, syn_queue_young);
-    raise_peak(&slot->accept_queue_peaks[parity], (epoch << 32) + slot->accept_queue_len);
-    raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + slot->syn_queue_len);
+    q = queues_of(typed, listener);
+    slot->accept_queue_len = q.accept_len + joining;
+    slot->accept_queue_limit = q.accept_limit;
+    slot->syn_queue_len = q.syn_len;
+    slot->syn_queue_young = q.syn_young;
+    raise_peak(&slot->accept_queue_peaks[parity], (epoch << 32) + q.accept_len + joining);
+    raise_peak(&slot->syn_queue_peaks[parity], (epoch << 32) + q.syn_len);
     return true;
 }
 
@@ -91,7 +94,7 @@ static __always_inline void identify(struct slot *slot, struct sock *listener,
     slot->opened_at_ns = 0;
     slot->closed_at_ns = 0;
     slot->inode = socket ? READ(socket, i_ino) : 0;
-    slot->cgroup = cgroup_of(listener);
+    slot->cgroup = cgroup_of(false, listener);
     __builtin_memcpy(slot->local, t->local, 16);
     __builtin_memset(slot->comm, 0, 16);
     slot->netns = t->netns;
@@ -171,7 +174,7 @@ static __always_inline struct slot *slot_of(struct sock *listener)
 
     if (index)
         return slots.lookup(index);
-    tuple_from_sock(&t, listener);
+    tuple_from_sock(false, &t, listener);
     if (!is_wanted(&t))
         return NULL;
     if (READ(listener, skc_state) != STATE_LISTEN)
@@ -195,29 +198,30 @@ static __always_inline struct slot *account(struct sock *listener, u32 what)
 }
 
 /* The same, where a queue has just grown by what is counted. */
-static __always_inline void account_joining(struct sock *listener, u32 what, u32 joining)
+static __always_inline void account_joining(bool typed, struct sock *listener, u32 what,
+                                            u32 joining)
 {
     struct slot *slot = account(listener, what);
 
     if (slot)
-        measure(slot, listener, joining);
+        measure(typed, slot, listener, joining);
 }
 
 /* The same, where a request is about to leave the SYN queue. */
-static __always_inline void account_leaving(struct sock *listener, u32 what)
+static __always_inline void account_leaving(bool typed, struct sock *listener, u32 what)
 {
     struct slot *slot = account(listener, what);
 
-    if (slot && measure(slot, listener, 0) && slot->syn_queue_len)
+    if (slot && measure(typed, slot, listener, 0) && slot->syn_queue_len)
         slot->syn_queue_len--;
 }
 
-static __always_inline void measure_listener(struct sock *listener)
+static __always_inline void measure_listener(bool typed, struct sock *listener)
 {
     struct slot *slot = slot_of(listener);
 
     if (slot)
-        measure(slot, listener, 0);
+        measure(typed, slot, listener, 0);
 }
 
 /* CLOSE → LISTEN, in the context of who called listen(): a new slot, whatever this address was. */
@@ -229,7 +233,7 @@ static __always_inline void open_slot(struct sock *listener)
 
     close_slot(listener);
     slot_by_listener.delete(&key);
-    tuple_from_sock(&t, listener);
+    tuple_from_sock(false, &t, listener);
     if (!is_wanted(&t))
         return;
     slot = take_slot(listener, &t);
@@ -239,13 +243,13 @@ static __always_inline void open_slot(struct sock *listener)
     bpf_get_current_comm(&slot->comm, sizeof(slot->comm));
     barrier();
     slot->pid = bpf_get_current_pid_tgid() >> 32;
-    measure(slot, listener, 0);
+    measure(false, slot, listener, 0);
 }
 #else
 #define account(listener, what)
-#define account_joining(listener, what, joining)
-#define account_leaving(listener, what)
-#define measure_listener(listener)
+#define account_joining(typed, listener, what, joining)
+#define account_leaving(typed, listener, what)
+#define measure_listener(typed, listener)
 #define close_slot(listener)
 #define open_slot(listener)
 #endif

@@ -36,17 +36,22 @@ static __always_inline __u64 per_cpu_offset(__u64 *scratch)
 }
 
 /* `now` lies in a map. */
-static __always_inline void read_tcp_ext(struct tcp_ext *now, struct sock *listener)
+static __always_inline void read_tcp_ext(bool typed, struct tcp_ext *now, struct sock *listener)
 {
-    const __u64 *counts = (const __u64 *)((__u64)READ(net_of(listener), net_statistics) +
-                                          per_cpu_offset(&now->listen_overflows));
+    struct net *net = LOAD(typed, (struct sock_common *)listener, skc_net);
+    const __u64 *counts =
+        (const __u64 *)((__u64)READ(net, net_statistics) + per_cpu_offset(&now->listen_overflows));
 
     now->listen_overflows = word_at(counts + MIB_LISTENOVERFLOWS);
+#if MIB_TCPREQQFULLDROP == MIB_TCPREQQFULLDOCOOKIES + 1
+    bpf_probe_read_kernel(&now->cookies_wanted, 16, counts + MIB_TCPREQQFULLDOCOOKIES);
+#else
     now->cookies_wanted = word_at(counts + MIB_TCPREQQFULLDOCOOKIES);
     now->requests_dropped = word_at(counts + MIB_TCPREQQFULLDROP);
+#endif
 }
 #else
-static __always_inline void read_tcp_ext(struct tcp_ext *now, struct sock *listener)
+static __always_inline void read_tcp_ext(bool typed, struct tcp_ext *now, struct sock *listener)
 {
 }
 #endif

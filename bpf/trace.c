@@ -97,6 +97,20 @@ static __always_inline bool inherit(void *object, struct sock *from)
 #define inherit(object, from) true
 #endif
 
+/* Whether the filter may want this object, of any kind, by its ports alone: asked first, since it
+ * costs next to nothing. A port of 0 is not known, or has been taken back. */
+static __always_inline bool is_port_wanted(bool typed, void *object)
+{
+#ifdef FILTER_PORT
+    __u32 ports = LOAD(typed, (struct sock_common *)object, skc_portpair);
+    __u16 local_port = ports >> 16;
+
+    return !local_port || local_port == FILTER_PORT || host_order(ports) == FILTER_PORT;
+#else
+    return true;
+#endif
+}
+
 /* The compiled filter: everything of it that is not asked for costs nothing. */
 static __always_inline bool is_wanted(const struct tuple *t)
 {
@@ -181,17 +195,19 @@ static __always_inline void name_process(struct record *r)
     bpf_get_current_comm(&r->comm, sizeof(r->comm));
 }
 
-static __always_inline void name_queues(struct record *r, struct sock *listener)
+static __always_inline void name_queues(bool typed, struct record *r, struct sock *listener)
 {
-    r->accept_queue_len = READ(listener, sk_ack_backlog);
-    r->accept_queue_limit = READ(listener, sk_max_ack_backlog);
-    r->syn_queue_len = READ(listener, syn_queue_len);
+    struct queues q = queues_of(typed, listener);
+
+    r->accept_queue_len = q.accept_len;
+    r->accept_queue_limit = q.accept_limit;
+    r->syn_queue_len = q.syn_len;
 }
 
 /* Where a full socket was made; half an id would be another one's. */
-static __always_inline void name_cgroup(struct record *r, struct sock *sk)
+static __always_inline void name_cgroup(bool typed, struct record *r, struct sock *sk)
 {
-    __u64 cgroup = cgroup_of(sk);
+    __u64 cgroup = cgroup_of(typed, sk);
 
     r->cgroup = cgroup >> 32 ? 0 : cgroup;
 }

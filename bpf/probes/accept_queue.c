@@ -34,40 +34,62 @@ static __always_inline struct ack_context *ack_context(void)
     return ack_contexts.lookup(&key);
 }
 
-static __always_inline int on_syn_recv_sock(u32 family, struct sock *listener, struct sk_buff *skb,
-                                            void *req, void *own_req)
+/* Whether the filter wants this request by its ports: or the ledger, which counts by the
+ * listener's.
+ */
+static __always_inline bool is_request_wanted(bool typed, struct sock *listener, void *req)
+{
+    if (is_port_wanted(typed, req))
+        return true;
+#ifdef LEDGER
+    return is_port_wanted(typed, listener);
+#else
+    return false;
+#endif
+}
+
+static __always_inline int on_syn_recv_sock(bool typed, u32 family, struct sock *listener,
+                                            struct sk_buff *skb, void *req, void *own_req)
 {
     struct ack_context *ack = ack_context();
+    struct queues q;
 
     if (!ack)
         return 0;
     if (family == AF_INET && ack->family == AF_INET6 && ack->req == (u64)req &&
         ack->skb == (u64)skb && !ack->child)
         return 0;
+    ack->req = 0;
+    ack->child = 0;
+    if (!is_request_wanted(typed, listener, req))
+        return 0;
     ack->listener = (u64)listener;
+    listener = as_tcp_sock(typed, listener);
+    if (!listener)
+        return 0;
+    q = queues_of(typed, listener);
     ack->skb = (u64)skb;
     ack->req = (u64)req;
-    ack->child = 0;
-    ack->accept_queue_len = READ(listener, sk_ack_backlog);
-    ack->accept_queue_limit = READ(listener, sk_max_ack_backlog);
-    ack->syn_queue_len = READ(listener, syn_queue_len);
+    ack->accept_queue_len = q.accept_len;
+    ack->accept_queue_limit = q.accept_limit;
+    ack->syn_queue_len = q.syn_len;
     ack->family = family;
     ack->own_req = (u64)own_req;
     if (may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
-        read_tcp_ext(&ack->before, listener);
+        read_tcp_ext(typed, &ack->before, listener);
     return 0;
 }
 
-static __always_inline int on_v4_syn_recv_sock(void *ctx, struct sock *listener,
+static __always_inline int on_v4_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
                                                struct sk_buff *skb, void *req, void *own_req)
 {
-    return on_syn_recv_sock(AF_INET, listener, skb, req, own_req);
+    return on_syn_recv_sock(typed, AF_INET, listener, skb, req, own_req);
 }
 
-static __always_inline int on_v6_syn_recv_sock(void *ctx, struct sock *listener,
+static __always_inline int on_v6_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
                                                struct sk_buff *skb, void *req, void *own_req)
 {
-    return on_syn_recv_sock(AF_INET6, listener, skb, req, own_req);
+    return on_syn_recv_sock(typed, AF_INET6, listener, skb, req, own_req);
 }
 
 /* Where a record is counted that is lost: tcp_v6_syn_recv_sock's apart from the IPv4 one's. */
@@ -83,7 +105,8 @@ static __always_inline void fill_from_ack(struct record *r, const struct ack_con
     r->syn_queue_len = ack->syn_queue_len;
 }
 
-static __always_inline void send_child(void *ctx, struct ack_context *ack, struct sock *child)
+static __always_inline void send_child(void *ctx, bool typed, struct ack_context *ack,
+                                       struct sock *child)
 {
     struct request_sock *req = (struct request_sock *)ack->req;
     struct syn_context *syn = syn_context();
@@ -99,10 +122,11 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     /* Those two are queued without inet_csk_complete_hashdance, which ends the others. */
     ack->child = flags ? 0 : (u64)child;
     ack->req = flags ? 0 : ack->req;
-    account_joining((struct sock *)ack->listener, COUNT_CHILD_CREATED, 1);
-    if (!inherit(child, (struct sock *)ack->listener))
+    account_joining(false, (struct sock *)ack->listener, COUNT_CHILD_CREATED, 1);
+    child = as_tcp_sock(typed, child);
+    if (!child || !inherit(child, (struct sock *)ack->listener))
         return;
-    tuple_from_sock(&t, child);
+    tuple_from_sock(typed, &t, child);
     origin = flags ? (void *)ack->listener : (void *)req;
     r = begin_at(lost_at(ack), KIND_CHILD_CREATED, &t, child, origin);
     if (r == FILTERED_OUT)
@@ -111,7 +135,7 @@ static __always_inline void send_child(void *ctx, struct ack_context *ack, struc
     fill_from_ack(r, ack);
     r->accept_queue_len++; /* as it joins */
     r->flags = flags;
-    name_cgroup(r, child);
+    name_cgroup(typed, r, child);
     commit(ctx, r);
 }
 
@@ -120,7 +144,7 @@ static __always_inline bool was_full(struct ack_context *ack, struct sock *liste
 {
     if (!may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
         return false;
-    read_tcp_ext(&ack->now, listener);
+    read_tcp_ext(false, &ack->now, listener);
     return ack->now.listen_overflows != ack->before.listen_overflows;
 }
 #else
@@ -173,18 +197,19 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     account(listener, stage);
     if (!is_owned(listener))
         return;
-    tuple_from_mini(&t, req);
+    tuple_from_mini(false, &t, req);
     r = begin_at(lost_at(ack), KIND_ACK_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return;
     r->stage = stage;
     r->flags = flags;
     fill_from_ack(r, ack);
-    name_cgroup(r, listener);
+    name_cgroup(false, r, listener);
     commit(ctx, r);
 }
 
-static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct sock *child)
+static __always_inline int on_syn_recv_sock_return(void *ctx, bool typed, u32 family,
+                                                   struct sock *child)
 {
     struct ack_context *ack = ack_context();
 
@@ -194,24 +219,24 @@ static __always_inline int on_syn_recv_sock_return(void *ctx, u32 family, struct
         account((struct sock *)ack->listener, COUNT_CHILD_REPEATED);
         ack->req = 0;
     } else if (child)
-        send_child(ctx, ack, child);
+        send_child(ctx, typed, ack, child);
     else
         send_ack_dropped(ctx, ack);
     return 0;
 }
 
-static __always_inline int on_v4_syn_recv_sock_return(void *ctx, struct sock *child)
+static __always_inline int on_v4_syn_recv_sock_return(void *ctx, bool typed, struct sock *child)
 {
-    return on_syn_recv_sock_return(ctx, AF_INET, child);
+    return on_syn_recv_sock_return(ctx, typed, AF_INET, child);
 }
 
-static __always_inline int on_v6_syn_recv_sock_return(void *ctx, struct sock *child)
+static __always_inline int on_v6_syn_recv_sock_return(void *ctx, bool typed, struct sock *child)
 {
-    return on_syn_recv_sock_return(ctx, AF_INET6, child);
+    return on_syn_recv_sock_return(ctx, typed, AF_INET6, child);
 }
 
 /* NULL: another CPU's child won the request, or the listener is closing. */
-static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
+static __always_inline int on_hashdance_return(void *ctx, bool typed, struct sock *queued)
 {
     struct ack_context *ack = ack_context();
     struct sock *child;
@@ -225,7 +250,7 @@ static __always_inline int on_hashdance_return(void *ctx, struct sock *queued)
     ack->child = 0;
     if (queued || !is_owned(child))
         return 0;
-    tuple_from_sock(&t, child);
+    tuple_from_sock(false, &t, child);
     r = begin(KIND_CHILD_DROPPED, &t, child, NULL);
     if (r == FILTERED_OUT)
         return 0;
@@ -270,7 +295,7 @@ static __always_inline u64 cause_of_drop(void *req)
 
 /* Runs for every request that leaves the SYN queue: also for the one whose child was just made,
  * which is no loss. */
-static __always_inline int on_request_drop(void *ctx, struct sock *listener,
+static __always_inline int on_request_drop(void *ctx, bool typed, struct sock *listener,
                                            struct request_sock *req, int from_timer)
 {
     struct ack_context *ack = ack_context();
@@ -283,33 +308,37 @@ static __always_inline int on_request_drop(void *ctx, struct sock *listener,
         ack->req = 0;
         return 0;
     }
+    if (!is_request_wanted(typed, listener, req))
+        return 0;
     error = cause_of_drop(req);
-    if (READ(listener, skc_state) != STATE_LISTEN)
+    if (LOAD(typed, listener, skc_state) != STATE_LISTEN)
         stage = STAGE_LISTENER_CLOSED;
     else if (from_timer & 1)
         stage = STAGE_REQUEST_EXPIRED;
-    account_leaving(listener, stage);
+    account_leaving(false, listener, stage);
     if (!is_owned(listener))
         return 0;
-    tuple_from_mini(&t, req);
+    tuple_from_mini(typed, &t, req);
     r = begin(KIND_REQUEST_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return 0;
     r->stage = stage;
-    r->retransmits = READ(req, num_retrans);
+    r->retransmits = LOAD(typed, req, num_retrans);
     r->error = error;
-    name_queues(r, listener);
+    name_queues(false, r, listener);
     commit(ctx, r);
     return 0;
 }
 
 /* An ICMP error answers the SYN-ACK: the request goes (on_request_drop tells), and the kernel
  * counts it in ListenDrops. Which error it was is not looked at. */
-static __always_inline int on_req_err(void *ctx, struct request_sock *req, int seq, int abort)
+static __always_inline int on_req_err(void *ctx, bool typed, struct request_sock *req, int seq,
+                                      int abort)
 {
     struct sock *listener = READ(req, rsk_listener);
 
-    if (!(abort & 0xff) || !listener || (u32)seq != READ(req, snt_isn))
+    if (!(abort & 0xff) || !listener || !is_request_wanted(false, listener, req) ||
+        (u32)seq != READ(req, snt_isn))
         return 0;
     expect_drop(req, EHOSTUNREACH);
     account(listener, STAGE_OTHER);
@@ -317,9 +346,14 @@ static __always_inline int on_req_err(void *ctx, struct request_sock *req, int s
 }
 
 /* ss -K, or a BPF program, of a request; a full socket has its sk_err. */
-static __always_inline int on_abort(void *ctx, struct sock *sk, int error)
+static __always_inline int on_abort(void *ctx, bool typed, struct sock *sk, int error)
 {
-    if (READ(sk, skc_state) == STATE_NEW_SYN_RECV)
+    struct sock *listener;
+
+    if (READ(sk, skc_state) != STATE_NEW_SYN_RECV)
+        return 0;
+    listener = READ((struct request_sock *)sk, rsk_listener);
+    if (is_request_wanted(false, listener, sk))
         expect_drop(sk, error);
     return 0;
 }
@@ -333,22 +367,23 @@ struct accept_context {
 
 BPF_PERCPU_ARRAY(accept_contexts, struct accept_context, 1);
 
-static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flags)
+/* If typed, converted by tcp_sock_of or as_tcp_sock. */
+static __always_inline void send_accepted(void *ctx, bool typed, struct sock *child, u8 flags)
 {
     struct tuple t;
     struct record *r;
 
     if (!own_if_ours_too(child))
         return;
-    tuple_from_sock(&t, child);
+    tuple_from_sock(typed, &t, child);
     r = begin_at(flags & FLAG_GRAFTED ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_ACCEPTED, &t, child,
                  NULL);
     if (r == FILTERED_OUT)
         return;
     r->flags = flags;
-    r->new_state = READ(child, skc_state);
+    r->new_state = LOAD(typed, child, skc_state);
     name_process(r);
-    name_cgroup(r, child);
+    name_cgroup(typed, r, child);
     commit(ctx, r);
 }
 
@@ -357,7 +392,7 @@ static __always_inline void send_accepted(void *ctx, struct sock *child, u8 flag
 #ifdef LEDGER
 BPF_TABLE("lru_hash", u64, u64, accepting_by_task, 16384);
 
-static __always_inline int on_accept(void *ctx, struct sock *listener)
+static __always_inline int on_accept(void *ctx, bool typed, struct sock *listener)
 {
     u64 task = bpf_get_current_pid_tgid(), value = (u64)listener;
 
@@ -371,52 +406,63 @@ static __always_inline void measure_accepting(void)
     u64 *listener = accepting_by_task.lookup(&task);
 
     if (listener && *listener)
-        measure_listener((struct sock *)*listener);
+        measure_listener(false, (struct sock *)*listener);
 }
 #else
 #define measure_accepting()
 #endif
 
-static __always_inline int on_child_accepted(void *ctx, struct sock *child)
+static __always_inline int on_child_accepted(void *ctx, bool typed, struct sock *child)
 {
     u32 key = 0;
     struct accept_context *accept = accept_contexts.lookup(&key);
 
-    if (!child || !accept)
+    if (!child || !accept || !is_port_wanted(typed, child))
         return 0;
     accept->child = (u64)child;
     accept->task = bpf_get_current_pid_tgid();
-    send_accepted(ctx, child, 0);
+    child = as_tcp_sock(typed, child);
+    if (child)
+        send_accepted(ctx, typed, child, 0);
     return 0;
 }
 
-static __always_inline int on_accept_return(void *ctx, struct sock *child)
+static __always_inline int on_accept_return(void *ctx, bool typed, struct sock *child)
 {
     measure_accepting();
-    return on_child_accepted(ctx, child);
+    return on_child_accepted(ctx, typed, child);
 }
 
-static __always_inline int on_accepted(void *ctx, struct sock *listener, struct sock *child)
+static __always_inline int on_accepted(void *ctx, bool typed, struct sock *listener,
+                                       struct sock *child)
 {
-    measure_listener(listener);
-    return on_child_accepted(ctx, child);
+#ifdef LEDGER
+    listener = as_tcp_sock(typed, listener);
+    if (listener)
+        measure_listener(typed, listener);
+#endif
+    return on_child_accepted(ctx, typed, child);
 }
 
 /* Every accepted socket gets its struct socket here, also one whose accept() was blocked since
  * before the trace (no return probe sees that one) or whose return a kretprobe had no room for.
  * Other protocols graft too. A task that moved between CPUs in between sends twice: the first one
  * counts. */
-static __always_inline int on_graft(void *ctx, struct sock *child)
+static __always_inline int on_graft(void *ctx, bool typed, struct sock *child)
 {
     u32 key = 0;
     struct accept_context *accept = accept_contexts.lookup(&key);
 
-    if (!accept || READ(child, sk_protocol) != IPPROTO_TCP)
+    if (!accept)
         return 0;
     if (accept->child == (u64)child && accept->task == bpf_get_current_pid_tgid()) {
         accept->child = 0;
         return 0;
     }
-    send_accepted(ctx, child, FLAG_GRAFTED);
+    if (!is_port_wanted(typed, child))
+        return 0;
+    child = tcp_sock_of(typed, child);
+    if (child)
+        send_accepted(ctx, typed, child, FLAG_GRAFTED);
     return 0;
 }

@@ -17,9 +17,9 @@ static __always_inline void see(void *ctx, struct sock *sk, u8 state, bool is_mi
     struct record *r;
 
     if (is_mini)
-        tuple_from_mini(&t, sk);
+        tuple_from_mini(false, &t, sk);
     else
-        tuple_from_sock(&t, sk);
+        tuple_from_sock(false, &t, sk);
     if (state == STATE_NEW_SYN_RECV)
         origin = READ((struct request_sock *)sk, rsk_listener);
     r = begin(KIND_SEEN, &t, sk, origin);
@@ -32,16 +32,16 @@ static __always_inline void see(void *ctx, struct sock *sk, u8 state, bool is_mi
     } else if (!is_mini) {
         socket = READ(sk, sk_socket);
         r->origin = socket ? READ(socket, i_ino) : 0;
-        name_cgroup(r, sk);
+        name_cgroup(false, r, sk);
     } else if (origin) {
-        name_cgroup(r, origin);
+        name_cgroup(false, r, origin);
     }
     if (state == STATE_LISTEN)
-        name_queues(r, sk);
+        name_queues(false, r, sk);
     commit(ctx, r);
 }
 
-static __always_inline int on_census(void *ctx, struct sock *sk)
+static __always_inline int on_census(void *ctx, bool typed, struct sock *sk)
 {
     u64 census = control_of(CONTROL_CENSUS);
     struct sock_common common;
@@ -62,7 +62,7 @@ static __always_inline int on_census(void *ctx, struct sock *sk)
         return 0;
     if (state == STATE_LISTEN) {
         slot = slot_of(sk);
-        if (slot && measure(slot, sk, 0))
+        if (slot && measure(false, slot, sk, 0))
             refresh(slot, sk);
     }
     if (census == CENSUS_ALL)
@@ -70,7 +70,7 @@ static __always_inline int on_census(void *ctx, struct sock *sk)
     return 0;
 }
 
-static __always_inline int on_listen(void *ctx, struct socket *socket, int limit)
+static __always_inline int on_listen(void *ctx, bool typed, struct socket *socket, int limit)
 {
     struct sock *sk = READ(socket, sk);
     struct slot *slot;

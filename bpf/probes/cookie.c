@@ -17,7 +17,7 @@ static __always_inline u64 *cookie_listener(void)
     return cookie_listeners.lookup(&key);
 }
 
-static __always_inline int on_cookie_check(void *ctx, struct sock *listener)
+static __always_inline int on_cookie_check(void *ctx, bool typed, struct sock *listener)
 {
     u64 *asked = cookie_listener();
 
@@ -27,7 +27,7 @@ static __always_inline int on_cookie_check(void *ctx, struct sock *listener)
 }
 
 /* Others check cookies too (SYNPROXY, XDP): what they find is no listener's. */
-static __always_inline int on_cookie_check_return(void *ctx, void *result)
+static __always_inline int on_cookie_check_return(void *ctx, bool typed, void *result)
 {
     u64 *asked = cookie_listener();
 
@@ -36,7 +36,7 @@ static __always_inline int on_cookie_check_return(void *ctx, void *result)
     return 0;
 }
 
-static __always_inline int on_cookie_checked(void *ctx, void *mss)
+static __always_inline int on_cookie_checked(void *ctx, bool typed, void *mss)
 {
     u64 *asked = cookie_listener();
 

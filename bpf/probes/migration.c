@@ -6,8 +6,8 @@
  * off. Reads: the tuple, the other listener's queues. Emits: MIGRATED. Counts: LISTENER_CLOSED for
  * children that go nowhere. Misses: a child that finds no memory, or a listener that closes too,
  * after that: its own RST tells. Since: 5.14. */
-static __always_inline int on_migrated(void *ctx, struct sock *listener, struct sock *moving,
-                                       struct sock *heir)
+static __always_inline int on_migrated(void *ctx, bool typed, struct sock *listener,
+                                       struct sock *moving, struct sock *heir)
 {
     bool is_request = READ(moving, skc_state) == STATE_NEW_SYN_RECV;
     struct tuple t;
@@ -23,14 +23,14 @@ static __always_inline int on_migrated(void *ctx, struct sock *listener, struct 
     if (!is_owned(is_request ? listener : moving))
         return 0;
     if (is_request)
-        tuple_from_mini(&t, moving);
+        tuple_from_mini(false, &t, moving);
     else
-        tuple_from_sock(&t, moving);
+        tuple_from_sock(false, &t, moving);
     r = begin(KIND_MIGRATED, &t, moving, heir);
     if (r == FILTERED_OUT)
         return 0;
     r->new_state = READ(moving, skc_state);
-    name_queues(r, heir);
+    name_queues(false, r, heir);
     commit(ctx, r);
     return 0;
 }
@@ -43,7 +43,8 @@ struct migration {
 /* Key: 0. Written by reuseport_migrate_sock's entry, read by its return. */
 BPF_PERCPU_ARRAY(migrations, struct migration, 1);
 
-static __always_inline int on_migrate(void *ctx, struct sock *listener, struct sock *moving)
+static __always_inline int on_migrate(void *ctx, bool typed, struct sock *listener,
+                                      struct sock *moving)
 {
     u32 key = 0;
     struct migration *migration = migrations.lookup(&key);
@@ -55,7 +56,7 @@ static __always_inline int on_migrate(void *ctx, struct sock *listener, struct s
     return 0;
 }
 
-static __always_inline int on_migrate_return(void *ctx, struct sock *heir)
+static __always_inline int on_migrate_return(void *ctx, bool typed, struct sock *heir)
 {
     u32 key = 0;
     struct migration *migration = migrations.lookup(&key);
@@ -65,5 +66,5 @@ static __always_inline int on_migrate_return(void *ctx, struct sock *heir)
         return 0;
     moving = (struct sock *)migration->moving;
     migration->moving = 0;
-    return on_migrated(ctx, (struct sock *)migration->listener, moving, heir);
+    return on_migrated(ctx, false, (struct sock *)migration->listener, moving, heir);
 }

@@ -15,7 +15,7 @@ static __always_inline void send_abort_on_overflow(void *ctx, struct sock *liste
 
     if (!ack || !ack->req || ack->child || ack->skb != (u64)skb || !is_owned(listener))
         return;
-    tuple_from_mini(&t, (void *)ack->req);
+    tuple_from_mini(false, &t, (void *)ack->req);
     r = begin(KIND_RESET_SENT, &t, (void *)ack->req, listener);
     ack->req = 0;
     if (r == FILTERED_OUT)
@@ -32,7 +32,7 @@ static __always_inline void send_reset(void *ctx, u32 lost_at, u8 kind, struct s
 
     if (!is_owned(sk))
         return;
-    tuple_from_sock(&t, sk);
+    tuple_from_sock(false, &t, sk);
     r = begin_at(lost_at, kind, &t, sk, NULL);
     if (r == FILTERED_OUT)
         return;
@@ -40,7 +40,8 @@ static __always_inline void send_reset(void *ctx, u32 lost_at, u8 kind, struct s
     commit(ctx, r);
 }
 
-static __always_inline int on_reset_sent(void *ctx, struct sock *sk, struct sk_buff *skb)
+static __always_inline int on_reset_sent(void *ctx, bool typed, struct sock *sk,
+                                         struct sk_buff *skb)
 {
     u8 state;
 
@@ -54,14 +55,14 @@ static __always_inline int on_reset_sent(void *ctx, struct sock *sk, struct sk_b
     return 0;
 }
 
-static __always_inline int on_reset_received(void *ctx, struct sock *sk)
+static __always_inline int on_reset_received(void *ctx, bool typed, struct sock *sk)
 {
     send_reset(ctx, COUNTER_LOST, KIND_RESET_RECEIVED, sk, READ(sk, skc_state));
     return 0;
 }
 
 /* close() with unread data, linger 0, tcp_abort: no packet asked for it. */
-static __always_inline int on_active_reset(void *ctx, struct sock *sk)
+static __always_inline int on_active_reset(void *ctx, bool typed, struct sock *sk)
 {
-    return on_reset_sent(ctx, sk, NULL);
+    return on_reset_sent(ctx, typed, sk, NULL);
 }

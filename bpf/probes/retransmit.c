@@ -5,7 +5,7 @@
  * the state, the tuple, num_retrans. Emits: SYN_RETRANSMITTED, SYNACK_RETRANSMITTED. Misses: data
  * that is sent again (total_retrans counts it at the next transition); the functions also see an
  * attempt that then fails. Since: 4.16 (tracepoints), ever (functions). */
-static __always_inline int on_retransmit(void *ctx, struct sock *sk)
+static __always_inline int on_retransmit(void *ctx, bool typed, struct sock *sk)
 {
     u8 state = READ(sk, skc_state);
     struct tuple t;
@@ -13,7 +13,7 @@ static __always_inline int on_retransmit(void *ctx, struct sock *sk)
 
     if ((state != STATE_SYN_SENT && state != STATE_SYN_RECV) || !is_owned(sk))
         return 0;
-    tuple_from_sock(&t, sk);
+    tuple_from_sock(false, &t, sk);
     r = begin(KIND_SYN_RETRANSMITTED, &t, sk, NULL);
     if (r == FILTERED_OUT)
         return 0;
@@ -23,7 +23,7 @@ static __always_inline int on_retransmit(void *ctx, struct sock *sk)
     return 0;
 }
 
-static __always_inline int on_retransmit_synack(void *ctx, struct sock *listener,
+static __always_inline int on_retransmit_synack(void *ctx, bool typed, struct sock *listener,
                                                 struct request_sock *req)
 {
     struct tuple t;
@@ -31,13 +31,13 @@ static __always_inline int on_retransmit_synack(void *ctx, struct sock *listener
 
     if (!is_owned(listener))
         return 0;
-    tuple_from_mini(&t, req);
+    tuple_from_mini(false, &t, req);
     r = begin(KIND_SYNACK_RETRANSMITTED, &t, req, listener);
     if (r == FILTERED_OUT)
         return 0;
     r->new_state = STATE_NEW_SYN_RECV;
     r->retransmits = READ(req, num_retrans);
-    name_queues(r, listener);
+    name_queues(false, r, listener);
     commit(ctx, r);
     return 0;
 }

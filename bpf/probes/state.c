@@ -7,14 +7,18 @@
  * closes the listener's slot in the ledger. Misses: the clone LISTEN → SYN_RECV is left out on
  * purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of it. Since: 4.16
  * (tracepoint), ever (functions). */
-static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old, int new)
+static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *sk, int old,
+                                            int new)
 {
     struct tuple t;
     struct record *r;
 
     if (old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
         return 0;
-    if (READ(sk, sk_protocol) != IPPROTO_TCP)
+    if (!is_port_wanted(typed, sk))
+        return 0;
+    sk = tcp_sock_of(typed, sk);
+    if (!sk)
         return 0;
     if (new == STATE_LISTEN)
         open_slot(sk);
@@ -26,7 +30,7 @@ static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old,
     } else if (!is_owned(sk)) {
         return 0;
     }
-    tuple_from_sock(&t, sk);
+    tuple_from_sock(typed, &t, sk);
     r = begin_at(new == STATE_LISTEN ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_STATE_CHANGED, &t, sk,
                  NULL);
     if (r == FILTERED_OUT)
@@ -35,37 +39,37 @@ static __always_inline int on_state_changed(void *ctx, struct sock *sk, int old,
     r->new_state = new;
     if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
         name_process(r);
-        name_cgroup(r, sk);
+        name_cgroup(typed, r, sk);
     }
     if (new == STATE_LISTEN || old == STATE_LISTEN)
-        name_queues(r, sk);
+        name_queues(typed, r, sk);
     else
-        r->retransmits = READ(sk, total_retrans);
+        r->retransmits = LOAD(typed, sk, total_retrans);
     if (new == STATE_CLOSE)
-        r->error = READ(sk, sk_err);
+        r->error = LOAD(typed, sk, sk_err);
     commit(ctx, r);
     return 0;
 }
 
-static __always_inline int on_set_state(void *ctx, struct sock *sk, int new)
+static __always_inline int on_set_state(void *ctx, bool typed, struct sock *sk, int new)
 {
-    return on_state_changed(ctx, sk, READ(sk, skc_state), new);
+    return on_state_changed(ctx, typed, sk, LOAD(typed, sk, skc_state), new);
 }
 
 /* Key: the task. Value: the socket on which it called listen(). Written by inet_csk_listen_start's
  * entry, deleted by its return. When full, a listen() that then fails is told as one that lasts. */
 BPF_HASH(listening_by_task, u64, u64, 1024);
 
-static __always_inline int on_listen_start(void *ctx, struct sock *sk)
+static __always_inline int on_listen_start(void *ctx, bool typed, struct sock *sk)
 {
     u64 task = bpf_get_current_pid_tgid(), value = (u64)sk;
 
     listening_by_task.update(&task, &value);
-    return on_state_changed(ctx, sk, STATE_CLOSE, STATE_LISTEN);
+    return on_state_changed(ctx, typed, sk, STATE_CLOSE, STATE_LISTEN);
 }
 
 /* The port was taken in between: it never listened. */
-static __always_inline int on_listen_start_return(void *ctx, void *result)
+static __always_inline int on_listen_start_return(void *ctx, bool typed, void *result)
 {
     u64 task = bpf_get_current_pid_tgid();
     u64 *sk = listening_by_task.lookup(&task);
@@ -76,6 +80,6 @@ static __always_inline int on_listen_start_return(void *ctx, void *result)
     socket = *sk;
     listening_by_task.delete(&task);
     if ((u32)(u64)result)
-        return on_state_changed(ctx, (struct sock *)socket, STATE_LISTEN, STATE_CLOSE);
+        return on_state_changed(ctx, false, (struct sock *)socket, STATE_LISTEN, STATE_CLOSE);
     return 0;
 }

@@ -39,55 +39,86 @@ static __always_inline bool may_have_been_full(struct syn_context *syn)
            may_be_full(syn->accept_queue_len, syn->accept_queue_limit);
 }
 
-static __always_inline int on_conn_request(void *ctx, struct sock *listener, struct sk_buff *skb)
+#ifdef FILTER_PORT
+/* A SYN that the filter leaves out by its ports costs no more than this. */
+static __always_inline bool is_syn_wanted(bool typed, struct sock *listener, struct sk_buff *skb)
+{
+    __u32 ports = ports_of_skb(typed, skb);
+
+    if (host_order(ports) == FILTER_PORT || host_order(ports >> 16) == FILTER_PORT)
+        return true;
+#ifdef LEDGER
+    return is_port_wanted(typed, listener);
+#else
+    return false;
+#endif
+}
+#else
+#define is_syn_wanted(typed, listener, skb) true
+#endif
+
+static __always_inline int on_conn_request(void *ctx, bool typed, struct sock *listener,
+                                           struct sk_buff *skb)
 {
     struct syn_context *syn = syn_context();
+    struct queues q;
 
     if (!syn)
         return 0;
+    syn->listener = 0;
+    if (!is_syn_wanted(typed, listener, skb))
+        return 0;
     syn->listener = (u64)listener;
+    listener = as_tcp_sock(typed, listener);
+    if (!listener)
+        return 0;
+    q = queues_of(typed, listener);
     syn->skb = (u64)skb;
-    syn->accept_queue_len = READ(listener, sk_ack_backlog);
-    syn->accept_queue_limit = READ(listener, sk_max_ack_backlog);
-    syn->syn_queue_len = READ(listener, syn_queue_len);
+    syn->accept_queue_len = q.accept_len;
+    syn->accept_queue_limit = q.accept_limit;
+    syn->syn_queue_len = q.syn_len;
     syn->is_answered = 0;
     if (may_have_been_full(syn))
-        read_tcp_ext(&syn->before, listener);
+        read_tcp_ext(typed, &syn->before, listener);
     return 0;
 }
 
-static __always_inline void send_syn(void *ctx, u8 kind, struct sock *listener, void *req)
+static __always_inline void send_syn(void *ctx, bool typed, u8 kind, struct sock *listener,
+                                     void *req)
 {
     struct tuple t;
     struct record *r;
 
     if (!is_owned(listener))
         return;
-    tuple_from_mini(&t, req);
+    tuple_from_mini(typed, &t, req);
     r = begin(kind, &t, kind == KIND_SYN_QUEUED ? req : NULL, listener);
     if (r == FILTERED_OUT)
         return;
     r->new_state = kind == KIND_SYN_QUEUED ? STATE_NEW_SYN_RECV : 0;
-    name_cgroup(r, listener);
-    name_queues(r, listener);
+    name_cgroup(typed, r, listener);
+    name_queues(typed, r, listener);
     commit(ctx, r);
 }
 
 /* Also runs when a SYN-ACK leaves again: that answers no packet, so skb is NULL. */
-static __always_inline int on_make_synack(void *ctx, struct sock *listener, void *req, int type,
-                                          struct sk_buff *skb)
+static __always_inline int on_make_synack(void *ctx, bool typed, struct sock *listener, void *req,
+                                          int type, struct sk_buff *skb)
 {
     struct syn_context *syn = syn_context();
 
     if (!syn || !syn->listener || syn->skb != (u64)skb || syn->is_answered)
         return 0;
     syn->is_answered = 1;
+    listener = as_tcp_sock(typed, listener);
+    if (!listener)
+        return 0;
     if (type == SYNACK_NORMAL) {
-        account_joining((struct sock *)syn->listener, COUNT_SYN_QUEUED, 0);
-        send_syn(ctx, KIND_SYN_QUEUED, listener, req);
+        account_joining(typed, listener, COUNT_SYN_QUEUED, 0);
+        send_syn(ctx, typed, KIND_SYN_QUEUED, listener, req);
     } else if (type == SYNACK_COOKIE) {
-        account((struct sock *)syn->listener, COUNT_COOKIE_SENT);
-        send_syn(ctx, KIND_SYN_COOKIE_SENT, listener, req);
+        account(listener, COUNT_COOKIE_SENT);
+        send_syn(ctx, typed, KIND_SYN_COOKIE_SENT, listener, req);
     }
     return 0;
 }
@@ -115,7 +146,7 @@ static __always_inline u8 full_queue(struct syn_context *syn, struct sock *liste
             account(listener, COUNT_COOKIE_WANTED_DROPPED);
         return STAGE_NONE;
     }
-    read_tcp_ext(&syn->now, listener);
+    read_tcp_ext(false, &syn->now, listener);
     if (syn->now.cookies_wanted != syn->before.cookies_wanted)
         account(listener, COUNT_COOKIE_WANTED_DROPPED);
     if (syn->now.requests_dropped != syn->before.requests_dropped)
@@ -161,7 +192,7 @@ static __always_inline u8 stage_of_drop(struct syn_context *syn, struct sock *li
     return STAGE_OTHER;
 }
 
-static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
+static __always_inline int on_conn_request_return(void *ctx, bool typed, void *always_zero)
 {
     struct syn_context *syn = syn_context();
     struct sock *listener;
@@ -187,7 +218,7 @@ static __always_inline int on_conn_request_return(void *ctx, void *always_zero)
     r->accept_queue_len = syn->accept_queue_len;
     r->accept_queue_limit = syn->accept_queue_limit;
     r->syn_queue_len = syn->syn_queue_len;
-    name_cgroup(r, listener);
+    name_cgroup(false, r, listener);
     commit(ctx, r);
     return 0;
 }

@@ -5,27 +5,28 @@
  * TIMEWAIT_ENTERED, TIMEWAIT_STATE_CHANGED, TIMEWAIT_RELEASED, TIMEWAIT_KILLED.
  * Misses: nothing when carried by fexit; a kretprobe finds the socket through what the entry left
  * on this CPU, and leaves the record out if another allocation came in between. Since: 4.4. */
-static __always_inline int on_timewait(void *ctx, struct sock *sk, void *timewait)
+static __always_inline int on_timewait(void *ctx, bool typed, struct sock *sk, void *timewait)
 {
-    struct sock_common full, mini;
+    struct inet_timewait_sock *mini = timewait;
     struct tuple t;
     struct record *r;
 
-    if (!timewait || !sk)
+    if (!timewait || !sk || !is_port_wanted(typed, sk))
         return 0;
-    bpf_probe_read_kernel(&full, sizeof(full), sk);
-    bpf_probe_read_kernel(&mini, sizeof(mini), timewait);
-    if (full.skc_hash != mini.skc_hash || full.skc_dport != mini.skc_dport)
+    if (LOAD(typed, (struct sock_common *)sk, skc_hash) !=
+            LOAD(typed, (struct sock_common *)timewait, skc_hash) ||
+        LOAD(typed, (struct sock_common *)sk, skc_dport) !=
+            LOAD(typed, (struct sock_common *)timewait, skc_dport))
         return 0;
     if (!inherit(timewait, sk))
         return 0;
-    tuple_from_common(&t, &full);
-    t.local_port = mini.skc_num;
+    tuple_from_object(typed, &t, sk);
+    t.local_port = LOAD(typed, (struct sock_common *)timewait, skc_num);
     r = begin(KIND_TIMEWAIT_ENTERED, &t, timewait, sk);
     if (r == FILTERED_OUT)
         return 0;
-    r->old_state = full.skc_state;
-    r->new_state = READ((struct inet_timewait_sock *)timewait, tw_substate);
+    r->old_state = LOAD(typed, sk, skc_state);
+    r->new_state = LOAD(typed, mini, tw_substate);
     commit(ctx, r);
     return 0;
 }
@@ -34,7 +35,7 @@ static __always_inline int on_timewait(void *ctx, struct sock *sk, void *timewai
  * this CPU. Written by inet_twsk_alloc's entry, read by its return. */
 BPF_PERCPU_ARRAY(replaced_socks, u64, 1);
 
-static __always_inline int on_twsk_alloc(void *ctx, struct sock *sk)
+static __always_inline int on_twsk_alloc(void *ctx, bool typed, struct sock *sk)
 {
     u32 key = 0;
     u64 *replaced = replaced_socks.lookup(&key);
@@ -44,45 +45,47 @@ static __always_inline int on_twsk_alloc(void *ctx, struct sock *sk)
     return 0;
 }
 
-static __always_inline int on_twsk_alloc_return(void *ctx, void *timewait)
+static __always_inline int on_twsk_alloc_return(void *ctx, bool typed, void *timewait)
 {
     u32 key = 0;
     u64 *replaced = replaced_socks.lookup(&key);
 
-    return replaced ? on_timewait(ctx, (struct sock *)*replaced, timewait) : 0;
+    return replaced ? on_timewait(ctx, false, (struct sock *)*replaced, timewait) : 0;
 }
 
-static __always_inline int send_timewait(void *ctx, u8 kind, struct inet_timewait_sock *timewait)
+static __always_inline int send_timewait(void *ctx, bool typed, u8 kind,
+                                         struct inet_timewait_sock *timewait)
 {
     struct tuple t;
     struct record *r;
 
-    if (!is_owned((struct sock *)timewait))
+    if (!is_port_wanted(typed, timewait) || !is_owned((struct sock *)timewait))
         return 0;
-    tuple_from_mini(&t, timewait);
+    tuple_from_mini(typed, &t, timewait);
     r = begin(kind, &t, timewait, NULL);
     if (r == FILTERED_OUT)
         return 0;
-    r->new_state = READ(timewait, tw_substate);
+    r->new_state = LOAD(typed, timewait, tw_substate);
     commit(ctx, r);
     return 0;
 }
 
 /* Armed again: the peer's FIN has come (FIN_WAIT2 → TIME_WAIT), or its segment was answered. */
-static __always_inline int on_twsk_schedule(void *ctx, struct inet_timewait_sock *timewait,
-                                            int rearm)
+static __always_inline int on_twsk_schedule(void *ctx, bool typed,
+                                            struct inet_timewait_sock *timewait, int rearm)
 {
-    if (!(rearm & 1) || READ(timewait, tw_substate) != STATE_TIME_WAIT)
+    if (!(rearm & 1) || LOAD(typed, timewait, tw_substate) != STATE_TIME_WAIT)
         return 0;
-    return send_timewait(ctx, KIND_TIMEWAIT_STATE_CHANGED, timewait);
+    return send_timewait(ctx, typed, KIND_TIMEWAIT_STATE_CHANGED, timewait);
 }
 
-static __always_inline int on_twsk_release(void *ctx, struct inet_timewait_sock *timewait)
+static __always_inline int on_twsk_release(void *ctx, bool typed,
+                                           struct inet_timewait_sock *timewait)
 {
-    return send_timewait(ctx, KIND_TIMEWAIT_RELEASED, timewait);
+    return send_timewait(ctx, typed, KIND_TIMEWAIT_RELEASED, timewait);
 }
 
-static __always_inline int on_twsk_kill(void *ctx, struct inet_timewait_sock *timewait)
+static __always_inline int on_twsk_kill(void *ctx, bool typed, struct inet_timewait_sock *timewait)
 {
-    return send_timewait(ctx, KIND_TIMEWAIT_KILLED, timewait);
+    return send_timewait(ctx, typed, KIND_TIMEWAIT_KILLED, timewait);
 }

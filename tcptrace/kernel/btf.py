@@ -30,6 +30,7 @@ _KIND_PTR = 2
 _KIND_ARRAY = 3
 _KIND_STRUCT = 4
 _KIND_UNION = 5
+_KIND_TYPEDEF = 8
 _KIND_FUNC = 12
 _KIND_VAR = 14
 _COMPOSITES = (_KIND_STRUCT, _KIND_UNION)
@@ -126,6 +127,12 @@ class Btf:
     def variable(self, name: str) -> int | None:
         """The id of a per-CPU variable; None if there is none."""
         type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_VAR))
+        return type_id if type_id > 0 else None
+
+    def tracepoint(self, name: str) -> int | None:
+        """The id of a tracepoint's prototype; None if there is none."""
+        name = f"btf_trace_{name}"
+        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_TYPEDEF))
         return type_id if type_id > 0 else None
 
     def constants(self, names: Iterable[str]) -> dict[str, int]:

@@ -21,11 +21,14 @@ class Carrier(StrEnum):
 
     FENTRY = "fentry"
     FEXIT = "fexit"
+    TP_BTF = "tp_btf"
     RAW_TRACEPOINT = "raw_tracepoint"
     KPROBE = "kprobe"
     KRETPROBE = "kretprobe"
 
 
+TYPED: Final = (Carrier.FENTRY, Carrier.FEXIT, Carrier.TP_BTF)
+"""Whose arguments the verifier knows the types of: the bodies may load from them."""
 KPROBES: Final = (Carrier.KPROBE, Carrier.KRETPROBE)
 
 
@@ -263,6 +266,8 @@ class Program(NamedTuple):
     carrier: Carrier
     number: int
     """The hook's number in this trace: the place of its hit counter."""
+    type_id: int = 0
+    """Of a tp_btf: BTF's id of the tracepoint's prototype."""
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -270,11 +275,12 @@ class Program(NamedTuple):
         return tuple(prefix + self.hook.name for prefix in _PREFIXES[self.carrier])
 
 
-def choose(
+def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
     attach: str,
     arguments: Callable[[str], int | None],
     is_symbol: Callable[[str], bool],
     *,
+    tracepoint: Callable[[str], int | None] = lambda _name: None,
     stacks: bool = False,
     ledger: bool = False,
 ) -> tuple[list[tuple[Program, ...]], list[Hook]]:
@@ -282,6 +288,7 @@ def choose(
 
     Args:
         attach: `fentry` or `kprobe`.
+        tracepoint: BTF's id of a tracepoint's prototype; None if that is not known.
         ledger: whether the hooks for the ledger are wanted too.
         stacks: whether call stacks are wanted: then functions alone, since a tracepoint's stack
             lacks tcp_set_state, which reaches it by a tail call.
@@ -298,9 +305,14 @@ def choose(
         for hook in subject.probed if stacks or attach == "kprobe" else subject.traced:
             if hook.is_for_ledger and not ledger:
                 continue
+            type_id = tracepoint(hook.name) if hook.is_tracepoint else None
             carriers = _carriers(hook, attach, arguments, is_symbol)
+            if type_id is not None:
+                carriers.insert(0, Carrier.TP_BTF)
             if carriers:
-                chosen.append(tuple(Program(hook, carrier, len(chosen)) for carrier in carriers))
+                chosen.append(
+                    tuple(Program(hook, each, len(chosen), type_id or 0) for each in carriers)
+                )
             else:
                 lacking.append(hook)
     return chosen, lacking
@@ -341,6 +353,7 @@ def entry_points(programs: Iterable[Program], arguments: Callable[[str], int | N
 _PREFIXES: Final = {
     Carrier.FENTRY: ("kfunc__", "kfunc__vmlinux__"),
     Carrier.FEXIT: ("kretfunc__", "kretfunc__vmlinux__"),
+    Carrier.TP_BTF: ("typed_",),
     Carrier.RAW_TRACEPOINT: ("tracepoint_",),
     Carrier.KPROBE: ("entry_",),
     Carrier.KRETPROBE: ("return_",),
@@ -348,6 +361,7 @@ _PREFIXES: Final = {
 _SIGNATURES: Final = {
     Carrier.FENTRY: "KFUNC_PROBE({})",
     Carrier.FEXIT: "KRETFUNC_PROBE({})",
+    Carrier.TP_BTF: "int typed_{}(unsigned long long *ctx)",
     Carrier.RAW_TRACEPOINT: "int tracepoint_{}(struct bpf_raw_tracepoint_args *ctx)",
     Carrier.KPROBE: "int entry_{}(struct pt_regs *ctx)",
     Carrier.KRETPROBE: "int return_{}(struct pt_regs *ctx)",
@@ -362,7 +376,7 @@ _NAMED_BY_BCC: Final = """\
 
 def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
     hook = program.hook
-    values = ["ctx"]
+    values = ["ctx", str(program.carrier in TYPED).lower()]
     for argument in hook.arguments:
         cast = "(int)" if argument.isdigit() else "(void *)"
         values.append(cast + _value(program.carrier, argument))

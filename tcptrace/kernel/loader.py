@@ -108,6 +108,7 @@ def _attach_all(
         attach,
         layouts.arguments,
         _is_symbol_of(layouts),
+        tracepoint=layouts.tracepoint if isinstance(layouts, Btf) else lambda _name: None,
         stacks=options.stacks,
         ledger=options.ledger,
     )

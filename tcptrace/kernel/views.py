@@ -38,6 +38,7 @@ def _common(struct: str, prefix: str) -> tuple[ViewMember, ...]:
     plain = ("daddr", "rcv_saddr", "dport", "num", "family", "state", "hash")
     return (
         *(ViewMember(f"skc_{name}", struct, f"{prefix}.skc_{name}") for name in plain),
+        ViewMember("skc_portpair", struct, f"{prefix}.skc_portpair"),
         ViewMember("skc_net", struct, f"{prefix}.skc_net.net"),
         ViewMember("skc_v6_daddr", struct, f"{prefix}.skc_v6_daddr", optional=True),
         ViewMember("skc_v6_rcv_saddr", struct, f"{prefix}.skc_v6_rcv_saddr", optional=True),

@@ -14,7 +14,7 @@ class AttachedHook(NamedTuple):
     name: str
     """The kernel's function or tracepoint."""
     carrier: str
-    """fentry, fexit, raw_tracepoint, kprobe or kretprobe."""
+    """fentry, fexit, tp_btf, raw_tracepoint, kprobe or kretprobe."""
 
 
 class Losses(NamedTuple):

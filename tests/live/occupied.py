@@ -23,7 +23,10 @@ _MOST: Final = 100
 _NOTHING: Final = """\
 #include <uapi/linux/ptrace.h>
 #define HIT(hook)
-static __always_inline int on_nothing(void *ctx, void *result) { return 0; }
+static __always_inline int on_nothing(void *ctx, bool typed, void *result)
+{
+    return 0;
+}
 """
 
 

@@ -21,6 +21,7 @@ def test_doctor_finds_nothing_missing() -> None:
     assert told["checks"]
     assert all(check["ok"] for check in told["checks"])
     found = {check["name"]: check["found"] for check in told["checks"]}
+    assert "tp_btf" in found["inet_sock_set_state"]  # not merely what it falls back to
     judged = "by the queues' lengths" if _is_5_10() else "by the kernel's own counters"
     assert found["stages of drops"].startswith(judged)
 

@@ -50,6 +50,16 @@ class TestChoice:
         assert used == {Carrier.FENTRY, Carrier.FEXIT, Carrier.RAW_TRACEPOINT}
         assert {len(candidates) for candidates in chosen} == {1}
 
+    def test_tracepoints_whose_arguments_have_types(self) -> None:
+        def tracepoint(name: str) -> int | None:
+            return 7 if name == "inet_sock_set_state" else None
+
+        chosen, _ = choose("fentry", six, anything, tracepoint=tracepoint)
+        both = (Carrier.TP_BTF, Carrier.RAW_TRACEPOINT)
+        assert carriers_of(chosen, "inet_sock_set_state") == [both]
+        assert carriers_of(chosen, "tcp_send_reset") == [(Carrier.RAW_TRACEPOINT,)]
+        assert {program.type_id for programs in chosen for program in programs} == {0, 7}
+
     def test_probes_alone_when_asked_for(self) -> None:
         chosen, lacking = choose("kprobe", six, anything, stacks=False)
         assert lacking == []
@@ -147,37 +157,43 @@ class TestEntryPoints:
                 ENTRY,
                 Carrier.FENTRY,
                 "KFUNC_PROBE(f)",
-                "on_f(ctx, (void *)ctx[0], (int)ctx[2])",
+                "on_f(ctx, true, (void *)ctx[0], (int)ctx[2])",
             ),
             (
                 RETURN,
                 Carrier.FEXIT,
                 "KRETFUNC_PROBE(f)",
-                "on_f(ctx, (void *)ctx[0], (int)ctx[2], (void *)ctx[5])",
+                "on_f(ctx, true, (void *)ctx[0], (int)ctx[2], (void *)ctx[5])",
             ),
             (
                 ENTRY,
                 Carrier.KPROBE,
                 "int entry_f(struct pt_regs *ctx)",
-                "on_f(ctx, (void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM3(ctx))",
+                "on_f(ctx, false, (void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM3(ctx))",
             ),
             (
                 Hook("f", "on_f", (), "", returns=True),
                 Carrier.KRETPROBE,
                 "int return_f(struct pt_regs *ctx)",
-                "on_f(ctx, (void *)PT_REGS_RC(ctx))",
+                "on_f(ctx, false, (void *)PT_REGS_RC(ctx))",
             ),
             (
                 Hook("f", "on_f", ("&3",), ""),
                 Carrier.FENTRY,
                 "KFUNC_PROBE(f)",
-                "on_f(ctx, (void *)word_at(&ctx[3]))",
+                "on_f(ctx, true, (void *)word_at(&ctx[3]))",
             ),
             (
                 Hook("f", "on_f", ("*1",), "", is_tracepoint=True),
                 Carrier.RAW_TRACEPOINT,
                 "int tracepoint_f(struct bpf_raw_tracepoint_args *ctx)",
-                "on_f(ctx, (void *)ctx->args[1])",
+                "on_f(ctx, false, (void *)ctx->args[1])",
+            ),
+            (
+                Hook("f", "on_f", ("*1",), "", is_tracepoint=True),
+                Carrier.TP_BTF,
+                "int typed_f(unsigned long long *ctx)",
+                "on_f(ctx, true, (void *)ctx[1])",
             ),
         ],
     )
@@ -192,14 +208,14 @@ class TestEntryPoints:
 
     @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
     def test_every_body_is_there_and_takes_what_it_gets(self, attach: str) -> None:
-        """One argument for ctx, one for each named, one for what the function returned."""
+        """Two for ctx and its kind, one for each named, one for what the function returned."""
         source = "\n".join(path.read_text(encoding="utf-8") for path in PROBES.glob("*.c"))
         chosen, _ = choose(attach, six, anything, stacks=False)
         for program, *_rest in chosen:
             hook = program.hook
             found = re.search(rf"static __always_inline int {hook.body}\(([^)]*)\)", source)
             assert found, hook.body
-            assert found[1].count(",") == len(hook.arguments) + hook.returns, hook.body
+            assert found[1].count(",") == 1 + len(hook.arguments) + hook.returns, hook.body
 
     def test_return_probes_have_no_arguments(self) -> None:
         """The registers hold something else by then."""

@@ -1,0 +1,113 @@
+"""Programs on a trace's hooks that do nothing, or only fill a record and send it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
+from tcptrace.kernel.btf import Btf
+from tcptrace.kernel.hooks import choose, entry_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcptrace.kernel.hooks import Program
+    from tcptrace.kernel.options import TraceOptions
+
+# Those that send a record for an ordinary connection.
+SENDERS: Final = (
+    "on_state_changed",
+    "on_set_state",
+    "on_connect",
+    "on_make_synack",
+    "on_v4_syn_recv_sock_return",
+    "on_accepted",
+    "on_accept_return",
+    "on_timewait",
+    "on_twsk_alloc_return",
+)
+_FLOORS: Final = """\
+#include <uapi/linux/ptrace.h>
+#define HIT(number)
+#define nothing(...) 0
+struct record {
+    u64 words[14];
+};
+BPF_RINGBUF_OUTPUT(events, 2048);
+static __always_inline int send(void *ctx)
+{
+    struct record *r = events.ringbuf_reserve(sizeof(struct record));
+    int i;
+
+    if (!r)
+        return 0;
+    r->words[0] = bpf_ktime_get_ns();
+#pragma unroll
+    for (i = 1; i < 14; i++)
+        r->words[i] = i;
+    events.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+    return 0;
+}
+#define sends(ctx, ...) send(ctx)
+"""
+
+
+class Carried(NamedTuple):
+    """One attached program: its hook, its carrier and its descriptor."""
+
+    hook: str
+    carrier: str
+    descriptor: int
+
+
+@contextlib.contextmanager
+def floor(options: TraceOptions, senders: tuple[str, ...]) -> Iterator[list[Carried]]:
+    """Attaches programs to what a trace attaches to.
+
+    Args:
+        options: of the trace.
+        senders: the bodies in whose place a record is sent; nothing is done in the others'.
+    """
+    btf = Btf.of_kernel()
+    chosen, _ = choose(
+        options.attach,
+        btf.arguments,
+        lambda _: True,
+        tracepoint=btf.tracepoint,
+        ledger=options.ledger,
+    )
+    emptied = [
+        tuple(
+            program._replace(
+                hook=program.hook._replace(
+                    body="sends" if program.hook.body in senders else "nothing"
+                )
+            )
+            for program in candidates
+        )
+        for candidates in chosen
+    ]
+    with _attached(emptied, btf) as programs:
+        yield programs
+
+
+@contextlib.contextmanager
+def _attached(chosen: list[tuple[Program, ...]], btf: Btf) -> Iterator[list[Carried]]:
+    bcc = import_bcc()
+    programs = [program for candidates in chosen for program in candidates]
+    module = compile_text(bcc, _FLOORS + entry_points(programs, btf.arguments), [])
+    links = []
+    attached = []
+    for candidates in chosen:
+        with contextlib.suppress(NotAttached):
+            program, link, loaded = attach_one(bcc, module, candidates)
+            links.append(link)
+            attached.append(Carried(program.hook.name, program.carrier, loaded))
+    try:
+        yield attached
+    finally:
+        for link in links:
+            os.close(link)
+        module.cleanup()
