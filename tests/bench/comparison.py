@@ -11,7 +11,7 @@ import statistics
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from .parts import CHECKOUT, NATIVE
+from .parts import CHECKOUT, PARTS
 from .results import INSTRUCTIONS, LESS, NEITHER, Column, shown, tables_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FEW_INSTRUCTIONS = 0.02
 MUCH = 0.10
+_COUNTED = {part.name for part in PARTS if part.icount}
 _NOISE = 200.0
 """Instructions a connection that nobody has added."""
 
@@ -62,7 +63,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], measured: set[str])
             new = {table.title: table for table in tables_of(found)}
             for table in tables_of(told):
                 # Time depends on the machine; what is counted does not.
-                is_timed = is_same_machine or place != NATIVE
+                is_timed = is_same_machine or name in _COUNTED
                 for line in _worse(table, new.get(table.title), is_timed=is_timed):
                     yield f"{name}, {place}{f', {table.title}' if table.title else ''}: {line}"
 

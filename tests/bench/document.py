@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import aims, makeup
 from .excerpt import replaced
 from .parts import CHECKOUT, NATIVE, PARTS
 from .pictures import PICTURES, draw
@@ -30,7 +31,7 @@ heading.
 A figure is the median of several runs where a range follows it: the least and the most of them. A
 bench run compares itself with the figures that were committed last, tells at its end what has got
 worse, and then exits with 3: instructions by more than 2 %; others when every run was worse than
-each before, by more than a tenth. Native times are compared on the same machine only.
+each before, by more than a tenth. Times are compared on the same machine only.
 """
 
 
@@ -40,6 +41,8 @@ def page(figures: dict[str, Any]) -> str:
     where = f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}"
     emulated = "Guests are emulated (QEMU without KVM) and run Debian's kernels"
     lines = [_INTRODUCTION, f"Measured on {where}. {emulated}; peers are Debian's packages."]
+    lines += ["", "## What it may cost at most", "", *aims.lines(figures)]
+    lines += makeup.lines(figures)
     for part in PARTS:
         places = figures["parts"].get(part.name)
         if places:

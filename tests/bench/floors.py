@@ -1,21 +1,22 @@
-"""Programs on a trace's hooks that do nothing, or only fill a record and send it."""
+"""Programs that do nothing, or only fill a record and send it: on a trace's hooks, or on one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
 from tcptrace.kernel.btf import Btf
-from tcptrace.kernel.hooks import choose, entry_points
+from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcptrace.kernel.hooks import Program
     from tcptrace.kernel.options import TraceOptions
 
+_TRACEPOINTS: Final = (Carrier.TP_BTF, Carrier.RAW_TRACEPOINT)
 # Those that send a record for an ordinary connection.
 SENDERS: Final = (
     "on_state_changed",
@@ -79,35 +80,82 @@ def floor(options: TraceOptions, senders: tuple[str, ...]) -> Iterator[list[Carr
         ledger=options.ledger,
     )
     emptied = [
-        tuple(
-            program._replace(
-                hook=program.hook._replace(
-                    body="sends" if program.hook.body in senders else "nothing"
-                )
-            )
-            for program in candidates
-        )
+        tuple(_with_body(program, program.hook.body in senders) for program in candidates)
         for candidates in chosen
     ]
     with _attached(emptied, btf) as programs:
         yield programs
 
 
+def _with_body(program: Program, sends: bool) -> Program:
+    body = "sends" if sends else "nothing"
+    return program._replace(hook=program.hook._replace(body=body))
+
+
+def carried_alone(*, sends: bool) -> Iterator[list[Carried]]:
+    """Attaches one program where states change, by each carrier in turn.
+
+    To tcp_set_state, or to the tracepoint in it. Nothing is yielded for one that this kernel lacks.
+    """
+    btf = Btf.of_kernel()
+    programs = [
+        _with_body(
+            Program(
+                Hook(
+                    "inet_sock_set_state" if carrier in _TRACEPOINTS else "tcp_set_state",
+                    "",
+                    (),
+                    "",
+                    returns=carrier in (Carrier.FEXIT, Carrier.KRETPROBE),
+                    is_tracepoint=carrier in _TRACEPOINTS,
+                ),
+                carrier,
+                0,
+                btf.tracepoint("inet_sock_set_state") or 0,
+            ),
+            sends,
+        )
+        for carrier in Carrier
+    ]
+    with _compiled(programs, btf) as attach:
+        for program in programs:
+            with attach([(program,)]) as attached:
+                if attached:
+                    yield attached
+
+
+Attach = Callable[[list[tuple[Program, ...]]], contextlib.AbstractContextManager[list[Carried]]]
+
+
 @contextlib.contextmanager
 def _attached(chosen: list[tuple[Program, ...]], btf: Btf) -> Iterator[list[Carried]]:
-    bcc = import_bcc()
     programs = [program for candidates in chosen for program in candidates]
-    module = compile_text(bcc, _FLOORS + entry_points(programs, btf.arguments), [])
-    links = []
-    attached = []
-    for candidates in chosen:
-        with contextlib.suppress(NotAttached):
-            program, link, loaded = attach_one(bcc, module, candidates)
-            links.append(link)
-            attached.append(Carried(program.hook.name, program.carrier, loaded))
-    try:
+    with _compiled(programs, btf) as attach, attach(chosen) as attached:
         yield attached
+
+
+@contextlib.contextmanager
+def _compiled(programs: list[Program], btf: Btf) -> Iterator[Attach]:
+    """Compiles programs; yields what attaches some of them."""
+    bcc = import_bcc()
+    module = compile_text(bcc, _FLOORS + entry_points(programs, btf.arguments), [])
+
+    @contextlib.contextmanager
+    def attach(chosen: list[tuple[Program, ...]]) -> Iterator[list[Carried]]:
+        links = []
+        attached = []
+        for candidates in chosen:
+            with contextlib.suppress(NotAttached):
+                program, link, loaded = attach_one(bcc, module, candidates)
+                links.append(link)
+                attached.append(Carried(program.hook.name, program.carrier, loaded))
+        try:
+            yield attached
+        finally:
+            for link in links:
+                os.close(link)
+
+    try:
+        yield attach
     finally:
-        for link in links:
-            os.close(link)
         module.cleanup()

@@ -114,15 +114,15 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
     return dict(line.split() for line in said.splitlines() if line.count(" ") == 1)
 
 
-def connect(times: int) -> float:
+def connect(times: int, port: int = PORT) -> float:
     """Connects so often; returns the instructions that each took."""
-    with listening(PORT) as listener:
+    with listening(port) as listener:
         for _ in range(WARM_UP):
             connect_to(listener)
-        before = _on_cpu_ns(os.getpid())
+        before = on_cpu_ns(os.getpid())
         for _ in range(times):
             connect_to(listener)
-        return (_on_cpu_ns(os.getpid()) - before) / times
+        return (on_cpu_ns(os.getpid()) - before) / times
 
 
 def measure(tool: Tool) -> Cost:
@@ -134,10 +134,10 @@ def measure(tool: Tool) -> Cost:
     with tracing(tool.command, tool.ready, READY_S, lambda: connect(1)) as tracer:
         pid = tracer.process.pid
         idle_ns = _settle(pid)
-        before_ns, before_s = _on_cpu_ns(pid), time.monotonic()
+        before_ns, before_s = on_cpu_ns(pid), time.monotonic()
         workload = connect(CONNECTIONS)
         _settle(pid, idle_ns)
-        used_ns = _on_cpu_ns(pid) - before_ns
+        used_ns = on_cpu_ns(pid) - before_ns
         used_ns -= int((time.monotonic() - before_s) * idle_ns)
         return Cost(workload, used_ns / (CONNECTIONS + WARM_UP), resident_kb(pid))
 
@@ -146,9 +146,9 @@ def _settle(pid: int, idle_ns: float | None = None) -> float:
     """Waits until a process does no more than when it is idle; returns the ns a second of that."""
     last = None
     while True:
-        before = _on_cpu_ns(pid)
+        before = on_cpu_ns(pid)
         time.sleep(CALM_S)
-        now = (_on_cpu_ns(pid) - before) / CALM_S
+        now = (on_cpu_ns(pid) - before) / CALM_S
         if idle_ns is not None and now < 1.5 * idle_ns + 1e6:
             return now
         if idle_ns is None and last is not None and now < 1.2 * last + 1e6:
@@ -156,7 +156,7 @@ def _settle(pid: int, idle_ns: float | None = None) -> float:
         last = now
 
 
-def _on_cpu_ns(pid: int) -> int:
+def on_cpu_ns(pid: int) -> int:
     """Time that a process's threads have been on the CPU, up to now: clock_getcpuclockid(3)."""
     return time.clock_gettime_ns(~pid << 3 | _CPUCLOCK_SCHED)
 

@@ -58,7 +58,9 @@ PARTS = (
         "hooks",
         "By hook",
         "The same workload, with a collector that only drains the ring, beside the floors: empty "
-        "programs on the same hooks, and programs that only send a record.",
+        "programs on the same hooks, and programs that only fill a record and send it. `own` is "
+        "what a program takes itself, as the kernel counts run time (kernel.bpf_stats_enabled) "
+        "less what that counting adds; what carries it to its hook comes on top.",
         _BOTH,
         icount=True,
     ),
@@ -95,6 +97,13 @@ PARTS = (
         "userland",
         "Userland alone",
         "From the ring's bytes to what each command tells, on one CPU.",
+    ),
+    Part(
+        "profile",
+        "Where userland's time goes",
+        "By module of tcptrace, with what it calls in libraries and the interpreter: py-spy looks "
+        "at the process a thousand times a second, while it does the same as above again and "
+        "again.",
     ),
     Part(
         "lives",

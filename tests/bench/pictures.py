@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 IMAGES = CHECKOUT / "docs" / "img"
 _COLOURS = ("#1f5a8c", "#c0562b", "#4f7f3a", "#7a5195")
+_WORDS = "#444444"
 _MANY = 100.0
 """From so much of the first to the last on, an axis is logarithmic."""
 
@@ -88,10 +89,11 @@ def _draw(picture: Picture, places: dict[str, Any]) -> None:
         for growth in picture.growth or (curves[0].growth,)
         for column in picture.columns
     ]
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.6), squeeze=False)
     for ax, (column, tables) in zip(axes[0], panels, strict=True):
         _panel(ax, column, tables, picture.x)
-    figure.tight_layout()
+    figure.suptitle(picture.title, x=0.012, ha="left", fontsize=11, fontweight="bold")
+    figure.tight_layout(w_pad=3)
     figure.savefig(IMAGES / picture.file, metadata={"Date": None, "Creator": None})
     plt.close(figure)
 
@@ -103,20 +105,25 @@ def _panel(ax: Axes, column: str, tables: list[Table], along: str) -> None:
             continue
         x, y = zip(*points, strict=True)
         middle = [statistics.median(values) for values in y]
-        ax.plot(x, middle, marker="o", markersize=4, color=colour, label=table.title)
-        ax.fill_between(x, list(map(min, y)), list(map(max, y)), color=colour, alpha=0.2)
+        ax.plot(x, middle, marker="o", markersize=4, color=colour, label=table.title, clip_on=False)
+        ax.fill_between(
+            x, list(map(min, y)), list(map(max, y)), color=colour, alpha=0.2, linewidth=0
+        )
         if min(x) > 0 and max(x) / min(x) >= _MANY:
             ax.set_xscale("log")
         else:
             ax.xaxis.set_major_locator(MaxNLocator(5))
     unit = next(one.unit for one in tables[0].columns if one.name == column)
     ax.set_xlabel(tables[0].growth)
-    ax.set_ylabel(f"{column}, {unit}")
+    # What is measured stands above its axis, to be read without turning one's head.
+    ax.set_title(f"{column}, {unit}", loc="left", fontsize=9, color=_WORDS)
     ax.set_ylim(bottom=0)
+    ax.tick_params(length=0, labelcolor=_WORDS)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     ax.grid(visible=True, color="#dddddd", linewidth=0.6)
-    for side in ("top", "right"):
+    ax.set_axisbelow(True)
+    for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     if any(table.title for table in tables):
         ax.legend(frameon=False)

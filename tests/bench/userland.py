@@ -34,6 +34,7 @@ from tcptrace.sinks.text import TextPrinter
 from tcptrace.sinks.units import WallClock
 from tcptrace.stopping import Limits, Stop
 from tcptrace.watching import Watch
+from tcptrace.wire import columns, framing
 from tcptrace.wire.decode import decode_batch
 from tcptrace.wire.layout import FIELDS, RECORD_SIZE
 
@@ -43,6 +44,8 @@ from .stream import AT_ONCE, EVENTS, connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tcptrace.wire.framing import Framing
 
 CONNECTIONS = 20_000
 LISTENERS = 10
@@ -67,11 +70,11 @@ class FilledRing:
         self._memory[2 * _PAGE : 2 * _PAGE + len(span)] = span
         struct.pack_into("=Q", self._memory, _PAGE, len(span))
 
-    def batches(self) -> Iterator[bytes]:
+    def batches(self, handling: Framing = framing) -> Iterator[bytes]:
         """All of it, as the collector reads it, from the beginning."""
         struct.pack_into("=Q", self._memory, 0, 0)
         with _without_epoll():
-            ring = Ring(self._descriptor, self._size, RECORD_SIZE)
+            ring = Ring(self._descriptor, self._size, RECORD_SIZE, handling)
         surroundings = Surroundings(RECORD_SIZE)
         while batch := ring.read(BATCH_RECORDS):
             surroundings.notice(batch)
@@ -108,8 +111,8 @@ def main() -> int:
         f"{events:,} events: {CONNECTIONS:,} connections, {AT_ONCE} at a time, both ends told. "
         "bcc's callback reads five fields of each event, and does nothing more."
     )
-    columns = [Column("rate", "events/s", MORE), Column("an event", "µs")]
-    table = Table("", "from the ring's bytes", columns, notes=[told])
+    kinds = [Column("rate", "events/s", MORE), Column("an event", "µs")]
+    table = Table("", "from the ring's bytes", kinds, notes=[told])
     runs: dict[str, Callable[[], None]] = {
         "bcc's callback, an event at a time": lambda: by_callback(stream),
         "read and decoded": lambda: decoded(ring),
@@ -171,7 +174,7 @@ def decoded(ring: FilledRing) -> None:
 
 def served(ring: FilledRing) -> None:
     """What `tcptrace serve` runs, with a scrape at the end."""
-    host = Host(LISTENERS, ring.batches())
+    host = Host(LISTENERS, ring.batches(columns))
     exporter = Exporter()
     exporter.watch = watch = Watch(host, new_tally(), 100)
     stop = Stop(Limits())
