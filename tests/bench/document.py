@@ -55,8 +55,6 @@ def _part(part: Part, places: dict[str, Any]) -> Iterator[str]:
         yield from ("", f"`{' '.join(part.command(place))}`")
         if place != NATIVE:
             yield f"on {told['kernel']}:"
-        if "text" in told:
-            yield from ("", "```", told["text"], "```")
         for table in tables_of(told):
             yield from _table(table)
     for picture in PICTURES:

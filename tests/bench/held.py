@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .loopback import connect_a_few
 from .results import MORE, NEITHER, Column, Table, add_json_option, emit
-from .tracer import ToolError, read, tracing
+from .tracer import ToolError, lost_by, read, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Tool(NamedTuple):
     Attributes:
         name: for people.
         command: its command line.
-        told: what its output has once for each end of a connection that it has told wholly.
+        told: finds what its output has once for each end of a connection that it has told wholly.
         ready: what its output or its errors have when it traces.
     """
 
@@ -75,7 +76,7 @@ TOOLS = (
         b'"partial":false',
         b"tracing ",
     ),
-    Tool("tcpstates-bpfcc", ("tcpstates-bpfcc",), b"-> CLOSE ", b"OLDSTATE"),
+    Tool("tcpstates-bpfcc", ("tcpstates-bpfcc",), b"^.* %d .*-> CLOSE " % PORT, b"OLDSTATE"),
 )
 
 
@@ -134,7 +135,7 @@ def measure(tool: Tool) -> Held:
     Raises:
         ToolError: it does not trace.
     """
-    with tracing(tool.command, tool.ready, READY_S) as tracer:
+    with tracing(tool.command, tool.ready, READY_S, lambda: connect_a_few(PORT + 1)) as tracer:
         before = _active_opens()
         begin = time.monotonic()
         url = f"http://127.0.0.1:{PORT}/"
@@ -149,12 +150,8 @@ def measure(tool: Tool) -> Held:
         while size != (size := os.fstat(tracer.output.fileno()).st_size):
             time.sleep(CALM_S)
         tracer.end()
-        said = read(tracer.errors)
-        lost = [int(found) for found in re.findall(rb"lost (\d+) samples", said)]
-        lost += [
-            int(found.replace(b",", b"")) for found in re.findall(rb"([\d,]+) records? lost", said)
-        ]
-        return Held(seconds, ends, read(tracer.output).count(tool.told), sum(lost))
+        told = len(re.findall(tool.told, read(tracer.output), re.MULTILINE))
+        return Held(seconds, ends, told, lost_by(tracer))
 
 
 def _active_opens() -> int:

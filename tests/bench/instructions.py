@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .loopback import connect_to, listening
 from .results import INSTRUCTIONS, Column, Table, add_json_option, emit
-from .tracer import ToolError, resident_kb, tracing
+from .tracer import ToolError, lost_by, resident_kb, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +32,8 @@ CALM_S: Final = 4.0
 """Without more time on the CPU than an idle tracer's, it has told all that it will."""
 PEERS: Final = ("libbpf-tools", "bpfcc-tools")
 _CPUCLOCK_SCHED: Final = 2
+SERVING: Final = b"serving"
+METRICS: Final = "http://127.0.0.1:9436/metrics"
 _TCPTRACE: Final = (sys.executable, "-m", "tcptrace.cli.main")
 
 
@@ -48,11 +52,11 @@ class Tool(NamedTuple):
 
 
 TOOLS: Final = (
-    Tool("tcptrace serve", (*_TCPTRACE, "serve"), b"serving"),
+    Tool("tcptrace serve", (*_TCPTRACE, "serve"), SERVING),
     Tool("tcptrace port", (*_TCPTRACE, "port", str(PORT)), b"tracing "),
     Tool("tcptrace port --json", (*_TCPTRACE, "port", str(PORT), "--json"), b"tracing "),
     Tool("tcptrace port, of another port", (*_TCPTRACE, "port", "1"), b"tracing "),
-    Tool("tcptrace serve --attach kprobe", (*_TCPTRACE, "serve", "--attach", "kprobe"), b"serving"),
+    Tool("tcptrace serve --attach kprobe", (*_TCPTRACE, "serve", "--attach", "kprobe"), SERVING),
     Tool("libbpf-tools tcplife (C)", ("tcplife",), b"LADDR"),
     Tool("libbpf-tools tcpstates (C)", ("tcpstates",), b"OLDSTATE"),
     Tool("bcc tcplife", ("tcplife-bpfcc",), b"LADDR"),
@@ -67,11 +71,13 @@ class Cost(NamedTuple):
         workload: of the process that connects, probes included.
         tracer: of the tracer's processes.
         resident_kb: of the tracer, afterwards.
+        lost: events, by its own count.
     """
 
     workload: float
     tracer: float = 0.0
     resident_kb: int = 0
+    lost: int = 0
 
 
 def main() -> int:
@@ -90,6 +96,7 @@ def main() -> int:
             Column("probes", INSTRUCTIONS),
             Column("tracer", INSTRUCTIONS),
             Column("resident", "MB"),
+            Column("events lost"),
         ],
         notes=[f"Without a tracer: {untraced:,.0f} instructions a connection."],
     )
@@ -100,7 +107,9 @@ def main() -> int:
             table.notes.append(f"{tool.name} does not run here: {error}"[:100])
             continue
         probes = cost.workload - untraced
-        table.add(tool.name, probes + cost.tracer, probes, cost.tracer, cost.resident_kb / 1024)
+        table.add(
+            tool.name, probes + cost.tracer, probes, cost.tracer, cost.resident_kb / 1024, cost.lost
+        )
         print(f"{tool.name}: {probes + cost.tracer:+,.0f}", file=sys.stderr, flush=True)
     table.notes += [f"{name} {version}." for name, version in versions_of(PEERS).items()]
     emit([table], arguments.json)
@@ -139,7 +148,19 @@ def measure(tool: Tool) -> Cost:
         _settle(pid, idle_ns)
         used_ns = on_cpu_ns(pid) - before_ns
         used_ns -= int((time.monotonic() - before_s) * idle_ns)
-        return Cost(workload, used_ns / (CONNECTIONS + WARM_UP), resident_kb(pid))
+        each = used_ns / (CONNECTIONS + WARM_UP)
+        resident = resident_kb(pid)
+        lost = lost_by_metrics() if tool.ready == SERVING else 0
+        tracer.end()
+        return Cost(workload, each, resident, lost + lost_by(tracer))
+
+
+def lost_by_metrics() -> int:
+    """What `tcptrace serve` says that it lost."""
+    with urllib.request.urlopen(METRICS) as answer:
+        told = re.search(rb"^tcptrace_events_lost_total (\S+)$", answer.read(), re.MULTILINE)
+    assert told
+    return int(float(told[1]))
 
 
 def _settle(pid: int, idle_ns: float | None = None) -> float:

@@ -16,9 +16,9 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
 
-from .loopback import connect_to, listening
+from .loopback import connect_a_few, connect_to, listening
 from .results import MORE, NEITHER, Column, Table, add_json_option, emit
-from .tracer import ToolError, Tracer, read, tracing
+from .tracer import ToolError, Tracer, lost_by, read, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +48,7 @@ def _told_by_metrics(_tracer: Tracer) -> Told:
 
 
 def _told_by_lines(tracer: Tracer) -> Told:
-    lost = re.findall(rb"lost (\d+) samples", read(tracer.errors))
-    return Told(read(tracer.output).count(b"\n"), sum(map(int, lost)))
+    return Told(read(tracer.output).count(b"\n"), lost_by(tracer))
 
 
 class Tool(NamedTuple):
@@ -95,17 +94,17 @@ def main() -> int:
 def measure(tool: Tool, table: Table) -> None:
     """Adds a row for each rate."""
     try:
-        with tracing(tool.command, tool.ready, READY_S) as tracer:
+        with tracing(tool.command, tool.ready, READY_S, lambda: connect_a_few(PORT)) as tracer:
             _measure(tool, table, tracer)
     except ToolError as error:
         table.notes.append(f"{tool.name} does not run here: {error}"[:100])
 
 
 def _measure(tool: Tool, table: Table, tracer: Tracer) -> None:
-    for rate in RATES:
+    for number, rate in enumerate(RATES, start=1):
         before = _settled(tool, tracer)
         begin = time.monotonic()
-        made = connect(rate, SECONDS)
+        made = connect(rate, SECONDS, PORT + number)
         seconds = time.monotonic() - begin
         at_end = tool.told(tracer)
         until = time.monotonic() - begin
@@ -116,10 +115,11 @@ def _measure(tool: Tool, table: Table, tracer: Tracer) -> None:
         table.add(f"{rate:,}", made / seconds, told, share)
 
 
-def connect(rate: int, seconds: float) -> int:
+def connect(rate: int, seconds: float, port: int) -> int:
     """Connects so often a second, or as often as can be; returns how often in all."""
     made = 0
-    with listening(PORT) as listener:
+    # Each rate has a port of its own: TIME_WAIT makes the clients' scarce.
+    with listening(port) as listener:
         begin = time.monotonic()
         while (now := time.monotonic() - begin) < seconds:
             if made / rate > now:

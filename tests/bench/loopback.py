@@ -29,3 +29,10 @@ def connect_to(listener: socket.socket) -> None:
     server, _ = listener.accept()
     client.close()
     server.close()
+
+
+def connect_a_few(port: int) -> None:
+    """Has a tool print something: what Python writes to a file waits in a buffer."""
+    with listening(port) as listener:
+        for _ in range(20):
+            connect_to(listener)

@@ -12,18 +12,22 @@ from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NATIVE = "natively"
+ROOTS = Path(os.environ.get("TCPTRACE_VM_DIR") or CHECKOUT / ".vm") / "roots"
 
 
 class Part(NamedTuple):
     """A part of the bench.
 
     Attributes:
-        name: as the command line has it, and the module's name.
+        name: as the command line has it.
         title: a heading.
         means: a sentence or two for below the heading.
         kernels: in whose guests it runs; none: here.
         icount: with one CPU, whose clock counts instructions.
         timeout_s: of the guest.
+        module: what measures it; the part's name if empty.
+        arguments: the module's.
+        root: of which release the guest's file system is; empty: of this machine's.
     """
 
     name: str
@@ -32,14 +36,19 @@ class Part(NamedTuple):
     kernels: tuple[str, ...] = ()
     icount: bool = False
     timeout_s: int = 1500
+    module: str = ""
+    arguments: tuple[str, ...] = ()
+    root: str = ""
 
     def command(self, kernel: str) -> list[str]:
         """What measures it, by hand."""
-        module = ["python", "-m", f"tests.bench.{self.name}"]
+        module = ["python", "-m", f"tests.bench.{self.module or self.name}", *self.arguments]
         if kernel == NATIVE:
             return module
-        icount = ["--icount"] if self.icount else []
-        return ["tests/vm/run", *icount, "--timeout", str(self.timeout_s), kernel, *module]
+        options = ["--icount"] if self.icount else []
+        if self.root:
+            options += ["--root", f".vm/roots/{self.root}"]
+        return ["tests/vm/run", *options, "--timeout", str(self.timeout_s), kernel, *module]
 
 
 _BOTH = ("6.1", "6.12")
@@ -53,6 +62,16 @@ PARTS = (
         "what is added to it, `tracer` what the tracer's processes take.",
         _BOTH,
         icount=True,
+    ),
+    Part(
+        "peers",
+        "Peers of a newer release",
+        "The same workload and the same guest, with the tools of Debian 13.",
+        _BOTH,
+        icount=True,
+        module="instructions",
+        arguments=("bcc", "libbpf-tools"),
+        root="trixie",
     ),
     Part(
         "hooks",
@@ -133,7 +152,7 @@ def measure(part: Part, kernel: str) -> dict[str, Any]:
     """Runs a part; its progress goes to standard error.
 
     Returns:
-        Its tables, and the guest's kernel; or, of a part without such, its text.
+        Its tables, and the guest's kernel.
 
     Raises:
         PartError: it did not.
@@ -149,17 +168,13 @@ def measure(part: Part, kernel: str) -> dict[str, Any]:
             # Where guests are few, something else may have to hand them out.
             run = os.environ.get("TCPTRACE_VM_RUN", "tests/vm/run")
             command[:1] = [run, "--progress", "--rwdir", directory]
-        if not (module := Path(__file__).with_name(f"{part.name}.py")).exists():
-            raise PartError(f"{part.name}: there is no {module.name}")
-        has_tables = "add_json_option" in module.read_text(encoding="utf-8")
-        if has_tables:
-            command += ["--json", str(file)]
+            if part.root:
+                command[command.index("--root") + 1] = str(ROOTS / part.root)
+        command += ["--json", str(file)]
         done = subprocess.run(command, cwd=CHECKOUT, check=False, stdout=subprocess.PIPE, text=True)
         print(done.stdout, file=sys.stderr, flush=True)
         if done.returncode:
             raise PartError(f"{part.name} on {kernel}: exit status {done.returncode}")
-        if not has_tables:
-            return {"kernel": kernel, "text": done.stdout.strip()}
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if kernel == NATIVE:
             del told["kernel"]  # of no matter to it

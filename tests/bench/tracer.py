@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,13 +56,14 @@ def tracing(
         command: its command line.
         ready: what its output or its errors have when it traces.
         within_s: how long that may take.
-        meanwhile: done again and again until then: some print nothing before the first connection.
+        meanwhile: done again and again until then: bcc's tools write nothing to a file before some
+            connections have filled Python's buffer.
 
     Raises:
         ToolError: it does not trace.
     """
-    # What Python buffers would be lost with a tool that a signal ends.
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    # As a person has it who writes to a file: what is printed goes through Python's buffer.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     if shutil.which(command[0]) is None:
         raise ToolError(f"no {command[0]}")
     with (
@@ -82,6 +84,14 @@ def tracing(
         finally:
             if process.poll() is None:
                 tracer.end()
+
+
+def lost_by(tracer: Tracer) -> int:
+    """What a tool says, when it has ended, that it lost: the peers' samples, our records."""
+    said = read(tracer.errors)
+    samples = re.findall(rb"lost (\d+) (?:samples|events)", said)
+    records = re.findall(rb"([\d,]+) records? lost", said)
+    return sum(int(found.replace(b",", b"")) for found in (*samples, *records))
 
 
 def read(file: IO[bytes]) -> bytes:
