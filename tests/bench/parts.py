@@ -59,7 +59,10 @@ PARTS = (
         "What a connection on loopback costs more while it is traced, both ends, in instructions: "
         "in a guest with one CPU whose clock counts them, so that the figures repeat within a "
         "fraction of a percent. One process connects to itself, accepts and closes; `probes` is "
-        "what is added to it, `tracer` what the tracer's processes take.",
+        "what is added to it, `tracer` what the tracer's processes take, writing to a file "
+        "included. tcplife tells a line at a connection's end and tcpstates a line a transition; "
+        "`tcptrace port` tells whole lives, `serve` metrics of these and both queues of every "
+        "listener.",
         _BOTH,
         icount=True,
     ),
