@@ -19,6 +19,7 @@ _SENT: Final = Place("hooks", "records filled and sent", "All hooks")
 _TOOLS: Final = {
     "tcptrace serve": "serve, fentry",
     "tcptrace port --json": "port, fentry",
+    "tcptrace port, of another port": "port, of another port, fentry",
 }
 """The instructions' rows, and those of their hooks."""
 
@@ -40,19 +41,21 @@ class Makeup(NamedTuple):
 def makeup(figures: Figures, kernel: str, tool: str, hooks: str) -> Makeup | None:
     """What a tool's figure is made of; None if something has not been measured."""
     found = [
-        *(medians(figures, kernel, place, hooks) for place in (_EMPTY, _SENT, _DRAINED)),
+        *(medians(figures, kernel, place, hooks) for place in (_EMPTY, _DRAINED)),
         *(medians(figures, kernel, place, tool) for place in (_PROBES, _IN_ALL)),
     ]
     if not all(found):
         return None
-    empty, sent, drained, probes, in_all = (values[0] for values in found)
+    empty, drained, probes, in_all = (values[0] for values in found)
+    # What is left out sends nothing.
+    (sent,) = medians(figures, kernel, _SENT, hooks) or [empty]
     return Makeup(empty, sent - empty, probes - sent, drained, in_all - probes - drained)
 
 
 def lines(figures: Figures) -> Iterator[str]:
     """A table: a column for each tool and kernel."""
     found = {
-        f"`{tool}`, {kernel}": made
+        f"{tool}, {kernel}": made
         for tool, hooks in _TOOLS.items()
         for kernel in KERNELS
         if (made := makeup(figures, kernel, tool, hooks))
@@ -74,7 +77,8 @@ def lines(figures: Figures) -> Iterator[str]:
         "",
         "## What a connection's cost is made of",
         "",
-        "Instructions, from the two parts below.",
+        "Instructions, from the first and the third part below. The floor is what anybody pays who",
+        "has as many programs run and as many records sent, and one process that empties the ring.",
         "",
         f"| | {' | '.join(found)} |",
         f"|---|{'---:|' * len(found)}",

@@ -75,3 +75,25 @@ def test_a_cost_is_made_of_parts_that_add_up(tmp_path: Path) -> None:
     assert made.floor == 9_000
     assert sum(made) == 50_000
     assert "| in all, to the floor | 5.6 × |" in list(makeup.lines(figures))
+
+
+def test_what_is_left_out_sends_nothing(tmp_path: Path) -> None:
+    tool = "tcptrace port, of another port"
+    table = Table(
+        "All hooks",
+        "trace",
+        [
+            Column("drained", INSTRUCTIONS),
+            Column("empty programs", INSTRUCTIONS),
+            Column("records filled and sent", INSTRUCTIONS),
+        ],
+    )
+    table.add("port, of another port, fentry", 10, 2_500, None)
+    figures = {
+        "parts": {
+            "instructions": {"6.1": instructions(tmp_path, tool, 3_600, 3_500)},
+            "hooks": {"6.1": part(tmp_path, table)},
+        }
+    }
+    made = makeup.makeup(figures, "6.1", tool, "port, of another port, fentry")
+    assert made == (2_500, 0, 1_000, 10, 90)
