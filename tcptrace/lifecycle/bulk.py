@@ -44,8 +44,8 @@ _MOST_ODD: Final = 16
 """Each divides a window in two."""
 _MOST_SHAPES: Final = 1024
 """How many outlines are remembered: there are a few dozen, unless somebody makes them up."""
-_REFUSALS: Final = np.array([Kind.SYN_DROPPED, Kind.SYN_COOKIE_SENT, Kind.ACK_DROPPED], np.uint64)
-_WITH_QUEUES: Final = np.array([Kind.SYN_QUEUED, Kind.CHILD_CREATED], np.uint64)
+_REFUSALS: Final = (Kind.SYN_DROPPED, Kind.SYN_COOKIE_SENT, Kind.ACK_DROPPED)
+_STATE_CHANGED: Final = np.uint8(Kind.STATE_CHANGED)
 
 
 class _Chosen(NamedTuple):
@@ -93,8 +93,8 @@ class Bulk:
             self._tracker.feed(decode_batch(batch))
             return
         window = Window(batch)
-        taken = np.zeros(window.count, np.bool_)
-        refused = columns.ends_print(window.words[np.isin(columns.kinds(window.what), _REFUSALS)])
+        taken: Truths = np.zeros(window.count, np.bool_)
+        refused = _refused_in(window)
         chosen: list[_Chosen] = []
         for alike in window.shapes():
             outline = self._outline(window.words, alike)
@@ -114,7 +114,8 @@ class Bulk:
         """TIME_WAIT sockets of which nothing is told but that their timer ran out."""
         lives, first = window.singles(Kind.TIMEWAIT_KILLED, State.TIME_WAIT)
         if len(lives):
-            taken[lives[self._resting.expire(window.words[first])]] = True
+            records = window.words.take(first, axis=0)
+            taken[lives[self._resting.expire(records)]] = True
 
     def _outline(self, words: Words, alike: Alike) -> Outline | None:
         length = len(alike.what)
@@ -139,17 +140,19 @@ class Bulk:
         first, lives, words = alike.first, alike.lives, window.words
         listeners: dict[int, Listener] = {}
         if outline.role is Role.SERVER:
-            origins = words[first, columns.ORIGIN]
+            origins = words[:, columns.ORIGIN][first]
             is_known = np.zeros(len(first), np.bool_)
-            for sock in np.unique(origins).tolist():
+            for sock in columns.different(origins):
                 listener = self._registry.listeners.find(sock)
                 if listener is not None:
                     listeners[sock] = listener
-                    is_known |= origins == sock
-            is_known &= ~self._have_knocked(words[first], refused)
+                    is_known |= origins == np.uint64(sock)
+            if len(refused) or len(self._registry.waiting):
+                is_known &= ~self._have_knocked(words.take(first, axis=0), refused)
             first, lives = first[is_known], lives[is_known]
         if outline.timewait is not None and outline.is_resting:
-            is_there = window.are_last(words[first + outline.timewait, columns.SOCK], lives)
+            socks = words[:, columns.SOCK][first + outline.timewait]
+            is_there = window.are_last(socks, lives)
             first, lives = first[is_there], lives[is_there]
         taken[lives] = True
         return _Chosen(outline, lives, first, listeners)
@@ -166,50 +169,47 @@ class Bulk:
     # What they come to.
 
     def _count(self, words: Words, chosen: _Chosen) -> None:
-        outline, first = chosen.outline, chosen.first
-        length = outline.length
-        times = words[first[:, None] + np.arange(length), columns.AT_NS].astype(np.int64)
-        tally = self._tally
+        outline = chosen.outline
+        times = _Times(words, chosen.first)
+        tally, add = self._tally, self._scales.add
         for kind, number in outline.kinds.items():
-            tally.events[kind] += number * len(first)
+            tally.events[kind] += number * len(chosen.first)
         for old, pair, new in outline.changes:
-            tally.transitions_of(old)[new] += len(first)
+            tally.transitions_of(old)[new] += len(chosen.first)
             if pair is not None:
-                self._scales.add(tally.state_durations[old], _lasting(times, pair))
+                add(tally.state_durations[old], times.between(pair))
         if outline.handshake is not None:
-            handshakes = tally.handshakes[outline.role]
-            self._scales.add(handshakes, _lasting(times, outline.handshake))
+            add(tally.handshakes[outline.role], times.between(outline.handshake))
         if outline.syn_queue_wait is not None:
-            self._scales.add(tally.syn_queue_wait, _lasting(times, outline.syn_queue_wait))
+            add(tally.syn_queue_wait, times.between(outline.syn_queue_wait))
         if outline.accept_wait is not None:
-            self._scales.add(tally.accept_wait, _lasting(times, outline.accept_wait))
+            add(tally.accept_wait, times.between(outline.accept_wait))
         if chosen.listeners:
             self._tell_listeners(words, chosen, times)
-        self._count_places(words, chosen, times)
+        self._count_places(words, chosen)
 
-    def _tell_listeners(self, words: Words, chosen: _Chosen, times: Numbers) -> None:
+    def _tell_listeners(self, words: Words, chosen: _Chosen, times: _Times) -> None:
         """What each listener's queues were, and how long its connections waited in them."""
-        origins = words[chosen.first, columns.ORIGIN]
-        length = times.shape[1]
+        origins = words[:, columns.ORIGIN][chosen.first]
         for sock, listener in chosen.listeners.items():
-            mine = np.flatnonzero(origins == sock)
+            mine = np.flatnonzero(origins == np.uint64(sock))
             if not len(mine):
                 continue
-            records = (chosen.first[mine][:, None] + np.arange(length)).ravel()
-            self._see(listener, words[records])
+            first = chosen.first.take(mine)
+            told = [words.take(first + place, axis=0) for place in chosen.outline.with_queues]
+            if told:
+                self._see(listener, np.concatenate(told))
             if chosen.outline.accept_wait is not None:
-                self._tell_waits(listener, times[mine], chosen.outline.accept_wait)
+                self._tell_waits(listener, _Times(words, first), chosen.outline.accept_wait)
 
-    def _tell_waits(self, listener: Listener, times: Numbers, pair: tuple[int, int]) -> None:
+    def _tell_waits(self, listener: Listener, times: _Times, pair: tuple[int, int]) -> None:
         waits = self._tally.waits_of(listener)
         if waits is not None:
-            lasted = np.maximum(_lasting(times, pair), 0)
-            waits.add_all(histogram_of(lasted), sum_of(lasted), int(times[:, pair[1]].max()))
+            lasted = np.maximum(times.between(pair), 0)
+            waits.add_all(histogram_of(lasted), sum_of(lasted), int(times.of(pair[1]).max()))
 
-    def _see(self, listener: Listener, words: Words) -> None:
+    def _see(self, listener: Listener, told: Words) -> None:
         """The listener's queues, by the records of its connections that carry them."""
-        kinds = columns.kinds(columns.what(words))
-        told = words[np.isin(kinds, _WITH_QUEUES)]
         limits = columns.high(told[:, columns.ACCEPT_QUEUE])
         self._registry.listeners.see_all(
             listener,
@@ -218,52 +218,76 @@ class Bulk:
             int(columns.low(told[:, columns.SYN_QUEUE]).max()),
         )
 
-    def _count_places(self, words: Words, chosen: _Chosen, times: Numbers) -> None:
+    def _count_places(self, words: Words, chosen: _Chosen) -> None:
         """What is told apart by namespace and family."""
         first, outline = chosen.first, chosen.outline
-        netns = columns.netns(words)[first]
-        cells = netns * np.uint64(2) + columns.are_ipv4(words[first])
-        for cell in np.unique(cells).tolist():
-            mine = np.flatnonzero(cells == cell)
+        records = words.take(first, axis=0)
+        cells = columns.netns(records) * np.uint64(2)
+        cells += columns.are_ipv4(records)
+        for cell in columns.different(cells):
+            mine = first[cells == np.uint64(cell)]
             inode, family = cell // 2, "ipv4" if cell % 2 else "ipv6"
             self._tally.heard_of(inode, outline.figures, outline.is_connected, len(mine))
             place = self._registry.counts.place(inode, family)
             if outline.is_resting:
-                self._rest(words, chosen._replace(first=first[mine]), times[mine], place)
+                self._rest(words, chosen._replace(first=mine), place)
 
-    def _rest(self, words: Words, chosen: _Chosen, times: Numbers, place: Place) -> None:
+    def _rest(self, words: Words, chosen: _Chosen, place: Place) -> None:
         """Lives that go on in TIME_WAIT are the tracker's from now on."""
         outline, first = chosen.outline, chosen.first
         entered, established = outline.timewait, outline.established
         if entered is None or established is None:
             raise AssertionError("what rests in TIME_WAIT was established")
-        records = words[first + times.shape[1] - 1]
+        times = _Times(words, first)
         self._resting.begin(
             Entries(
-                records,
-                words[first + entered, columns.SOCK].tolist(),
-                times[:, established],
-                times[:, entered],
-                times[:, 0],
+                words.take(first + outline.length - 1, axis=0),
+                words[:, columns.SOCK][first + entered].tolist(),
+                times.of(established),
+                times.of(entered),
+                times.of(0),
                 outline.role,
                 place,
             )
         )
 
 
-def _lasting(times: Numbers, pair: tuple[int, int]) -> Numbers:
-    """How long it was between two of each life's records."""
-    begin, end = pair
-    return times[:, end] - times[:, begin]
+class _Times:
+    """When the records of lives of one shape came.
+
+    Args:
+        words: by life.
+        first: where the records of each begin.
+    """
+
+    def __init__(self, words: Words, first: Numbers) -> None:
+        self._at_ns = words.view(np.int64)[:, columns.AT_NS]
+        self._first = first
+
+    def of(self, number: int) -> Numbers:
+        """Each life's record of that number."""
+        return self._at_ns[self._first + number]
+
+    def between(self, pair: tuple[int, int]) -> Numbers:
+        """How long it was between two of each life's records."""
+        begin, end = pair
+        return self.of(end) - self.of(begin)
+
+
+def _refused_in(window: Window) -> Words:
+    """columns.ends_print() of the peers that were refused within a window."""
+    are_refusals = columns.are_any(columns.kinds(window.what), *_REFUSALS)
+    return columns.ends_print(window.words.take(np.flatnonzero(are_refusals), axis=0))
 
 
 def _without_clashes(window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
     """Leaves out lives that rest between ends of which other records tell as well."""
-    if not chosen.outline.is_resting:
+    left = window.left(taken)
+    if not chosen.outline.is_resting or not len(left):
         return chosen
     last = chosen.first + chosen.outline.length - 1
-    prints = columns.ends_print(window.words[last])
-    clashes = np.isin(prints, columns.ends_print(window.left(taken)))
+    prints = columns.ends_print(window.words.take(last, axis=0))
+    clashes = np.isin(prints, columns.ends_print(left))
     taken[chosen.lives[clashes]] = False
     return chosen._replace(lives=chosen.lives[~clashes], first=chosen.first[~clashes])
 
@@ -271,11 +295,9 @@ def _without_clashes(window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
 def _odd(words: Words) -> Numbers:
     """The places of records that other lives may depend on: of listeners and of snapshots."""
     what = columns.what(words)
-    kinds = columns.kinds(what)
-    is_listeners = columns.old_states(what) == State.LISTEN
-    is_listeners |= columns.new_states(what) == State.LISTEN
-    return np.flatnonzero(
-        (kinds == Kind.SEEN)
-        | (kinds == Kind.MIGRATED)
-        | ((kinds == Kind.STATE_CHANGED) & is_listeners)
-    )
+    kinds = np.ascontiguousarray(columns.kinds(what))
+    is_odd = columns.are_any(columns.old_states(what), State.LISTEN)
+    is_odd |= columns.are_any(columns.new_states(what), State.LISTEN)
+    is_odd &= kinds == _STATE_CHANGED
+    is_odd |= columns.are_any(kinds, Kind.SEEN, Kind.MIGRATED)
+    return np.flatnonzero(is_odd)

@@ -26,8 +26,9 @@ class Scales:
         """Counts durations; a negative one, by two CPUs' clocks, is none."""
         values_ns = np.maximum(values_ns, 0)
         bounds = self._bounds_of(buckets)
-        found, counts = np.unique(np.searchsorted(bounds, values_ns), return_counts=True)
-        for bound, count in zip(bounds[found].tolist(), counts.tolist(), strict=True):
+        counts = np.bincount(np.searchsorted(bounds, values_ns))
+        found = np.flatnonzero(counts)
+        for bound, count in zip(bounds[found].tolist(), counts[found].tolist(), strict=True):
             buckets.add_alike(bound, count)
         buckets.sum_ns += sum_of(values_ns)
 

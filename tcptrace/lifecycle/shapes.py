@@ -45,6 +45,8 @@ _PLAIN: Final = frozenset(
 )
 """Drops and retransmits count on their listener and by their family too."""
 
+_WITH_QUEUES: Final = (Kind.SYN_QUEUED, Kind.CHILD_CREATED)
+
 Pair = tuple[int, int]
 """Two records of a life, by their numbers from 0: what lasted from the one to the other."""
 
@@ -64,6 +66,7 @@ class Outline:
         is_resting: whether it is in TIME_WAIT, its last object, at its end; else it is over.
         established: the record by which it was established, if any.
         timewait: the one by which it entered TIME_WAIT.
+        with_queues: the records that carry their listener's queues.
     """
 
     kinds: Counter[int] = field(default_factory=Counter)
@@ -77,6 +80,7 @@ class Outline:
     is_resting: bool = False
     established: int | None = None
     timewait: int | None = None
+    with_queues: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -107,6 +111,9 @@ def outline_of(batch: bytes) -> Outline | None:
     outline.role = life.role
     outline.established = _record_at(life.established_at_ns)
     outline.timewait = _record_at(life.timewait_at_ns)
+    outline.with_queues = tuple(
+        number for number, record in enumerate(records) if record.kind in _WITH_QUEUES
+    )
     return outline
 
 

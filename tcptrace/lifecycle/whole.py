@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 
 _GENERATIONS: Final = 3
 """Request, child, TIME_WAIT socket."""
-_IMMEDIATE: Final = np.uint64(Flag.COOKIE | Flag.FASTOPEN)
+_GENERATION_BITS: Final = 2
+_GENERATION: Final = (1 << _GENERATION_BITS) - 1
+# As wide as what they are compared with: numpy would widen that.
+_IMMEDIATE: Final = np.uint8(Flag.COOKIE | Flag.FASTOPEN)
 """A child without a request socket in the SYN queue: it came from its listener."""
-_LOCAL_PORT: Final = np.uint64(0xFFFF)
+_STATE_CHANGED: Final = np.uint8(Kind.STATE_CHANGED)
+_SYN_QUEUED: Final = np.uint8(Kind.SYN_QUEUED)
+_CHILD_CREATED: Final = np.uint8(Kind.CHILD_CREATED)
+_TIMEWAIT_ENTERED: Final = np.uint8(Kind.TIMEWAIT_ENTERED)
+_SYN_SENT: Final = np.uint8(State.SYN_SENT)
+_ZERO: Final = np.uint8(0)
+_NONE: Final = np.empty(0, np.int64)
 
 
 class Alike(NamedTuple):
@@ -62,28 +71,30 @@ class Window:
 
     def __init__(self, batch: bytes) -> None:
         words = columns.words_of(batch)
-        uses = _Uses(words)
+        what = columns.what(words)
+        uses = _Uses(words, what)
         life_of_use, generation_of_use, is_whole_use = uses.lives()
-        count = len(words)
-        use: Numbers = np.empty(count, np.int64)
-        use[uses.order] = uses.number
-        self._places: Numbers = np.argsort(life_of_use[use], kind="stable")
+        codes: Numbers = np.empty(len(words), np.int64)
+        code_of_use = life_of_use << _GENERATION_BITS | generation_of_use
+        codes[uses.order] = code_of_use.take(uses.number)
+        self._places: Numbers = _order_of(codes >> _GENERATION_BITS)
         self._batch = words
-        self.words: Words = words[self._places]
-        self.what = columns.what(self.words)
-        use = use[self._places]
-        self._generation: Numbers = generation_of_use[use]
-        ordered = life_of_use[use]
+        self.words: Words = words.take(self._places, axis=0)
+        self.what = what.take(self._places)
+        codes = codes.take(self._places)
+        self._generation: Numbers = codes & _GENERATION
+        ordered = codes >> _GENERATION_BITS
         is_first = _are_new(ordered)
         self._first: Numbers = np.flatnonzero(is_first)
-        self._length: Numbers = np.diff(self._first, append=count)
+        self._length: Numbers = np.diff(self._first, append=len(words))
         self._number: Numbers = np.cumsum(is_first) - 1
-        bad: Truths = ~(is_whole_use[use] & self._have_ends())
-        self._is_whole: Truths = np.bincount(self._number, bad, self.count) == 0
+        roots = ordered.take(self._first)
+        self._is_whole: Truths = np.ones(self.count, np.bool_)
+        self._is_whole[self._number.take(self._strays())] = False
+        broken = life_of_use.take(np.flatnonzero(~is_whole_use))
+        self._is_whole[np.searchsorted(roots, broken)] = False
         self._last_uses = uses.last_of_each_object()
-        self._last_lives: Numbers = np.searchsorted(
-            ordered[self._first], life_of_use[self._last_uses[1]]
-        )
+        self._last_lives: Numbers = np.searchsorted(roots, life_of_use.take(self._last_uses[1]))
 
     def left_to(self, taken: Truths) -> list[int]:
         """The objects whose last use here is that of one of these lives.
@@ -103,67 +114,73 @@ class Window:
     def singles(self, kind: int, new_state: int) -> tuple[Numbers, Numbers]:
         """What is told of by one record only, of a kind and state: lives, and where it is."""
         lives = np.flatnonzero(self._length == 1)
-        what = self.what[self._first[lives]]
-        lives = lives[(columns.kinds(what) == kind) & (columns.new_states(what) == new_state)]
-        return lives, self._first[lives]
+        what = self.what.take(self._first.take(lives))
+        is_one = columns.are_any(columns.kinds(what), kind)
+        is_one &= columns.are_any(columns.new_states(what), new_state)
+        lives = lives[is_one]
+        return lives, self._first.take(lives)
 
     def left(self, taken: Truths) -> Words:
         """The records of all lives but these, by life."""
-        return self.words[~taken[self._number]]
+        return self.words.take(self._left(taken), axis=0)
 
-    def _have_ends(self) -> Truths:
-        """Whether each record names the ends that its life's last record names.
+    def _strays(self) -> Numbers:
+        """The places of records that name other ends than the one before, of the same life.
 
         The first one of a connect() may not know its port, nor its address, yet.
         """
-        last = (self._first + self._length - 1)[self._number]
-        words, ports, netns = self.words, columns.ports(self.words), columns.netns(self.words)
-        same: Truths = (ports == ports[last]) & (netns == netns[last])
-        for word in (columns.LOCAL, columns.LOCAL + 1, columns.REMOTE, columns.REMOTE + 1):
-            same &= words[:, word] == words[last, word]
-        begun = self._first[columns.new_states(self.what[self._first]) == State.SYN_SENT]
-        begun = begun[ports[begun] & _LOCAL_PORT == 0]
-        its_last = last[begun]
-        same[begun] = (ports[begun] == ports[its_last] & ~_LOCAL_PORT) & (
-            netns[begun] == netns[its_last]
-        )
-        for word in (columns.REMOTE, columns.REMOTE + 1):
-            same[begun] &= words[begun, word] == words[its_last, word]
-        return same
+        strays = np.flatnonzero(columns.ends_change(self.words)) + 1
+        strays = strays[self._number.take(strays) == self._number.take(strays - 1)]
+        before = strays - 1
+        is_connect = columns.new_states(self.what.take(before)) == _SYN_SENT
+        is_connect &= self._first.take(self._number.take(before)) == before
+        maybe = np.flatnonzero(is_connect)
+        if len(maybe):
+            begun = self.words.take(before.take(maybe), axis=0)
+            next_ones = self.words.take(strays.take(maybe), axis=0)
+            is_same = columns.have_same_remote(begun, next_ones)
+            is_connect[maybe] = is_same & ~columns.have_local_port(begun)
+        return strays[~is_connect]
 
     def shapes(self) -> Iterator[Alike]:
         """The lives all of whose objects are born here, by what is told of them."""
         lives = np.flatnonzero(self._is_whole)
         if not len(lives):
             return
-        prints = self._prints()[lives]
+        prints = self._prints().take(lives)
         order = np.argsort(prints, kind="stable")
-        lives, prints = lives[order], prints[order]
+        lives, prints = lives.take(order), prints.take(order)
         begins = np.flatnonzero(_are_new(prints))
         for begin, end in zip(begins, [*begins[1:], len(lives)], strict=True):
             yield self._alike(lives[begin:end])
 
     def _prints(self) -> Words:
         """A number for each life that lives of the same shape share, and hardly any others."""
-        position = np.arange(len(self._number)) - self._first[self._number]
-        mixed: Words = self.what + self._generation.astype(np.uint64) * np.uint64(1 << 48)
-        mixed = (mixed + position.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        position = np.arange(len(self._number)) - self._first.repeat(self._length)
+        unsigned = position.view(np.uint64)
+        mixed: Words = self.what + (self._generation.view(np.uint64) << np.uint64(48))
+        mixed += unsigned
+        mixed += np.uint64(1)
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
-        mixed *= position.astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
+        mixed *= unsigned * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
         mixed ^= mixed >> np.uint64(32)
         return np.add.reduceat(mixed, self._first)
 
     def _alike(self, lives: Numbers) -> Alike:
         """Those of the lives that have the first one's shape: another print's are left out."""
         begin, length = self._first[lives[0]], self._length[lives[0]]
-        lives = lives[self._length[lives] == length]
+        lives = lives[self._length.take(lives) == length]
         what = self.what[begin : begin + length]
         generations = self._generation[begin : begin + length]
-        first = self._first[lives]
+        first = self._first.take(lives)
         records = first[:, None] + np.arange(length)
-        same = (self.what[records] == what).all(axis=1)
-        same &= (self._generation[records] == generations).all(axis=1)
-        return Alike(what, generations, lives[same], first[same])
+        differ = self.what.take(records) != what
+        differ |= self._generation.take(records) != generations
+        if differ.any():
+            same = ~differ.any(axis=1)
+            lives, first = lives[same], first[same]
+        return Alike(what, generations, lives, first)
 
     def rest(self, taken: Truths) -> bytes:
         """The records of all other lives, in the order of the ring.
@@ -171,9 +188,15 @@ class Window:
         Args:
             taken: by life, whether it is to be left out.
         """
-        left = np.zeros(len(self._places), np.bool_)
-        left[self._places] = ~taken[self._number]
-        return self._batch[left].tobytes()
+        left = self._places.take(self._left(taken))
+        left.sort()
+        return self._batch.take(left, axis=0).tobytes()
+
+    def _left(self, taken: Truths) -> Numbers:
+        """Where the records of all lives but these are."""
+        if taken.all():
+            return _NONE
+        return np.flatnonzero(~taken.take(self._number))
 
     @property
     def last_ns(self) -> int:
@@ -194,26 +217,28 @@ class _Uses:
         number: of the use that each of them, in that order, belongs to.
     """
 
-    def __init__(self, words: Words) -> None:
-        socks = words[:, columns.SOCK]
+    def __init__(self, words: Words, what: Words) -> None:
+        socks = np.ascontiguousarray(words[:, columns.SOCK])
         self.order: Numbers = np.argsort(socks, kind="stable")
-        ordered = socks[self.order]
-        what = columns.what(words)[self.order]
-        kinds = columns.kinds(what)
-        is_connect = (kinds == Kind.STATE_CHANGED) & (columns.new_states(what) == State.SYN_SENT)
-        self._has_origin: Truths = kinds == Kind.TIMEWAIT_ENTERED
-        is_child = kinds == Kind.CHILD_CREATED
-        self._has_origin |= is_child & (columns.flags(what) & _IMMEDIATE == 0)
-        is_birth: Truths = is_connect | self._has_origin | is_child
-        is_birth |= kinds == Kind.SYN_QUEUED
-        is_birth &= ordered != 0
+        ordered = socks.take(self.order)
+        kinds = np.ascontiguousarray(columns.kinds(what))
+        is_connect = kinds == _STATE_CHANGED
+        is_connect &= columns.new_states(what) == _SYN_SENT
+        is_child = kinds == _CHILD_CREATED
+        self._has_origin: Truths = kinds == _TIMEWAIT_ENTERED
+        self._has_origin |= is_child & (columns.flags(what) & _IMMEDIATE == _ZERO)
+        is_birth = is_connect | self._has_origin | is_child | (kinds == _SYN_QUEUED)
+        is_birth &= socks != np.uint64(0)
+        is_birth = is_birth.take(self.order)
         is_other = _are_new(ordered)
         is_first: Truths = is_birth | is_other
         self.number: Numbers = np.cumsum(is_first) - 1
-        self._first: Numbers = np.flatnonzero(is_first)
-        self._is_born: Truths = is_birth[self._first]
+        begins = np.flatnonzero(is_first)
+        self._first: Numbers = self.order.take(begins)
+        """By use, the place of its first record."""
+        self._is_born: Truths = is_birth.take(begins)
         self._objects: Words = ordered[is_other]
-        self._object: Numbers = (np.cumsum(is_other) - 1)[self._first]
+        self._object: Numbers = np.cumsum(is_other.take(begins)) - 1
         self._words = words
 
     def lives(self) -> tuple[Numbers, Numbers, Truths]:
@@ -222,18 +247,18 @@ class _Uses:
         root: Numbers = np.arange(count)
         generation = np.zeros(count, np.int64)
         is_whole = self._is_born.copy()
-        come = np.flatnonzero(self._has_origin[self._first])
+        come = np.flatnonzero(self._has_origin.take(self._first))
         parent = self._parents(come)
         is_whole[come[parent < 0]] = False
         come, parent = come[parent >= 0], parent[parent >= 0]
         root[come] = parent
         generation[come] = 1
         for _ in range(_GENERATIONS - 2):
-            generation[come] += generation[root[come]]
-            root[come] = root[root[come]]
+            generation[come] += generation.take(root.take(come))
+            root[come] = root.take(root.take(come))
         slot = root * _GENERATIONS + np.minimum(generation, _GENERATIONS - 1)
-        is_twin = np.bincount(slot)[slot] > 1
-        is_whole &= ~is_twin & (root[root] == root)
+        is_twin = np.bincount(slot).take(slot) > 1
+        is_whole &= ~is_twin & (root.take(root) == root)
         return root, generation, is_whole
 
     def last_of_each_object(self) -> tuple[Words, Numbers]:
@@ -243,17 +268,24 @@ class _Uses:
 
     def _parents(self, uses: Numbers) -> Numbers:
         """The use of its origin that each came from: the last that began before it; -1: none."""
-        places = self.order[self._first[uses]]
-        origins = self._words[places, columns.ORIGIN]
+        places = self._first.take(uses)
+        origins = self._words[:, columns.ORIGIN][places]
         objects = np.searchsorted(self._objects, origins)
         objects[objects == len(self._objects)] = 0
-        is_here = self._objects[objects] == origins
+        is_here = self._objects.take(objects) == origins
         size = len(self._words)
-        begins = self._object * size + self.order[self._first]
+        begins = self._object * size + self._first
         found: Numbers = np.searchsorted(begins, objects * size + places) - 1
-        is_here &= (found >= 0) & (self._object[found] == objects)
+        is_here &= (found >= 0) & (self._object.take(found) == objects)
         found[~is_here] = -1
         return found
+
+
+def _order_of(numbers: Numbers) -> Numbers:
+    """As np.argsort() has it; few numbers take a third of the time if they are short."""
+    if len(numbers) < 1 << 16:
+        numbers = numbers.astype(np.uint16)
+    return np.argsort(numbers, kind="stable")
 
 
 def _are_new(ordered: npt.NDArray[Any]) -> Truths:

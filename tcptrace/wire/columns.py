@@ -12,6 +12,8 @@ from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Bytes = npt.NDArray[np.uint8]
+    Halves = npt.NDArray[np.uint32]
     Words = npt.NDArray[np.uint64]
     Truths = npt.NDArray[np.bool_]
 
@@ -19,12 +21,18 @@ _WORDS: Final = RECORD_SIZE // 8
 _PLACES: Final = OFFSETS["netns"] // 8
 _PORTS: Final = OFFSETS["local_port"] // 8
 _REST: Final = OFFSETS["error"] // 8
+_PORTS_HALF: Final = OFFSETS["local_port"] // 4
+_NETNS_HALF: Final = OFFSETS["netns"] // 4
+_PORT: Final = np.uint64(0xFFFF)
+_PORT_BITS: Final = np.uint64(16)
 _BUSY: Final = np.uint32(BUSY)
 _DISCARDED: Final = np.uint32(DISCARDED)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
+_ZERO: Final = np.uint64(0)
 _MAPPED: Final = np.uint64(0xFFFF0000)
 """What lies before an IPv4 address in the word that it ends."""
+_FEW: Final = 8
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 AT_NS: Final = OFFSETS["at_ns"] // 8
@@ -53,29 +61,38 @@ def what(words: Words) -> Words:
     return high(words[:, _PORTS]) | (words[:, _REST] << _HALF)
 
 
-def kinds(what: Words) -> Words:
+def kinds(what: Words) -> Bytes:
     """Of what(): the kind."""
-    return what & np.uint64(0xFF)
+    return what.view(np.uint8)[::8]
 
 
-def families(what: Words) -> Words:
+def families(what: Words) -> Bytes:
     """Of what(): the family."""
-    return (what >> np.uint64(8)) & np.uint64(0xFF)
+    return what.view(np.uint8)[1::8]
 
 
-def old_states(what: Words) -> Words:
+def old_states(what: Words) -> Bytes:
     """Of what(): the old state."""
-    return (what >> np.uint64(16)) & np.uint64(0xFF)
+    return what.view(np.uint8)[2::8]
 
 
-def new_states(what: Words) -> Words:
+def new_states(what: Words) -> Bytes:
     """Of what(): the new state."""
-    return (what >> np.uint64(24)) & np.uint64(0xFF)
+    return what.view(np.uint8)[3::8]
 
 
-def flags(what: Words) -> Words:
+def flags(what: Words) -> Bytes:
     """Of what(): the flags."""
-    return what >> np.uint64(56)
+    return what.view(np.uint8)[7::8]
+
+
+def are_any(of: Bytes, *these: int) -> Truths:
+    """Whether each byte is one of these."""
+    each = np.ascontiguousarray(of)
+    found: Truths = each == np.uint8(these[0])
+    for one in these[1:]:
+        found |= each == np.uint8(one)
+    return found
 
 
 def netns(words: Words) -> Words:
@@ -86,6 +103,30 @@ def netns(words: Words) -> Words:
 def ports(words: Words) -> Words:
     """Both ports: the local one low, the remote one high."""
     return low(words[:, _PORTS])
+
+
+def ends_change(words: Words) -> Truths:
+    """Of each record but the first, whether it names other ends than the one before."""
+    halves = words.view(np.uint32)
+    change: Truths = halves[1:, _PORTS_HALF] != halves[:-1, _PORTS_HALF]
+    change |= halves[1:, _NETNS_HALF] != halves[:-1, _NETNS_HALF]
+    for word in (LOCAL, LOCAL + 1, REMOTE, REMOTE + 1):
+        change |= words[1:, word] != words[:-1, word]
+    return change
+
+
+def have_same_remote(words: Words, others: Words) -> Truths:
+    """Whether each record names the same namespace and remote end as the other one."""
+    same: Truths = netns(words) == netns(others)
+    same &= ports(words) >> _PORT_BITS == ports(others) >> _PORT_BITS
+    for word in (REMOTE, REMOTE + 1):
+        same &= words[:, word] == others[:, word]
+    return same
+
+
+def have_local_port(words: Words) -> Truths:
+    """Whether each record knows its local port."""
+    return words[:, _PORTS] & _PORT != 0
 
 
 def ends_print(words: Words) -> Words:
@@ -100,7 +141,7 @@ def ends_print(words: Words) -> Words:
 
 def are_ipv4(words: Words) -> Truths:
     """Whether the remote address that each record names is an IPv4 one."""
-    are_mapped: Truths = (words[:, REMOTE] == 0) & (low(words[:, REMOTE + 1]) == _MAPPED)
+    are_mapped: Truths = (words[:, REMOTE] == _ZERO) & (low(words[:, REMOTE + 1]) == _MAPPED)
     return are_mapped
 
 
@@ -112,6 +153,15 @@ def low(words: Words) -> Words:
 def high(words: Words) -> Words:
     """The upper halves."""
     return words >> _HALF
+
+
+def different(words: Words) -> list[int]:
+    """The different ones of many words that are mostly the same."""
+    found = []
+    while len(words) and len(found) < _FEW:
+        found.append(int(words[0]))
+        words = words[words != words[0]]
+    return found + np.unique(words).tolist()
 
 
 def unframe(span: memoryview, stride: int) -> tuple[bytes, int]:
@@ -131,4 +181,6 @@ def places_in(batch: bytes, stride: int) -> set[tuple[int, int]]:
     halves = np.frombuffer(batch, np.uint32).reshape(-1, stride // 4)
     places = halves[:, OFFSETS["netns"] // 4].astype(np.uint64) << _HALF
     places |= halves[:, OFFSETS["cgroup"] // 4]
-    return {divmod(place, 1 << 32) for place in np.unique(places).tolist()}
+    # Few of them differ from the one before.
+    changes = places.take(np.flatnonzero(places[1:] != places[:-1]) + 1).tolist()
+    return {divmod(place, 1 << 32) for place in {*changes, *places[:1].tolist()}}
