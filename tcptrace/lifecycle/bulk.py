@@ -159,7 +159,7 @@ class Bulk:
 
     def _have_knocked(self, records: Words, refused: Words) -> Truths:
         """Whether the peer that each record names was refused before: its life began with that."""
-        have = np.isin(columns.ends_print(records), refused)
+        have = columns.are_among(columns.ends_print(records), refused)
         waiting = self._registry.waiting
         if len(waiting):
             known = map(waiting.has, decode_batch(records.tobytes()))
@@ -185,10 +185,10 @@ class Bulk:
         if outline.accept_wait is not None:
             add(tally.accept_wait, times.between(outline.accept_wait))
         if chosen.listeners:
-            self._tell_listeners(words, chosen, times)
+            self._tell_listeners(words, chosen)
         self._count_places(words, chosen)
 
-    def _tell_listeners(self, words: Words, chosen: _Chosen, times: _Times) -> None:
+    def _tell_listeners(self, words: Words, chosen: _Chosen) -> None:
         """What each listener's queues were, and how long its connections waited in them."""
         origins = words[:, columns.ORIGIN][chosen.first]
         for sock, listener in chosen.listeners.items():
@@ -287,7 +287,7 @@ def _without_clashes(window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
         return chosen
     last = chosen.first + chosen.outline.length - 1
     prints = columns.ends_print(window.words.take(last, axis=0))
-    clashes = np.isin(prints, columns.ends_print(left))
+    clashes = columns.are_among(prints, columns.ends_print(left))
     taken[chosen.lives[clashes]] = False
     return chosen._replace(lives=chosen.lives[~clashes], first=chosen.first[~clashes])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.waiting import is_silent
@@ -136,15 +137,25 @@ class Ends:
         unique = set(digests)
         return len(unique) == len(digests) and self._frozen.keys().isdisjoint(unique)
 
+    def free_among(self, digests: Sequence[int]) -> list[bool]:
+        """Of each of these digests whether no other is the same, nor that of a frozen life."""
+        uses = Counter(digests)
+        return [uses[digest] == 1 and digest not in self._frozen for digest in digests]
+
     def hold(self, digests: Iterable[int], socks: Iterable[int]) -> None:
         """Keeps the objects of lives that come frozen; their digests must be free."""
         self._frozen.update(zip(digests, socks, strict=True))
 
     def drop(self, digest: int, sock: int) -> None:
         """Forgets a frozen life that has ends here."""
-        others = tuple(one for one in _all(self._frozen.pop(digest)) if one != sock)
-        if others:
-            self._frozen[digest] = others
+        found = self._frozen.pop(digest)
+        if found != sock:
+            self._frozen[digest] = tuple(one for one in _all(found) if one != sock)
+
+    def drop_all(self, digests: Iterable[int], socks: Iterable[int]) -> None:
+        """The same of many."""
+        for digest, sock in zip(digests, socks, strict=True):
+            self.drop(digest, sock)
 
     def _thaw_between(self, local: Endpoint, remote: Endpoint) -> None:
         found = self._frozen.get(_digest(local, remote))
@@ -164,6 +175,11 @@ def digest_of(sides: bytes) -> int:
         sides: as SIDES packs them.
     """
     return hash(sides) & _DIGEST
+
+
+def digests_of(sides: Iterable[bytes]) -> list[int]:
+    """The same of many."""
+    return [one & _DIGEST for one in map(hash, sides)]
 
 
 def _all(socks: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from tcptrace.lifecycle.freezing import Freezer, seen, seen_in
 from tcptrace.lifecycle.life import Life, last_told_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.ends import Ends
@@ -68,6 +68,10 @@ class Objects:
     def remove(self, sock: int) -> None:
         """An object has no life any more, that was not frozen."""
         del self.lives[sock]
+
+    def remove_all(self, socks: Iterable[int]) -> None:
+        """The same of many."""
+        deque(map(self.lives.__delitem__, socks), maxlen=0)
 
     def peek(self) -> Iterator[Life]:
         """Every life once; those that are frozen stay so, and what is told of them is a copy."""

@@ -5,16 +5,17 @@ Nothing else happens to most of them. Whatever does, thaws them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
-from tcptrace.lifecycle.ends import SIDES, digest_of, keys_of
+from tcptrace.lifecycle.ends import SIDES, digests_of, keys_of
 from tcptrace.lifecycle.freezing import ENDS, HEAD, MAPPED
 from tcptrace.lifecycle.life import Life
-from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
+from tcptrace.tcp import Endpoint, State
 from tcptrace.wire import columns
 from tcptrace.wire.events import Kind
 from tcptrace.wire.layout import OFFSETS
@@ -34,7 +35,18 @@ if TYPE_CHECKING:
 
 _TIME_WAIT: Final = State.TIME_WAIT
 _CLOSE: Final = State.CLOSE
-_PREFIX: Final = np.frombuffer(MAPPED_PREFIX, np.uint8)
+_SIDES: Final = (("<u8", 0), ("<u8", 8), ("<u2", 16), ("<u8", 18), ("<u8", 26), ("<u2", 34))
+"""The numbers that ends.SIDES consists of, and where they are."""
+_IN_RECORD: Final = (
+    OFFSETS["local"],
+    OFFSETS["local"] + 8,
+    OFFSETS["local_port"],
+    OFFSETS["remote"],
+    OFFSETS["remote"] + 8,
+    OFFSETS["remote_port"],
+)
+_MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
+"""What is kept of it of two IPv4 addresses."""
 
 
 class Entries(NamedTuple):
@@ -58,6 +70,16 @@ class Entries(NamedTuple):
     role: Role
     place: Place
 
+    def some(self, which: Numbers) -> Entries:
+        """Those in these places."""
+        return self._replace(
+            records=self.records.take(which, axis=0),
+            socks=[self.socks[place] for place in which.tolist()],
+            established_ns=self.established_ns.take(which),
+            timewait_ns=self.timewait_ns.take(which),
+            born_ns=self.born_ns.take(which),
+        )
+
     def numbers(self, ids: Numbers) -> tuple[Numbers, ...]:
         """What is kept of each, in the order in which _life takes it."""
         return (ids, self.established_ns, self.timewait_ns, self.born_ns)
@@ -79,17 +101,26 @@ class Resting:
 
     def begin(self, entries: Entries) -> None:
         """Lives go on in TIME_WAIT; whatever was in their objects is over."""
-        first = self._registry.take_ids(len(entries.socks))
-        ids = np.arange(first, first + len(entries.socks))
-        sides = _sides_of(entries.records)
-        is_mapped = _are_mapped(sides)
-        digests = list(map(digest_of, _slices(sides)))
-        objects = self._registry.objects
-        is_simple = bool(is_mapped.all()) or not is_mapped.any()
-        if not (is_simple and objects.ends.are_free(digests)):
-            self._begin_each(entries, ids)
+        ends = self._registry.objects.ends
+        digests = digests_of(_slices(_sides_of(entries.records)))
+        if not ends.are_free(digests):
+            free = np.array(ends.free_among(digests))
+            self._begin_each(entries.some(np.flatnonzero(~free)))
+            entries = entries.some(np.flatnonzero(free))
+            digests = [digest for digest, is_free in zip(digests, free, strict=True) if is_free]
+        is_mapped = _are_mapped(entries.records)
+        if is_mapped.all() or not is_mapped.any():
+            self._begin_alike(entries, digests, is_mapped=bool(is_mapped.any()))
+        else:
+            self._begin_each(entries)
+
+    def _begin_alike(self, entries: Entries, digests: list[int], *, is_mapped: bool) -> None:
+        """Lives whose digests are free."""
+        if not entries.socks:
             return
-        rows = self._freeze(entries, ids, sides, is_mapped=bool(is_mapped[0]))
+        ids = self._take_ids(entries)
+        rows = self._freeze(entries, ids, is_mapped=is_mapped)
+        objects = self._registry.objects
         objects.lives.update(zip(entries.socks, rows, strict=True))
         objects.ends.hold(digests, entries.socks)
         place = entries.place
@@ -97,16 +128,19 @@ class Resting:
         place.roles[entries.role] += len(rows)
         place.time_waits.update(zip(ids.tolist(), entries.timewait_ns.tolist(), strict=True))
 
-    def _begin_each(self, entries: Entries, ids: Numbers) -> None:
+    def _take_ids(self, entries: Entries) -> Numbers:
+        first = self._registry.take_ids(len(entries.socks))
+        return np.arange(first, first + len(entries.socks))
+
+    def _begin_each(self, entries: Entries) -> None:
+        ids = self._take_ids(entries)
         for place, sock in enumerate(entries.socks):
             record = entries.records[place : place + 1]
             numbers = [int(column[place]) for column in entries.numbers(ids)]
             life = _life(record, entries.role, numbers)
             self._registry.rest(life, sock, int(entries.timewait_ns[place]))
 
-    def _freeze(
-        self, entries: Entries, ids: Numbers, sides: Bytes, *, is_mapped: bool
-    ) -> list[bytes]:
+    def _freeze(self, entries: Entries, ids: Numbers, *, is_mapped: bool) -> list[bytes]:
         """All of them as the freezer would freeze one."""
         freezer = self._registry.objects.freezer
         marks = [2, 3, 4, 5]
@@ -121,14 +155,12 @@ class Resting:
         freezer.change_uses(number, len(ids) - 1)
         rows: Bytes = np.empty((len(ids), len(frozen)), np.uint8)
         rows[:] = np.frombuffer(frozen, np.uint8)
-        _write_sides(rows, sides, is_mapped=is_mapped)
+        _write_sides(rows, _sides_of(entries.records), is_mapped=is_mapped)
         begin = HEAD.size + (MAPPED if is_mapped else ENDS).size
         kept = np.frombuffer(frozen, np.uint64, offset=begin).tolist()
         told = entries.numbers(ids)
         for place, mark in enumerate(kept):
-            column = told[marks.index(mark)].astype(np.uint64)
-            at = begin + 8 * place
-            rows[:, at : at + 8] = column.view(np.uint8).reshape(-1, 8)
+            _column(rows, "<i8", begin + 8 * place)[:] = told[marks.index(mark)]
         return _slices(rows)
 
     def expire(self, records: Words) -> Truths:
@@ -169,7 +201,7 @@ class Resting:
         _write_sides(expected, sides, is_mapped=shape.is_mapped)
         netns = rows[:, HEAD.size : HEAD.size + 4].copy().view(np.uint32)[:, 0]
         is_same: Truths = (expected == rows).all(axis=1) & (netns == columns.netns(records))
-        is_same &= _are_mapped(sides) == shape.is_mapped
+        is_same &= _are_mapped(records) == shape.is_mapped
         begin = HEAD.size + (MAPPED if shape.is_mapped else ENDS).size
         numbers = rows[is_same, begin:].copy().view(np.uint64)
         gaps = rows[is_same, 4:8].copy().view(np.uint32)[:, 0]
@@ -181,23 +213,20 @@ class Resting:
         if missing:
             self._tally.partial[Partial.GAP] += missing
         socks = records[is_same, columns.SOCK].tolist()
-        for sock in socks:
-            objects.remove(sock)
+        objects.remove_all(socks)
         if shape.is_known:
-            for sock, digest in zip(socks, map(digest_of, _slices(sides[is_same])), strict=True):
-                objects.ends.drop(digest, sock)
+            objects.ends.drop_all(digests_of(_slices(sides[is_same])), socks)
         place = shape.place
         place.by_state[_TIME_WAIT] -= count
         place.roles[shape.role] -= count
-        for life in numbers[:, id_at].tolist():
-            del place.time_waits[life]
+        deque(map(place.time_waits.__delitem__, numbers[:, id_at].tolist()), maxlen=0)
         freezer.change_uses(number, -count)
         return is_same
 
     def _count_ends(self, records: Words, entered_ns: Numbers) -> None:
         tally = self._tally
         tally.events[Kind.TIMEWAIT_KILLED] += len(records)
-        tally.heard.update(np.unique(columns.netns(records)).tolist())
+        tally.heard.update(columns.different(columns.netns(records)))
         tally.transitions_of(_TIME_WAIT)[_CLOSE] += len(records)
         at_ns = records[:, columns.AT_NS].astype(np.int64)
         self._scales.add(tally.state_durations[_TIME_WAIT], at_ns - entered_ns)
@@ -241,35 +270,33 @@ def _life(record: Words, role: Role, numbers: list[int]) -> Life:
 
 def _sides_of(records: Words) -> Bytes:
     """Each record's sides as ends.SIDES packs them."""
-    raw = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
+    raw = np.ascontiguousarray(records).view(np.uint8)
     sides: Bytes = np.empty((len(records), SIDES.size), np.uint8)
-    local, remote, port = OFFSETS["local"], OFFSETS["remote"], OFFSETS["local_port"]
-    sides[:, :16] = raw[:, local : local + 16]
-    sides[:, 16:18] = raw[:, port : port + 2]
-    sides[:, 18:34] = raw[:, remote : remote + 16]
-    sides[:, 34:] = raw[:, port + 2 : port + 4]
+    for (code, at), offset in zip(_SIDES, _IN_RECORD, strict=True):
+        _column(sides, code, at)[:] = _column(raw, code, offset)
     return sides
 
 
-def _are_mapped(sides: Bytes) -> Truths:
-    size = len(_PREFIX)
-    is_mapped: Truths = (sides[:, :size] == _PREFIX).all(axis=1)
-    is_mapped &= (sides[:, 18 : 18 + size] == _PREFIX).all(axis=1)
-    return is_mapped
+def _column(rows: Bytes, code: str, at: int) -> npt.NDArray[Any]:
+    """The numbers that lie at one place of each row."""
+    return np.ndarray(len(rows), code, rows.data, at, rows.strides[:1])
+
+
+def _are_mapped(records: Words) -> Truths:
+    """Whether both addresses that each record names are IPv4 ones."""
+    return columns.are_ipv4(records) & columns.are_ipv4(records, columns.LOCAL)
 
 
 def _write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
     """Writes sides where frozen lives have theirs, behind the namespace."""
     at = HEAD.size + 4
-    if not is_mapped:
-        rows[:, at : at + SIDES.size] = sides
-        return
-    size = len(_PREFIX)
-    rows[:, at : at + 6] = sides[:, size:18]
-    rows[:, at + 6 : at + 12] = sides[:, 18 + size :]
+    for code, offset in _MAPPED_SIDES if is_mapped else _SIDES:
+        _column(rows, code, at)[:] = _column(sides, code, offset)
+        at += int(code[-1])
 
 
 def _slices(rows: Bytes) -> list[bytes]:
-    size = rows.shape[1]
-    raw = rows.tobytes()
-    return [raw[begin : begin + size] for begin in range(0, len(raw), size)]
+    """Each row as bytes."""
+    rows = np.ascontiguousarray(rows)
+    slices: list[bytes] = rows.view(f"V{rows.shape[1]}").ravel().tolist()
+    return slices

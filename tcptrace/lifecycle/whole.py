@@ -129,7 +129,7 @@ class Window:
 
         The first one of a connect() may not know its port, nor its address, yet.
         """
-        strays = np.flatnonzero(columns.ends_change(self.words)) + 1
+        strays: Numbers = np.flatnonzero(columns.ends_change(self.words)) + 1
         strays = strays[self._number.take(strays) == self._number.take(strays - 1)]
         before = strays - 1
         is_connect = columns.new_states(self.what.take(before)) == _SYN_SENT
@@ -140,7 +140,8 @@ class Window:
             next_ones = self.words.take(strays.take(maybe), axis=0)
             is_same = columns.have_same_remote(begun, next_ones)
             is_connect[maybe] = is_same & ~columns.have_local_port(begun)
-        return strays[~is_connect]
+        left: Numbers = strays[~is_connect]
+        return left
 
     def shapes(self) -> Iterator[Alike]:
         """The lives all of whose objects are born here, by what is told of them."""

@@ -60,9 +60,7 @@ _CLOSING = (
     _change(_THEIRS, _CHILD, State.LAST_ACK, State.CLOSE),
     _change(_OURS, _CLIENT, State.FIN_WAIT2, State.CLOSE),
 )
-_ENDING = (
-    _OURS._replace(kind=Kind.TIMEWAIT_KILLED, sock=_TIMEWAIT, new_state=State.TIME_WAIT),
-)
+_ENDING = (_OURS._replace(kind=Kind.TIMEWAIT_KILLED, sock=_TIMEWAIT, new_state=State.TIME_WAIT),)
 EVENTS = len(_OPENING) + len(_CLOSING)
 """Of a connection, until both of its ends are over but for TIME_WAIT."""
 
