@@ -4,6 +4,11 @@ There one CPU's clock counts instructions, so that the figure repeats within a f
 whatever the machine does. One process connects to itself, accepts and closes, again and again, on
 loopback: both ends are traced. What is counted is the time on the CPU of that process, in which the
 probes run, and of the tracer, until it has told of all connections.
+
+What a tracer does whether or not anybody connects, it does at known times, and is counted apart: it
+idles; `serve` takes a snapshot once a minute, in which each socket costs something, and is told of
+TIME_WAIT's end a minute after its beginning. Nobody connects before all of TIME_WAIT is over that
+others left.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .loopback import connect_to, listening
@@ -26,10 +32,16 @@ if TYPE_CHECKING:
 
 PORT: Final = 8282
 WARM_UP: Final = 100
-CONNECTIONS: Final = 1500
+CONNECTIONS: Final = 6000
 READY_S: Final = 600.0
-CALM_S: Final = 4.0
-"""Without more time on the CPU than an idle tracer's, it has told all that it will."""
+IDLE_S: Final = 40.0
+"""Within a minute after its start, in which there is no second snapshot."""
+SNAPSHOT_PERIOD_S: Final = 60.0
+"""Of serve, since it is ready."""
+TOLD_S: Final = 20.0
+"""So long after the last connection has ended everything is told."""
+LATE_S: Final = 3.0
+"""After what is done once a minute: sooner than TIME_WAIT ends of what began after the last."""
 PEERS: Final = ("libbpf-tools", "bpfcc-tools")
 _CPUCLOCK_SCHED: Final = 2
 SERVING: Final = b"serving"
@@ -44,15 +56,17 @@ class Tool(NamedTuple):
         name: for people.
         command: its command line; the first word is looked for on PATH.
         ready: what its output or its errors have when it traces.
+        takes_snapshots: whether it looks at every socket once a minute.
     """
 
     name: str
     command: tuple[str, ...]
     ready: bytes
+    takes_snapshots: bool = False
 
 
 TOOLS: Final = (
-    Tool("tcptrace serve", (*_TCPTRACE, "serve"), SERVING),
+    Tool("tcptrace serve", (*_TCPTRACE, "serve"), SERVING, takes_snapshots=True),
     Tool("tcptrace port", (*_TCPTRACE, "port", str(PORT)), b"tracing "),
     Tool("tcptrace port --json", (*_TCPTRACE, "port", str(PORT), "--json"), b"tracing "),
     Tool("tcptrace port, of another port", (*_TCPTRACE, "port", "1"), b"tracing "),
@@ -65,19 +79,23 @@ TOOLS: Final = (
 
 
 class Cost(NamedTuple):
-    """Instructions a connection.
+    """Instructions a connection, if nothing else is said.
 
     Attributes:
         workload: of the process that connects, probes included.
         tracer: of the tracer's processes.
         resident_kb: of the tracer, afterwards.
         lost: events, by its own count.
+        idle: of the tracer, a second.
+        later: of the tracer besides: what for, and how many.
     """
 
     workload: float
-    tracer: float = 0.0
-    resident_kb: int = 0
-    lost: int = 0
+    tracer: float
+    resident_kb: int
+    lost: int
+    idle: float
+    later: dict[str, float]
 
 
 def main() -> int:
@@ -100,6 +118,7 @@ def main() -> int:
         ],
         notes=[f"Without a tracer: {untraced:,.0f} instructions a connection."],
     )
+    besides = Table("besides", "the tracer alone", [Column("", INSTRUCTIONS)])
     for tool in chosen:
         try:
             cost = measure(tool)
@@ -110,9 +129,12 @@ def main() -> int:
         table.add(
             tool.name, probes + cost.tracer, probes, cost.tracer, cost.resident_kb / 1024, cost.lost
         )
+        besides.add(f"{tool.name}: idle, a second", cost.idle)
+        for what, number in cost.later.items():
+            besides.add(f"{tool.name}: {what}", number)
         print(f"{tool.name}: {probes + cost.tracer:+,.0f}", file=sys.stderr, flush=True)
     table.notes += [f"{name} {version}." for name, version in versions_of(PEERS).items()]
-    emit([table], arguments.json)
+    emit([table, besides], arguments.json)
     return 0
 
 
@@ -140,19 +162,29 @@ def measure(tool: Tool) -> Cost:
     Raises:
         ToolError: it does not trace.
     """
+    _await_no_time_wait()
     with tracing(tool.command, tool.ready, READY_S, lambda: connect(1)) as tracer:
         pid = tracer.process.pid
-        idle_ns = _settle(pid)
-        before_ns, before_s = on_cpu_ns(pid), time.monotonic()
+        use = _Use(pid)
+        _await_no_time_wait()
+        if tool.takes_snapshots:
+            use.after_snapshot()
+        idle = use.learn_idle(IDLE_S)
+        later = {}
+        if tool.takes_snapshots:
+            later["a snapshot, no socket"] = use.after_snapshot()
+        use.until(0)
         workload = connect(CONNECTIONS)
-        _settle(pid, idle_ns)
-        used_ns = on_cpu_ns(pid) - before_ns
-        used_ns -= int((time.monotonic() - before_s) * idle_ns)
-        each = used_ns / (CONNECTIONS + WARM_UP)
+        number = CONNECTIONS + WARM_UP
+        told = use.until(use.age_s + TOLD_S) / number
         resident = resident_kb(pid)
+        if tool.takes_snapshots:
+            later["a snapshot, a socket in TIME_WAIT"] = use.after_snapshot() / number
+            _await_no_time_wait()
+            later["TIME_WAIT's end, a connection"] = use.until(use.age_s + LATE_S) / number
         lost = lost_by_metrics() if tool.ready == SERVING else 0
         tracer.end()
-        return Cost(workload, each, resident, lost + lost_by(tracer))
+        return Cost(workload, told, resident, lost + lost_by(tracer), idle, later)
 
 
 def lost_by_metrics() -> int:
@@ -163,18 +195,46 @@ def lost_by_metrics() -> int:
     return int(float(told[1]))
 
 
-def _settle(pid: int, idle_ns: float | None = None) -> float:
-    """Waits until a process does no more than when it is idle; returns the ns a second of that."""
-    last = None
-    while True:
-        before = on_cpu_ns(pid)
-        time.sleep(CALM_S)
-        now = (on_cpu_ns(pid) - before) / CALM_S
-        if idle_ns is not None and now < 1.5 * idle_ns + 1e6:
-            return now
-        if idle_ns is None and last is not None and now < 1.2 * last + 1e6:
-            return min(now, last)
-        last = now
+class _Use:
+    """What a process takes of the CPU.
+
+    Args:
+        pid: its number; it has just got ready.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._began_s = self._at_s = time.monotonic()
+        self._used_ns = on_cpu_ns(pid)
+        self._idle = 0.0
+
+    @property
+    def age_s(self) -> float:
+        """For how long it has been ready."""
+        return time.monotonic() - self._began_s
+
+    def learn_idle(self, seconds: float) -> float:
+        """How much it takes in a second in which nothing is asked of it."""
+        self._idle = self.until(self.age_s + seconds) / seconds
+        return self._idle
+
+    def after_snapshot(self) -> float:
+        """How much it has taken until a snapshot's end."""
+        periods = self.age_s // SNAPSHOT_PERIOD_S + 1
+        return self.until(periods * SNAPSHOT_PERIOD_S + LATE_S)
+
+    def until(self, age_s: float) -> float:
+        """How much it has taken since the last question until then, but for idling, ns."""
+        time.sleep(max(0.0, age_s - self.age_s))
+        before_s, before_ns = self._at_s, self._used_ns
+        self._at_s, self._used_ns = time.monotonic(), on_cpu_ns(self._pid)
+        return self._used_ns - before_ns - self._idle * (self._at_s - before_s)
+
+
+def _await_no_time_wait() -> None:
+    """Waits until no socket is in TIME_WAIT any more."""
+    while "tw 0 " not in Path("/proc/net/sockstat").read_text(encoding="ascii"):
+        time.sleep(1)
 
 
 def on_cpu_ns(pid: int) -> int:

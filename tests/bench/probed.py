@@ -15,13 +15,14 @@ from tcptrace.kernel.ring import Ring
 from tcptrace.wire.layout import RECORD_SIZE
 
 from .floors import Carried, floor
-from .instructions import CONNECTIONS, PORT, WARM_UP, connect, on_cpu_ns
+from .instructions import PORT, WARM_UP, connect, on_cpu_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tcptrace.kernel.options import TraceOptions
 
+CONNECTIONS: Final = 1500
 TIME_WAIT_S: Final = 65.0
 _STATS: Final = Path("/proc/sys/kernel/bpf_stats_enabled")
 
