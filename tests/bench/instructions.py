@@ -70,7 +70,12 @@ TOOLS: Final = (
     Tool("tcptrace port", (*_TCPTRACE, "port", str(PORT)), b"tracing "),
     Tool("tcptrace port --json", (*_TCPTRACE, "port", str(PORT), "--json"), b"tracing "),
     Tool("tcptrace port, of another port", (*_TCPTRACE, "port", "1"), b"tracing "),
-    Tool("tcptrace serve --attach kprobe", (*_TCPTRACE, "serve", "--attach", "kprobe"), SERVING),
+    Tool(
+        "tcptrace serve --attach kprobe",
+        (*_TCPTRACE, "serve", "--attach", "kprobe"),
+        SERVING,
+        takes_snapshots=True,
+    ),
     Tool("libbpf-tools tcplife (C)", ("tcplife",), b"LADDR"),
     Tool("libbpf-tools tcpstates (C)", ("tcpstates",), b"OLDSTATE"),
     Tool("bcc tcplife", ("tcplife-bpfcc",), b"LADDR"),
