@@ -44,6 +44,8 @@ _MOST_ODD: Final = 16
 """Each divides a window in two."""
 _MOST_SHAPES: Final = 1024
 """How many outlines are remembered: there are a few dozen, unless somebody makes them up."""
+_LATEST_NS: Final = 1 << 62
+"""146 years after boot: later times are a recording's that nobody recorded."""
 _REFUSALS: Final = (Kind.SYN_DROPPED, Kind.SYN_COOKIE_SENT, Kind.ACK_DROPPED)
 _STATE_CHANGED: Final = np.uint8(Kind.STATE_CHANGED)
 
@@ -93,15 +95,20 @@ class Bulk:
             self._tracker.feed(decode_batch(batch))
             return
         window = Window(batch)
+        if not window.is_in_time(_LATEST_NS):
+            self._tracker.feed(decode_batch(batch))
+            return
         taken: Truths = np.zeros(window.count, np.bool_)
-        refused = _refused_in(window)
+        others = _Others.in_window(window)
         chosen: list[_Chosen] = []
-        for alike in window.shapes():
+        for alike in window.shapes(_FEWEST_LIVES):
             outline = self._outline(window.words, alike)
             if outline is not None:
-                chosen.append(self._choose(window, alike, outline, refused, taken))
+                chosen.append(self._choose(window, alike, outline, others, taken))
         self._expire(window, taken)
-        chosen = [_without_clashes(window, one, taken) for one in chosen]
+        left = columns.ends_print(window.left(taken))
+        chosen = [_without_clashes(window, one, left, taken) for one in chosen]
+        self._make_way(window, taken)
         self._tracker.feed(decode_batch(window.rest(taken)))
         for sock in self._registry.occupied(set(window.left_to(taken))):
             self._registry.evict(sock)  # it was used by others since
@@ -109,6 +116,15 @@ class Bulk:
             if len(one.first):
                 self._count(window.words, one)
         self._registry.make_room(window.last_ns)
+
+    def _make_way(self, window: Window, taken: Truths) -> None:
+        """What a snapshot found a moment before it was told of makes way for that."""
+        if not self._registry.has_sighted:
+            return
+        for sock in self._registry.only_sighted(window.objects):
+            life, record = window.first_about(sock)
+            if taken[life]:
+                self._registry.make_way(next(iter(decode_batch(record))))
 
     def _expire(self, window: Window, taken: Truths) -> None:
         """TIME_WAIT sockets of which nothing is told but that their timer ran out."""
@@ -130,12 +146,11 @@ class Bulk:
         return self._outlines[key]
 
     def _choose(
-        self, window: Window, alike: Alike, outline: Outline, refused: Words, taken: Truths
+        self, window: Window, alike: Alike, outline: Outline, others: _Others, taken: Truths
     ) -> _Chosen:
-        """Of lives of a shape those that no other one's past has a say in.
+        """Of lives of a shape those that no other record has a say in.
 
-        They are marked in `taken`, by life. `refused` has columns.ends_print() of the peers that
-        were refused within the window.
+        They are marked in `taken`, by life.
         """
         first, lives, words = alike.first, alike.lives, window.words
         listeners: dict[int, Listener] = {}
@@ -147,8 +162,10 @@ class Bulk:
                 if listener is not None:
                     listeners[sock] = listener
                     is_known |= origins == np.uint64(sock)
-            if len(refused) or len(self._registry.waiting):
-                is_known &= ~self._have_knocked(words.take(first, axis=0), refused)
+            if len(others.refused) or len(self._registry.waiting):
+                is_known &= ~self._have_knocked(words.take(first, axis=0), others.refused)
+            if len(others.resent):
+                is_known &= ~columns.are_among(words[:, columns.SOCK][first], others.resent)
             first, lives = first[is_known], lives[is_known]
         if outline.timewait is not None and outline.is_resting:
             socks = words[:, columns.SOCK][first + outline.timewait]
@@ -252,6 +269,30 @@ class Bulk:
         )
 
 
+class _Others(NamedTuple):
+    """What a window's records tell of lives whose objects they are not about.
+
+    Attributes:
+        refused: columns.ends_print() of the peers that were refused.
+        resent: the objects that SYN-ACKs were sent for again: a Fast Open child's is sent for its
+            request, and names the child as where it came from.
+    """
+
+    refused: Words
+    resent: Words
+
+    @classmethod
+    def in_window(cls, window: Window) -> _Others:
+        """What one has."""
+        kinds = columns.kinds(window.what)
+        refusals = np.flatnonzero(columns.are_any(kinds, *_REFUSALS))
+        resent = np.flatnonzero(columns.are_any(kinds, Kind.SYNACK_RETRANSMITTED))
+        return cls(
+            columns.ends_print(window.words.take(refusals, axis=0)),
+            window.words[:, columns.ORIGIN][resent],
+        )
+
+
 class _Times:
     """When the records of lives of one shape came.
 
@@ -274,20 +315,21 @@ class _Times:
         return self.of(end) - self.of(begin)
 
 
-def _refused_in(window: Window) -> Words:
-    """columns.ends_print() of the peers that were refused within a window."""
-    are_refusals = columns.are_any(columns.kinds(window.what), *_REFUSALS)
-    return columns.ends_print(window.words.take(np.flatnonzero(are_refusals), axis=0))
+def _without_clashes(window: Window, chosen: _Chosen, left: Words, taken: Truths) -> _Chosen:
+    """Leaves out lives that rest between ends of which other records tell as well.
 
-
-def _without_clashes(window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
-    """Leaves out lives that rest between ends of which other records tell as well."""
-    left = window.left(taken)
+    Args:
+        window: theirs.
+        chosen: the lives.
+        left: columns.ends_print() of the other records; those of lives that are left out here are
+            not among them, but have the same prints.
+        taken: by life, whether it is counted here.
+    """
     if not chosen.outline.is_resting or not len(left):
         return chosen
     last = chosen.first + chosen.outline.length - 1
     prints = columns.ends_print(window.words.take(last, axis=0))
-    clashes = columns.are_among(prints, columns.ends_print(left))
+    clashes = columns.are_among(prints, left)
     taken[chosen.lives[clashes]] = False
     return chosen._replace(lives=chosen.lives[~clashes], first=chosen.first[~clashes])
 

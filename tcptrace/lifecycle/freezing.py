@@ -41,6 +41,8 @@ LIFE_SHAPE: Final = (
 
 _PROCESS: Final = CONNECTION_SHAPE.index("process")
 _CGROUP: Final = CONNECTION_SHAPE.index("cgroup")
+_ESTABLISHED_AT: Final = CONNECTION_NUMBERS.index("established_at_ns")
+_IS_SIGHTED: Final = LIFE_SHAPE.index("is_sighted")
 _IS_TIMEWAIT: Final = LIFE_SHAPE.index("is_timewait")
 
 _connection_numbers: Final = attrgetter(*CONNECTION_NUMBERS)
@@ -103,7 +105,14 @@ class Shape(NamedTuple):
         facts = dict(zip(LIFE_SHAPE, self.life, strict=True))
         is_whole = not dict(zip(CONNECTION_SHAPE, self.connection, strict=True))["partial"]
         is_timewait = self.state is State.TIME_WAIT and facts["counted"] is State.TIME_WAIT
+        is_told = self.role is not Role.CLIENT or self.pattern[_ESTABLISHED_AT] != _ALWAYS[None]
+        is_whole &= is_told  # the end of a connect() that is not is its first news
         return self.is_timewait and is_timewait and is_whole and not facts["is_released"]
+
+    @property
+    def is_sighted(self) -> bool:
+        """Whether a snapshot told of it first."""
+        return bool(self.life[_IS_SIGHTED])
 
     @property
     def role(self) -> Role:

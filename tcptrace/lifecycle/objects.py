@@ -59,6 +59,15 @@ class Objects:
         life = self.lives.get(sock)
         return self.thaw(sock, life) if isinstance(life, bytes) else life
 
+    def is_only_sighted(self, sock: int) -> bool:
+        """Whether a snapshot alone has told of the life in an object."""
+        life = self.lives[sock]
+        if isinstance(life, bytes):
+            if not self.freezer.look(life).shape.is_sighted:
+                return False
+            life = self.thaw(sock, life)
+        return rules.is_only_sighted(life)
+
     def put(self, sock: int, life: Life) -> None:
         """A life is in an object now."""
         self.lives[sock] = life
@@ -66,7 +75,7 @@ class Objects:
         self._warmed += 1
 
     def remove(self, sock: int) -> None:
-        """An object has no life any more, that was not frozen."""
+        """An object has no life any more. What a frozen one held is the caller's to give back."""
         del self.lives[sock]
 
     def remove_all(self, socks: Iterable[int]) -> None:

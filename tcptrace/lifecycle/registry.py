@@ -171,6 +171,10 @@ class Registry:
         """Those of the objects that a life is in, or was in that is held."""
         return (socks & self._lives.keys()) | (socks & self._held.keys())
 
+    def only_sighted(self, socks: AbstractSet[int]) -> list[int]:
+        """Those of the objects in which are lives that a snapshot alone has told of."""
+        return [sock for sock in socks & self._lives.keys() if self.objects.is_only_sighted(sock)]
+
     def in_object(self, sock: int) -> Life | None:
         """The life in an object, unchecked."""
         return self.objects.find(sock)

@@ -106,7 +106,11 @@ def outline_of(batch: bytes) -> Outline | None:
     life = student.life
     if life.partial or (outline.is_resting and life.state is not State.TIME_WAIT):
         return None
-    if outline.is_resting and (tracker.has_second_objects or _is_released(outline)):
+    if outline.is_resting and (
+        tracker.has_second_objects
+        or _is_released(outline)
+        or life.established_at_ns is None  # closed in SYN_RECV
+    ):
         return None
     outline.role = life.role
     outline.established = _record_at(life.established_at_ns)

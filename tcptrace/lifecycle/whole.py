@@ -96,6 +96,21 @@ class Window:
         self._last_uses = uses.last_of_each_object()
         self._last_lives: Numbers = np.searchsorted(roots, life_of_use.take(self._last_uses[1]))
 
+    def is_in_time(self, latest_ns: int) -> bool:
+        """Whether no record is later than that: the time from one to another is a number then."""
+        return bool(self._batch[:, columns.AT_NS].max() <= np.uint64(latest_ns))
+
+    @property
+    def objects(self) -> set[int]:
+        """Those that the records are about."""
+        return set(self._last_uses[0].tolist())
+
+    def first_about(self, sock: int) -> tuple[int, bytes]:
+        """The first record about an object: the number of its life, and the record."""
+        (about,) = np.nonzero(self.words[:, columns.SOCK] == np.uint64(sock))
+        first = about[self._places.take(about).argmin()]
+        return int(self._number[first]), self.words[first].tobytes()
+
     def left_to(self, taken: Truths) -> list[int]:
         """The objects whose last use here is that of one of these lives.
 
@@ -143,8 +158,12 @@ class Window:
         left: Numbers = strays[~is_connect]
         return left
 
-    def shapes(self) -> Iterator[Alike]:
-        """The lives all of whose objects are born here, by what is told of them."""
+    def shapes(self, fewest: int) -> Iterator[Alike]:
+        """The lives all of whose objects are born here, by what is told of them.
+
+        Args:
+            fewest: what fewer of them than that share is left out.
+        """
         lives = np.flatnonzero(self._is_whole)
         if not len(lives):
             return
@@ -153,7 +172,8 @@ class Window:
         lives, prints = lives.take(order), prints.take(order)
         begins = np.flatnonzero(_are_new(prints))
         for begin, end in zip(begins, [*begins[1:], len(lives)], strict=True):
-            yield self._alike(lives[begin:end])
+            if end - begin >= fewest:
+                yield self._alike(lives[begin:end])
 
     def _prints(self) -> Words:
         """A number for each life that lives of the same shape share, and hardly any others."""

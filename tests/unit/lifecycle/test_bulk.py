@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tcptrace.lifecycle import objects
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.shapes import MOST_RECORDS, outline_of
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.tcp import State
-from tcptrace.wire.events import Kind
+from tcptrace.wire.events import Flag, Kind
 from unit import samples
 from unit.lifecycle.steps import (
     CHILD,
     CONNECTING,
+    LISTENER,
     REQUEST,
     close_at_once,
     close_second,
@@ -30,7 +32,7 @@ from unit.lifecycle.steps import (
     open_server,
     queue_syn,
 )
-from unit.lifecycle.stream import CLIENT, HERE, SERVER, Stream
+from unit.lifecycle.stream import CLIENT, HERE, SERVER, Ends, Stream
 from unit.lifecycle.tallies import new_tally
 
 if TYPE_CHECKING:
@@ -82,6 +84,18 @@ def servers(stream: Stream, number: int) -> None:
         close_second(stream)
 
 
+def leave_for_timewait(stream: Stream, sock: int, timewait: int, ends: Ends) -> None:
+    stream.tell(
+        Kind.TIMEWAIT_ENTERED,
+        timewait,
+        ends,
+        origin=sock,
+        old_state=S.FIN_WAIT2,
+        new_state=S.TIME_WAIT,
+    )
+    stream.goes(sock, ends, S.FIN_WAIT2, S.CLOSE)
+
+
 def test_whole_lives_do_not_reach_the_tracker(counting: Counting, stream: Stream) -> None:
     servers(stream, 20)
     assert counting.window(stream.records) == []
@@ -99,16 +113,7 @@ def test_who_goes_on_in_time_wait_becomes_the_trackers(counting: Counting, strea
         ends = CLIENT._replace(local=CLIENT.local._replace(port=40_000 + number))
         connect(stream, CONNECTING, ends)
         stream.goes(CONNECTING, ends, S.SYN_SENT, S.ESTABLISHED, S.FIN_WAIT1, S.FIN_WAIT2)
-        timewait = 0x1000 + number
-        stream.tell(
-            Kind.TIMEWAIT_ENTERED,
-            timewait,
-            ends,
-            origin=CONNECTING,
-            old_state=S.FIN_WAIT2,
-            new_state=S.TIME_WAIT,
-        )
-        stream.goes(CONNECTING, ends, S.FIN_WAIT2, S.CLOSE)
+        leave_for_timewait(stream, CONNECTING, 0x1000 + number, ends)
     assert counting.window(stream.records) == []
     assert counting.tracker.counts.time_waits(HERE)[Role.CLIENT] == 20
     assert counting.tally.connects.total() == 20
@@ -197,6 +202,75 @@ def test_a_loss_in_a_life_takes_the_long_way(counting: Counting, stream: Stream)
     given = counting.window(rest)
     assert 0 < len(given) < 16
     assert counting.tally.partial.total() > 0
+
+
+def test_who_closes_in_syn_recv_takes_the_long_way(counting: Counting, stream: Stream) -> None:
+    """By Fast Open accept() may return it before the final ACK, and close() come before that."""
+    for number in range(20):
+        ends = SERVER._replace(remote=SERVER.remote._replace(port=40_000 + number))
+        child, timewait = 0x5000 + number, 0x9000 + number
+        stream.tell(
+            Kind.CHILD_CREATED,
+            child,
+            ends,
+            origin=LISTENER,
+            new_state=S.SYN_RECV,
+            flags=Flag.FASTOPEN,
+        )
+        stream.tell(Kind.ACCEPTED, child, ends, new_state=S.SYN_RECV)
+        stream.goes(child, ends, S.SYN_RECV, S.FIN_WAIT1, S.FIN_WAIT2)
+        leave_for_timewait(stream, child, timewait, ends)
+    assert counting.window(stream.records) == stream.records
+    assert counting.tracker.counts.time_waits(HERE)[Role.SERVER] == 20
+
+
+def test_a_connect_never_seen_established_is_told_of_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two SYNs crossed, and it was closed in SYN_RECV: its TIME_WAIT's end is the first news."""
+    monkeypatch.setattr(objects, "MOST_WARM", 0)
+    counting, stream = Counting(), Stream()
+    for number in range(20):
+        ends = CLIENT._replace(local=CLIENT.local._replace(port=10_000 + number))
+        sock, timewait = 0x100_0000 + number, 0x200_0000 + number
+        connect(stream, sock, ends)
+        stream.goes(sock, ends, S.SYN_SENT, S.SYN_RECV, S.FIN_WAIT1, S.FIN_WAIT2)
+        leave_for_timewait(stream, sock, timewait, ends)
+    counting.tracker.feed(stream.records)
+    stream.wait(10 * samples.S)
+    counting.tracker.advance(stream.now_ns)
+    lives = counting.tracker.registry.objects.lives
+    frozen = [sock for sock, life in lives.items() if isinstance(life, bytes)]
+    assert len(frozen) == 20
+    begun = len(stream.records)
+    for sock in frozen:
+        ends = CLIENT._replace(local=CLIENT.local._replace(port=sock - 0x200_0000 + 10_000))
+        stream.tell(Kind.TIMEWAIT_KILLED, sock, ends, new_state=S.TIME_WAIT)
+    counting.window(stream.records[begun:])
+    assert counting.tally.connects.total() == len(frozen)
+
+
+def test_what_a_snapshot_saw_a_moment_early_makes_way(counting: Counting, stream: Stream) -> None:
+    stream.tell(
+        Kind.SEEN,
+        REQUEST,
+        SERVER,
+        origin=LISTENER,
+        old_state=S.NEW_SYN_RECV,
+        new_state=S.NEW_SYN_RECV,
+    )
+    seen = len(stream.records)
+    servers(stream, 20)
+    counting.window(stream.records[:seen])
+    assert counting.window(stream.records[seen:]) == []
+    assert not counting.tally.partial
+    assert counting.tracker.open_count == 0
+
+
+def test_times_that_no_kernel_tells_take_the_long_way(counting: Counting, stream: Stream) -> None:
+    servers(stream, 20)
+    late = [record._replace(at_ns=record.at_ns + (1 << 63)) for record in stream.records]
+    assert counting.window(late) == late
 
 
 class TestOutlines:

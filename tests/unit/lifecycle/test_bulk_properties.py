@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tcptrace.lifecycle import bulk
 from tcptrace.lifecycle.bulk import Bulk
+from tcptrace.tcp import State
+from tcptrace.wire.events import Kind
 from unit import samples
 from unit.lifecycle.histories import THOROUGH, crowds, hosts, replays, worlds
 from unit.lifecycle.seen import check_counts
@@ -117,6 +119,12 @@ def check_alike(records: Sequence[Record], sizes: Sequence[int]) -> Way:
     return other
 
 
+_BORN_IN: dict[Kind, State] = {
+    Kind.SYN_QUEUED: State.NEW_SYN_RECV,
+    Kind.CHILD_CREATED: State.SYN_RECV,
+    Kind.CONNECT_SENT: State.SYN_SENT,
+    Kind.TIMEWAIT_ENTERED: State.TIME_WAIT,
+}
 windows = st.lists(st.integers(1, 60), min_size=1, max_size=3) | st.just([10_000])
 
 
@@ -143,6 +151,27 @@ def test_histories_at_listeners(world: Host, sizes: list[int]) -> None:
 )
 def test_lost_records(world: Host, chance: Random, share: float, sizes: list[int]) -> None:
     check_alike([one for one in world.stream.records if chance.random() > share], sizes)
+
+
+@THOROUGH
+@given(
+    world=hosts(),
+    chance=st.randoms(use_true_random=False),
+    share=st.sampled_from([0.1, 0.9]),
+    sizes=windows,
+)
+def test_births_that_a_snapshot_saw_early(
+    world: Host, chance: Random, share: float, sizes: list[int]
+) -> None:
+    records: list[Record] = []
+    for record in world.stream.records:
+        state = _BORN_IN.get(Kind(record.kind))
+        if state is not None and chance.random() < share:
+            records.append(
+                record._replace(kind=Kind.SEEN, origin=0, old_state=state, new_state=state)
+            )
+        records.append(record)
+    check_alike(records, sizes)
 
 
 @settings(THOROUGH, max_examples=250)

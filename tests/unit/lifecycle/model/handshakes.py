@@ -161,7 +161,7 @@ class Handshakes(Scene):
         server.sock = self.host.allocate() if sock is None else sock
         server.tell(
             Kind.CHILD_CREATED,
-            origin=self.request,
+            origin=self.listener_sock if flags else self.request,
             accept_queue_len=self.len_with_child(),
             accept_queue_limit=self.listener.accept_queue_limit,
             flags=flags,
