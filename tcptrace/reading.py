@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE, STACK_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -91,18 +93,26 @@ def batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
     """Yields what the source gives, and at the end what it still held.
 
     Yields:
-        The time before the read, so that whatever happened until then is in this batch or was in
-        one before; and whole records end to end, or b"" if there were none in time.
+        A time, so that whatever happened until then is in this batch or was in one before: that
+        before the read, or that of the last record, since more may be left; and whole records end
+        to end, or b"" if there were none in time.
     """
+    stacks = source.head.stacks
     while not stop.due:
         now_ns = source.now_ns()
         batch = source.read(stop.wait_s)
         if batch is None:
             return
-        yield now_ns, batch
+        yield min(now_ns, last_ns(batch, stacks=stacks)) if batch else now_ns, batch
     for _ in range(LAST_BATCHES):
         now_ns = source.now_ns()
         batch = source.read(0)
         if not batch:
             return
-        yield now_ns, batch
+        yield min(now_ns, last_ns(batch, stacks=stacks)), batch
+
+
+def last_ns(batch: bytes, *, stacks: bool) -> int:
+    """The time of the last of whole records."""
+    at = len(batch) - RECORD_SIZE - (STACK_SIZE if stacks else 0) + OFFSETS["at_ns"]
+    return int.from_bytes(batch[at : at + 8], "little")

@@ -19,10 +19,10 @@ from tcptrace.lifecycle.departures import Departures
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.tracker import Tracker
-from tcptrace.reading import READING_PERIOD_NS, Losing, batches
+from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
 from tcptrace.stopping import TICK_S
 from tcptrace.wire.decode import decode_stacked
-from tcptrace.wire.layout import OFFSETS, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import RECORD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,6 @@ _REST: Final = 20
 losses may come every few seconds, and a walk over very many sockets is work for the kernel."""
 _MOST_GATHERED: Final = 16_384 * RECORD_SIZE
 """So many bytes of records are counted at once at most: 2 MB, which a CPU's cache may hold."""
-_AT: Final = OFFSETS["at_ns"]
 
 
 class Watch:
@@ -76,7 +75,6 @@ class Watch:
         self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
         self.reading: LedgerReading | None = None
         self.fault: BadRecording | None = None
-        self._stride = RECORD_SIZE + (STACK_SIZE if source.head.stacks else 0)
         self._bulk = Bulk(self.tracker, tally)
         self._gathered: list[bytes] = []
         self._gathered_size = 0
@@ -171,12 +169,11 @@ class Watch:
     def _drain(self) -> None:
         """Takes every record from before now; more may come as fast as they are taken."""
         now_ns = self.source.now_ns()
-        last_ns = 0
-        while last_ns < now_ns and (batch := self.source.read(0)):
+        told_ns = 0
+        while told_ns < now_ns and (batch := self.source.read(0)):
             with self.lock:
                 self._feed(batch)
-            at = len(batch) - self._stride + _AT
-            last_ns = int.from_bytes(batch[at : at + 8], "little")
+            told_ns = last_ns(batch, stacks=self.source.head.stacks)
         with self.lock:
             self.catch_up()
 
