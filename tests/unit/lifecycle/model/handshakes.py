@@ -97,7 +97,6 @@ class Handshakes(Scene):
             self.take_ports_by_syn()
             self.begin_server()
             self.make_child(flags=Flag.FASTOPEN)
-            self.server.life.listening_process = None
             self.server.life.fastopen = True
             yield self.pause_ns
             self.tell_at_listener(Kind.SYNACK_RETRANSMITTED, self.request, origin=self.server.sock)
@@ -166,7 +165,7 @@ class Handshakes(Scene):
             accept_queue_limit=self.listener.accept_queue_limit,
             flags=flags,
         )
-        if server.is_seen and flags is not Flag.FASTOPEN:
+        if server.is_seen:
             peak = max(self.listener.accept_queue_peak, self.len_with_child())
             self.listener.accept_queue_peak = peak
         self.host.kernel.pop(self.request, None)
