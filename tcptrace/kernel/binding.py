@@ -1,23 +1,27 @@
-"""All that is asked of bcc: its Python binding is found, and it compiles, loads and attaches.
+"""All that is asked of bcc: its Python binding is found, it compiles, and it attaches.
 
-bcc has no types and raises plain Exception; what it says is put into words here.
+bcc has no types and raises plain Exception; what it says is put into words here. What it has
+compiled is loaded by kernel.program.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel.hooks import TYPED, Carrier
+from tcptrace.kernel.privileges import keep_capabilities
+from tcptrace.kernel.program import Code, attach_typed, load
 from tcptrace.kernel.source import bpf_directory
 
 if TYPE_CHECKING:
-    from tcptrace.kernel.hooks import Program
+    from collections.abc import Callable, Iterator
+
+    from tcptrace.kernel.hooks import Hook, Program
 
 # Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
 _DIST_PACKAGES: Final = (
@@ -26,13 +30,20 @@ _DIST_PACKAGES: Final = (
 )
 
 
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_SYS_BPF: Final = 321  # on x86-64
-_BPF_PROG_LOAD: Final = 5
+_NOT_ROOT: Final = 65534
+"""Any user's number but root's."""
 
 
 class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
-    """The kernel took no program for this hook by this carrier."""
+    """The kernel took no program for a hook.
+
+    Attributes:
+        hook: which; None if it was not even tried.
+    """
+
+    def __init__(self, message: str, hook: Hook | None = None) -> None:
+        super().__init__(message)
+        self.hook = hook
 
 
 def import_bcc() -> Any:
@@ -59,7 +70,7 @@ def import_bcc() -> Any:
 
 
 def compile_text(bcc: Any, text: str, flags: list[str]) -> Any:
-    """Compiles the probes' text against the stub headers; nothing is loaded yet.
+    """Compiles the probes' text against the stub headers, and makes its maps.
 
     Raises:
         CannotTrace: bcc can't compile it.
@@ -73,15 +84,42 @@ def compile_text(bcc: Any, text: str, flags: list[str]) -> Any:
             pass
 
     try:
-        return Module(text=text.encode(), cflags=flags)
+        with _without_symbols():
+            # Who debugs the probes has their text; describing it takes a fifth of the time.
+            return Module(text=text.encode(), cflags=[*flags, "-g0"])
     except Exception as error:
         raise CannotTrace(
             "bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"
         ) from error
 
 
-def attach_one(bcc: Any, module: Any, candidates: tuple[Program, ...]) -> tuple[Program, int, int]:
+@contextmanager
+def _without_symbols() -> Iterator[None]:
+    """Has bcc leave all the kernel's symbols unread, which take it a third of the time.
+
+    It looks them through for one that the probes don't use; but only as user root, whatever this
+    process may do.
+    """
+    if os.geteuid() != 0 or not keep_capabilities():
+        yield
+        return
+    os.seteuid(_NOT_ROOT)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def attach_one(
+    bcc: Any, module: Any, candidates: tuple[Program, ...], type_of: Callable[[Program], int]
+) -> tuple[Program, int, int]:
     """Loads and attaches a hook by the first carrier that the kernel takes.
+
+    Args:
+        bcc: the module.
+        module: what compile_text returned.
+        candidates: the programs, best first.
+        type_of: BTF's id of what a program attaches to; 0 where its carrier has no types.
 
     Returns:
         That program, with the descriptors of its link and of what is loaded.
@@ -89,87 +127,31 @@ def attach_one(bcc: Any, module: Any, candidates: tuple[Program, ...]) -> tuple[
     Raises:
         NotAttached: the kernel takes none of them.
     """
-    refusal = ""
     for program in candidates:
-        refusal = f"the kernel refuses the {program.carrier} on {program.hook.name}"
         try:
-            loaded = _load(bcc, module, program)
-            link = _attach(bcc.lib, loaded, program)
-        except Exception:  # noqa: BLE001 - bcc raises plain Exception; the next carrier is tried
-            if ctypes.get_errno() == errno.ENOENT:
-                version = getattr(bcc, "__version__", "?")
-                refusal = f"bcc {version} can't read this kernel's BTF, which fentry needs"
+            code = _code(bcc.lib, module.module, program.function.encode())
+            loaded = load(program.carrier, program.hook.name, code, type_of(program))
+        except OSError:
             continue
+        link = _attach(bcc.lib, loaded, program)
         if link >= 0:
             return program, link, loaded
-    raise NotAttached(refusal)
+        os.close(loaded)
+    last = candidates[-1]
+    raise NotAttached(f"the kernel refuses the {last.carrier} on {last.hook.name}", last.hook)
 
 
-def _load(bcc: Any, module: Any, program: Program) -> int:
-    types = {
-        Carrier.FENTRY: 26,  # BPF_PROG_TYPE_TRACING
-        Carrier.FEXIT: 26,
-        Carrier.TP_BTF: 26,
-        Carrier.RAW_TRACEPOINT: bcc.BPF.RAW_TRACEPOINT,
-        Carrier.KPROBE: bcc.BPF.KPROBE,
-        Carrier.KRETPROBE: bcc.BPF.KPROBE,
-    }
-    names = [name.encode() for name in program.functions]
-    name = next(name for name in names if bcc.lib.bpf_function_start(module.module, name))
-    if program.carrier is Carrier.TP_BTF:
-        return _load_typed_tracepoint(bcc.lib, module.module, name, program.type_id)
-    return int(module.load_func(name, types[program.carrier]).fd)
-
-
-class LoadAttributes(ctypes.Structure):
-    """What BPF_PROG_LOAD takes of union bpf_attr, up to attach_btf_id."""
-
-    _fields_ = (
-        ("prog_type", ctypes.c_uint32),
-        ("insn_cnt", ctypes.c_uint32),
-        ("insns", ctypes.c_uint64),
-        ("license", ctypes.c_uint64),
-        ("log", ctypes.c_uint64 * 2),
-        ("kern_version", ctypes.c_uint32),
-        ("prog_flags", ctypes.c_uint32),
-        ("prog_name", ctypes.c_char * 16),
-        ("prog_ifindex", ctypes.c_uint32),
-        ("expected_attach_type", ctypes.c_uint32),
-        ("btf_of_the_program", ctypes.c_uint64 * 4),
-        ("line_info_cnt", ctypes.c_uint32),
-        ("attach_btf_id", ctypes.c_uint32),
-    )
-
-
-def _load_typed_tracepoint(lib: Any, module: Any, name: bytes, type_id: int) -> int:
-    """Bcc knows no such programs, but has compiled this one.
-
-    Raises:
-        OSError: the kernel refuses it.
-    """
-    terms = ctypes.create_string_buffer(b"GPL")  # those that bcc gives every program
-    attributes = LoadAttributes(
-        prog_type=26,
-        insn_cnt=lib.bpf_function_size(module, name) // 8,
-        insns=lib.bpf_function_start(module, name),
-        license=ctypes.addressof(terms),
-        prog_name=name[:15],
-        expected_attach_type=23,  # BPF_TRACE_RAW_TP
-        attach_btf_id=type_id,
-    )
-    size = ctypes.sizeof(attributes)
-    loaded = int(_LIBC.syscall(_SYS_BPF, _BPF_PROG_LOAD, ctypes.byref(attributes), size))
-    if loaded < 0:
-        raise OSError(ctypes.get_errno(), "BPF_PROG_LOAD")
-    return loaded
+def _code(lib: Any, module: Any, name: bytes) -> Code:
+    return Code(lib.bpf_function_start(module, name), lib.bpf_function_size(module, name))
 
 
 def _attach(lib: Any, loaded: int, program: Program) -> int:
+    """Returns the link's descriptor, or a negative number."""
     name = program.hook.name.encode()
     if program.carrier is Carrier.RAW_TRACEPOINT:
         return int(lib.bpf_attach_raw_tracepoint(loaded, name))
     if program.carrier in TYPED:
-        return int(lib.bpf_attach_kfunc(loaded))
+        return attach_typed(loaded)
     is_return = program.carrier is Carrier.KRETPROBE
     event = f"{'r' if is_return else 'p'}_tcptrace_{program.hook.name}_{os.getpid()}".encode()
     return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))

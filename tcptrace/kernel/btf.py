@@ -9,7 +9,6 @@ Source: include/uapi/linux/btf.h (struct btf_type and what follows it), libbpf's
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import re
 import struct
 from functools import cache
@@ -106,8 +105,8 @@ class Btf:
 
     def member(self, struct: str, path: str) -> Member | None:
         """See Layouts."""
-        type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
-        if type_id <= 0:
+        type_id = self._id(struct, _KIND_STRUCT)
+        if type_id is None:
             return None
         offset = 0
         for name in path.split("."):
@@ -124,16 +123,17 @@ class Btf:
             self._arguments[function] = self._count_arguments(function)
         return self._arguments[function]
 
+    def function(self, name: str) -> int | None:
+        """The id of a function; None if BTF doesn't know it."""
+        return self._id(name, _KIND_FUNC)
+
     def variable(self, name: str) -> int | None:
         """The id of a per-CPU variable; None if there is none."""
-        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_VAR))
-        return type_id if type_id > 0 else None
+        return self._id(name, _KIND_VAR)
 
     def tracepoint(self, name: str) -> int | None:
         """The id of a tracepoint's prototype; None if there is none."""
-        name = f"btf_trace_{name}"
-        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _KIND_TYPEDEF))
-        return type_id if type_id > 0 else None
+        return self._id(f"btf_trace_{name}", _KIND_TYPEDEF)
 
     def constants(self, names: Iterable[str]) -> dict[str, int]:
         """The values of enums' constants, those that are known; libbpf finds no unnamed enum."""
@@ -142,10 +142,14 @@ class Btf:
         return {name: value for name, value in found.items() if value is not None}
 
     def _count_arguments(self, function: str) -> int | None:
-        type_id = self._lib.btf__find_by_name_kind(self._btf, function.encode(), _KIND_FUNC)
-        if type_id <= 0:
+        type_id = self.function(function)
+        if type_id is None:
             return None
         return self._type(self._type(type_id).size_or_type).vlen
+
+    def _id(self, name: str, kind: int) -> int | None:
+        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), kind))
+        return type_id if type_id > 0 else None
 
     def _type(self, type_id: int) -> _Type:
         address = self._lib.btf__type_by_id(self._btf, type_id)

@@ -266,13 +266,11 @@ class Program(NamedTuple):
     carrier: Carrier
     number: int
     """The hook's number in this trace: the place of its hit counter."""
-    type_id: int = 0
-    """Of a tp_btf: BTF's id of the tracepoint's prototype."""
 
     @property
-    def functions(self) -> tuple[str, ...]:
-        """The names that the C function may have: bcc's macros decide on those of trampolines."""
-        return tuple(prefix + self.hook.name for prefix in _PREFIXES[self.carrier])
+    def function(self) -> str:
+        """The C function's name; bcc has plans of its own for some that begin with a carrier."""
+        return f"by_{self.carrier}_{self.hook.name}"
 
 
 def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
@@ -280,6 +278,7 @@ def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
     arguments: Callable[[str], int | None],
     is_symbol: Callable[[str], bool],
     *,
+    is_carried: Callable[[str], bool] = lambda _name: False,
     tracepoint: Callable[[str], int | None] = lambda _name: None,
     stacks: bool = False,
     ledger: bool = False,
@@ -288,6 +287,8 @@ def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
 
     Args:
         attach: `fentry` or `kprobe`.
+        is_carried: whether a trampoline takes the arguments of a function that has more of them
+            than TRAMPOLINE_ARGUMENTS.
         tracepoint: BTF's id of a tracepoint's prototype; None if that is not known.
         ledger: whether the hooks for the ledger are wanted too.
         stacks: whether call stacks are wanted: then functions alone, since a tracepoint's stack
@@ -305,14 +306,11 @@ def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
         for hook in subject.probed if stacks or attach == "kprobe" else subject.traced:
             if hook.is_for_ledger and not ledger:
                 continue
-            type_id = tracepoint(hook.name) if hook.is_tracepoint else None
-            carriers = _carriers(hook, attach, arguments, is_symbol)
-            if type_id is not None:
+            carriers = _carriers(hook, attach, arguments, is_symbol, is_carried)
+            if hook.is_tracepoint and tracepoint(hook.name) is not None:
                 carriers.insert(0, Carrier.TP_BTF)
             if carriers:
-                chosen.append(
-                    tuple(Program(hook, each, len(chosen), type_id or 0) for each in carriers)
-                )
+                chosen.append(tuple(Program(hook, each, len(chosen)) for each in carriers))
             else:
                 lacking.append(hook)
     return chosen, lacking
@@ -323,55 +321,42 @@ def _carriers(
     attach: str,
     arguments: Callable[[str], int | None],
     is_symbol: Callable[[str], bool],
+    is_carried: Callable[[str], bool],
 ) -> list[Carrier]:
     if hook.is_tracepoint:
         return [Carrier.RAW_TRACEPOINT]
-    carriers: list[Carrier] = []
     count = arguments(hook.name)
     if count is not None and count <= max(map(_position, hook.arguments), default=-1):
-        return carriers  # another prototype: its registers would be read wrongly
-    if attach == "fentry" and count is not None:
-        carriers.append(Carrier.FEXIT if hook.returns else Carrier.FENTRY)
-    # A trampoline may not take as many arguments (6 before 6.3): then a probe must do. A return
-    # probe has no arguments, so that a body that wants some has no such way.
-    is_hard = count is None or count > TRAMPOLINE_ARGUMENTS
-    can_be_probed = not (hook.returns and hook.arguments) and is_symbol(hook.name)
-    if (attach == "kprobe" or is_hard) and can_be_probed:
-        carriers.append(Carrier.KRETPROBE if hook.returns else Carrier.KPROBE)
-    return carriers
+        return []  # another prototype: its registers would be read wrongly
+    if (
+        attach == "fentry"
+        and count is not None
+        and (count <= TRAMPOLINE_ARGUMENTS or is_carried(hook.name))
+    ):
+        return [Carrier.FEXIT if hook.returns else Carrier.FENTRY]
+    # A return probe has no arguments, so that a body that wants some has no such way.
+    if (hook.returns and hook.arguments) or not is_symbol(hook.name):
+        return []
+    return [Carrier.KRETPROBE if hook.returns else Carrier.KPROBE]
 
 
 TRAMPOLINE_ARGUMENTS: Final = 6
-"""What every kernel's fentry trampoline on x86-64 can carry; newer ones carry 12."""
+"""What every kernel's fentry trampoline on x86-64 can carry; from 6.3 on they carry 12."""
 
 
 def entry_points(programs: Iterable[Program], arguments: Callable[[str], int | None]) -> str:
     """Writes the C functions that carry the bodies."""
-    return _NAMED_BY_BCC + "\n".join(_entry_point(program, arguments) for program in programs)
+    return "\n".join(_entry_point(program, arguments) for program in programs)
 
 
-_PREFIXES: Final = {
-    Carrier.FENTRY: ("kfunc__", "kfunc__vmlinux__"),
-    Carrier.FEXIT: ("kretfunc__", "kretfunc__vmlinux__"),
-    Carrier.TP_BTF: ("typed_",),
-    Carrier.RAW_TRACEPOINT: ("tracepoint_",),
-    Carrier.KPROBE: ("entry_",),
-    Carrier.KRETPROBE: ("return_",),
+_CONTEXTS: Final = {
+    Carrier.FENTRY: "unsigned long long",
+    Carrier.FEXIT: "unsigned long long",
+    Carrier.TP_BTF: "unsigned long long",
+    Carrier.RAW_TRACEPOINT: "struct bpf_raw_tracepoint_args",
+    Carrier.KPROBE: "struct pt_regs",
+    Carrier.KRETPROBE: "struct pt_regs",
 }
-_SIGNATURES: Final = {
-    Carrier.FENTRY: "KFUNC_PROBE({})",
-    Carrier.FEXIT: "KRETFUNC_PROBE({})",
-    Carrier.TP_BTF: "int typed_{}(unsigned long long *ctx)",
-    Carrier.RAW_TRACEPOINT: "int tracepoint_{}(struct bpf_raw_tracepoint_args *ctx)",
-    Carrier.KPROBE: "int entry_{}(struct pt_regs *ctx)",
-    Carrier.KRETPROBE: "int return_{}(struct pt_regs *ctx)",
-}
-# bcc takes the target of fentry and fexit from the function's name, which differs between its
-# releases and which only its own macros know. Ours fetch the arguments themselves.
-_NAMED_BY_BCC: Final = """\
-#undef BPF_PROG
-#define BPF_PROG(name, args...) int name(unsigned long long *ctx)
-"""
 
 
 def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
@@ -385,7 +370,7 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
         values.append("(void *)" + result)
     return (
-        f"{_SIGNATURES[program.carrier].format(hook.name)}\n{{\n"
+        f"int {program.function}({_CONTEXTS[program.carrier]} *ctx)\n{{\n"
         f"    HIT({program.number});\n"
         f"    return {hook.body}({', '.join(values)});\n}}\n"
     )

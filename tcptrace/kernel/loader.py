@@ -14,25 +14,28 @@ import re
 import signal
 import socket
 import sys
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
 from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
 from tcptrace.kernel.btf import Btf, NoBtf
+from tcptrace.kernel.carriers import choose_here, type_id
 from tcptrace.kernel.headers import Headers
-from tcptrace.kernel.hooks import MIGRATION_HOOK, choose, entry_points
+from tcptrace.kernel.hooks import MIGRATION_HOOK, entry_points
 from tcptrace.kernel.ledger import CONTROL_MIGRATION
 from tcptrace.kernel.options import TraceOptions
+from tcptrace.kernel.program import allow_memory
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
-from tcptrace.kernel.symbols import kallsyms, stext
+from tcptrace.kernel.symbols import stext
 from tcptrace.kernel.tcp_ext import tcp_ext_flags
 from tcptrace.wire.ledger import OVERFLOW_SLOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tcptrace.kernel.hooks import Hook, Program
     from tcptrace.kernel.layouts import Layouts
@@ -92,30 +95,56 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             raise CannotTrace(f"{lack}, which fentry needs: use --attach kprobe") from lack
         attaches = ["kprobe"]
         layouts = Headers.of_kernel(bcc, str(lack))
+    allow_memory()
+    loading = _Loading(bcc, layouts, options, request["collector"], request["count_hits"])
     failure = None
     for attach in attaches:
         try:
-            return _attach_all(bcc, layouts, options, attach, count_hits=request["count_hits"])
+            return _attach_best(loading, attach)
         except NotAttached as refusal:
             failure = refusal
     raise CannotTrace(f"{failure}: see `tcptrace doctor`")
 
 
-def _attach_all(
-    bcc: Any, layouts: Layouts, options: TraceOptions, attach: str, *, count_hits: bool
-) -> tuple[dict[str, Any], list[int]]:
-    chosen, lacking = choose(
-        attach,
-        layouts.arguments,
-        _is_symbol_of(layouts),
-        tracepoint=layouts.tracepoint if isinstance(layouts, Btf) else lambda _name: None,
-        stacks=options.stacks,
-        ledger=options.ledger,
-    )
+class _Loading(NamedTuple):
+    """What stays the same whatever carries the hooks.
+
+    Attributes:
+        bcc: the module.
+        layouts: this kernel's.
+        options: what is traced.
+        collector: the process for which it is.
+        count_hits: whether each hook counts how often it runs.
+    """
+
+    bcc: Any
+    layouts: Layouts
+    options: TraceOptions
+    collector: int
+    count_hits: bool
+
+
+def _attach_best(loading: _Loading, attach: str) -> tuple[dict[str, Any], list[int]]:
+    """Attaches each hook by its best carrier; all its carriers are compiled only if it must be."""
+    chosen, lacking = choose_here(loading.layouts, loading.options, attach)
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name} that can carry {attach}")
-    module = _build(bcc, layouts, options, chosen, count_hits=count_hits)
+    try:
+        return _attach_all(loading, attach, [candidates[:1] for candidates in chosen], lacking)
+    except NotAttached as refusal:
+        if not any(len(those) > 1 and those[0].hook is refusal.hook for those in chosen):
+            raise
+    return _attach_all(loading, attach, chosen, lacking)
+
+
+def _attach_all(
+    loading: _Loading, attach: str, chosen: list[tuple[Program, ...]], lacking: list[Hook]
+) -> tuple[dict[str, Any], list[int]]:
+    options = loading.options
+    lacking = [*lacking]
+    module = _build(loading, chosen)
+    type_of = partial(type_id, loading.layouts)
     maps = [module["events"].map_fd, module["counters"].map_fd]
     if options.ledger:
         maps += [module["slots"].map_fd, module["control"].map_fd]
@@ -124,9 +153,11 @@ def _attach_all(
     for candidates in chosen:
         hook = candidates[0].hook
         try:
-            program, *pair = attach_one(bcc, module, candidates)
+            program, *pair = attach_one(loading.bcc, module, candidates, type_of)
         except NotAttached:
             if not hook.optional:
+                for descriptor in pairs:
+                    os.close(descriptor)
                 raise
             lacking.append(hook)
         else:
@@ -137,20 +168,15 @@ def _attach_all(
     return _manifest(attach, attached, lacking), maps + pairs
 
 
-def _build(
-    bcc: Any,
-    layouts: Layouts,
-    options: TraceOptions,
-    chosen: list[tuple[Program, ...]],
-    *,
-    count_hits: bool,
-) -> Any:
+def _build(loading: _Loading, chosen: list[tuple[Program, ...]]) -> Any:
     """Compiles the programs, and fills the maps that they read."""
+    layouts, options = loading.layouts, loading.options
     programs = [program for candidates in chosen for program in candidates]
     inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
-    flags = _flags(layouts, options, count_hits=count_hits)
+    flags = [*_flags(loading), f"-DOPEN_INODES={len(inodes) + 1}"]
     text = join(views.render(layouts), entry_points(programs, layouts.arguments), bpf_directory())
-    module = compile_text(bcc, text, [*flags, f"-DOPEN_INODES={len(inodes) + 1}"])
+    module = compile_text(loading.bcc, text, flags)
+    _die_with(loading.collector)  # it is forgotten when a process becomes another user
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
     if options.ledger:
@@ -169,24 +195,13 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
     }
 
 
-def _flags(layouts: Layouts, options: TraceOptions, *, count_hits: bool) -> list[str]:
-    flags = compiler_flags(options, bpf_directory(), count_hits=count_hits)
-    if isinstance(layouts, Btf):
-        flags += tcp_ext_flags(layouts)
-    if options.stacks:
+def _flags(loading: _Loading) -> list[str]:
+    flags = compiler_flags(loading.options, bpf_directory(), count_hits=loading.count_hits)
+    if isinstance(loading.layouts, Btf):
+        flags += tcp_ext_flags(loading.layouts)
+    if loading.options.stacks:
         flags += ["-DSTACKS=1", f"-DSTEXT={stext():#x}ULL"]
     return flags
-
-
-def _is_symbol_of(layouts: Layouts) -> Callable[[str], bool]:
-    """BTF knows most functions; only for the others are all the kernel's symbols read."""
-
-    def is_symbol(name: str) -> bool:
-        if layouts.arguments(name) is not None:
-            return True
-        return re.search(rb" [tT] %s\n" % re.escape(name).encode(), kallsyms()) is not None
-
-    return is_symbol
 
 
 def _fill_open_inodes(module: Any, inodes: list[int]) -> None:

@@ -12,6 +12,8 @@ from tcptrace.errors import BadArgument, CannotTrace
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAPBSET_DROP: Final = 24
+_PR_SET_SECUREBITS: Final = 28
+_NO_SETUID_FIXUP: Final = 1 << 2
 _CAPABILITIES: Final = 64
 _TASKS: Final = Path("/proc/self/task")
 
@@ -70,6 +72,12 @@ def forbid_new() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise CannotTrace(f"can't set no_new_privs: {os.strerror(ctypes.get_errno())}")
+
+
+def keep_capabilities() -> bool:
+    """Has this process keep its capabilities whatever user it becomes; returns whether it does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return int(libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0)) == 0
 
 
 def _has_capabilities() -> bool:

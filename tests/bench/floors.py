@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
 from tcptrace.kernel.btf import Btf
-from tcptrace.kernel.hooks import Carrier, Hook, Program, choose, entry_points
+from tcptrace.kernel.carriers import choose_here, type_id
+from tcptrace.kernel.hooks import Carrier, Hook, Program, entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +74,7 @@ def floor(options: TraceOptions, senders: tuple[str, ...]) -> Iterator[list[Carr
         senders: the bodies in whose place a record is sent; nothing is done in the others'.
     """
     btf = Btf.of_kernel()
-    chosen, _ = choose(
-        options.attach,
-        btf.arguments,
-        lambda _: True,
-        tracepoint=btf.tracepoint,
-        ledger=options.ledger,
-    )
+    chosen, _ = choose_here(btf, options, options.attach)
     emptied = [
         tuple(_with_body(program, program.hook.body in senders) for program in candidates)
         for candidates in chosen
@@ -111,7 +107,6 @@ def carried_alone(*, sends: bool) -> Iterator[list[Carried]]:
                 ),
                 carrier,
                 0,
-                btf.tracepoint("inet_sock_set_state") or 0,
             ),
             sends,
         )
@@ -139,21 +134,22 @@ def _compiled(programs: list[Program], btf: Btf) -> Iterator[Attach]:
     """Compiles programs; yields what attaches some of them."""
     bcc = import_bcc()
     module = compile_text(bcc, _FLOORS + entry_points(programs, btf.arguments), [])
+    type_of = partial(type_id, btf)
 
     @contextlib.contextmanager
     def attach(chosen: list[tuple[Program, ...]]) -> Iterator[list[Carried]]:
-        links = []
+        descriptors: list[int] = []
         attached = []
         for candidates in chosen:
             with contextlib.suppress(NotAttached):
-                program, link, loaded = attach_one(bcc, module, candidates)
-                links.append(link)
+                program, link, loaded = attach_one(bcc, module, candidates, type_of)
+                descriptors += (link, loaded)
                 attached.append(Carried(program.hook.name, program.carrier, loaded))
         try:
             yield attached
         finally:
-            for link in links:
-                os.close(link)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     try:
         yield attach

@@ -54,9 +54,8 @@ def main() -> None:
     program = Program(Hook(sys.argv[1], "on_nothing", (), "", returns=True), Carrier.FEXIT, 0)
     module = compile_text(bcc, _NOTHING + entry_points([program], btf.arguments), [])
     for count in range(_MOST):
-        module.funcs.clear()  # or bcc would attach the one that it has loaded
         try:
-            attach_one(bcc, module, (program,))
+            attach_one(bcc, module, (program,), lambda _: btf.function(sys.argv[1]) or 0)
         except NotAttached:
             print("took", count, flush=True)
             sys.stdin.read()

@@ -1,8 +1,8 @@
-"""The one bpf() call that is not bcc's."""
+"""The bpf() calls that are not bcc's."""
 
 from __future__ import annotations
 
-from tcptrace.kernel.binding import LoadAttributes
+from tcptrace.kernel.program import LoadAttributes
 
 
 def test_members_lie_where_the_kernel_has_them() -> None:
@@ -12,7 +12,9 @@ def test_members_lie_where_the_kernel_has_them() -> None:
         "insn_cnt": 4,
         "insns": 8,
         "license": 16,
-        "log": 24,
+        "log_level": 24,
+        "log_size": 28,
+        "log_buf": 32,
         "kern_version": 40,
         "prog_flags": 44,
         "prog_name": 48,
