@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from prometheus_client.core import Metric
-
     from tcptrace.notify import Notifier
+    from tcptrace.sinks.metrics.client import Metric
     from tcptrace.sinks.metrics.table import Table
     from tcptrace.sinks.web.server import MetricsServer
     from tcptrace.watching import Watch

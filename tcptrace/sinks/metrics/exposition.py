@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import ProcessCollector
-
 from tcptrace.sinks.metrics import protobuf, text
+from tcptrace.sinks.metrics.client import ProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from prometheus_client.core import Metric
-
+    from tcptrace.sinks.metrics.client import Metric
     from tcptrace.sinks.metrics.table import Table
 
 _PROTOBUF: Final = "application/vnd.google.protobuf"

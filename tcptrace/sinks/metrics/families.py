@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
 from tcptrace.sinks.metrics.catalogue import BY_NAME, Type
+from tcptrace.sinks.metrics.client import CounterMetricFamily, GaugeMetricFamily
 from tcptrace.sinks.terminal import safe_text
 
 _MOST_LABEL: Final = 64

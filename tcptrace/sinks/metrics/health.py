@@ -11,8 +11,7 @@ from tcptrace.sinks.metrics.families import counter, gauge, label_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from prometheus_client.core import Metric
-
+    from tcptrace.sinks.metrics.client import Metric
     from tcptrace.wire.head import Losses, ProgramRuns, TraceHead
 
 

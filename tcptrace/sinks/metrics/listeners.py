@@ -22,12 +22,11 @@ from tcptrace.wire.ledger import COUNTS, Count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from prometheus_client.core import Metric
-
     from tcptrace.lifecycle.accept_waits import AcceptWaits
     from tcptrace.lifecycle.connection import Process
     from tcptrace.lifecycle.ledger import Ledger, Listening
     from tcptrace.lifecycle.names import Names
+    from tcptrace.sinks.metrics.client import Metric
 
 _STAGES: Final = tuple(Stage[name.upper()] for name in STAGES)
 _STAGE_MARKS: Final = tuple(Labels({"stage": name}) for name in STAGES)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import BucketSpan, NativeHistogram
-
 from tcptrace.lifecycle.tally import NATIVE_SCHEMA
+from tcptrace.sinks.metrics.client import BucketSpan, NativeHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,12 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import GaugeHistogramMetricFamily, HistogramMetricFamily
-
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.tally import CONNECT_OUTCOMES, Bounds, Buckets, Tally
 from tcptrace.sinks.metrics.catalogue import BY_NAME
+from tcptrace.sinks.metrics.client import GaugeHistogramMetricFamily, HistogramMetricFamily
 from tcptrace.sinks.metrics.families import counter, gauge
 from tcptrace.sinks.metrics.native import native_histogram
 from tcptrace.tcp import State
@@ -23,11 +22,10 @@ from tcptrace.wire.events import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
     from tcptrace.lifecycle.counts import StateCounts
     from tcptrace.lifecycle.healing import Healing
     from tcptrace.lifecycle.tracker import Tracker
+    from tcptrace.sinks.metrics.client import CounterMetricFamily, GaugeMetricFamily, Metric
 
 _SECOND_NS: Final = 1_000_000_000
 _STATES: Final = tuple((state, state.name.lower()) for state in State)

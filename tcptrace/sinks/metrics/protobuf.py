@@ -17,9 +17,7 @@ from tcptrace.sinks.metrics.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from prometheus_client.core import Metric
-    from prometheus_client.samples import Sample
-
+    from tcptrace.sinks.metrics.client import Metric, Sample
     from tcptrace.sinks.metrics.table import Labels
 
 CONTENT_TYPE: Final = (

@@ -11,10 +11,9 @@ from tcptrace.wire.ledger import COUNTERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from prometheus_client.core import Metric
-
     from tcptrace.lifecycle.explaining import Finding
     from tcptrace.lifecycle.reconciliation import Reconciliation
+    from tcptrace.sinks.metrics.client import Metric
     from tcptrace.wire.ledger import LedgerReading
 
 

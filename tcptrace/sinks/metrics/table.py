@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.samples import Sample
-
 from tcptrace.sinks.metrics.catalogue import BY_NAME, Type
+from tcptrace.sinks.metrics.client import Sample
 from tcptrace.sinks.metrics.escaping import label_pair
 
 if TYPE_CHECKING:

@@ -10,16 +10,14 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.utils import floatToGoString
-
+from tcptrace.sinks.metrics.client import floatToGoString
 from tcptrace.sinks.metrics.escaping import escaped, escaped_help, label_pair
 from tcptrace.sinks.metrics.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from prometheus_client.core import Metric
-    from prometheus_client.samples import Sample
+    from tcptrace.sinks.metrics.client import Metric, Sample
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
