@@ -52,15 +52,18 @@ def command(
 
     Colours and a table that refreshes on a terminal; elsewhere one table after the other.
     """  # noqa: D205 - it is the help's text
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
-    from tcptrace.listing import Listing, show  # noqa: PLC0415
-    from tcptrace.notes import tracing_line  # noqa: PLC0415
-    from tcptrace.stopping import Limits  # noqa: PLC0415
-    from tcptrace.watching import Watch  # noqa: PLC0415
 
-    source = open_live(TraceOptions(ledger=True, **host))
+    with begin(TraceOptions(ledger=True, **host)) as attaching:
+        from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
+        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.listing import Listing, show  # noqa: PLC0415
+        from tcptrace.notes import tracing_line  # noqa: PLC0415
+        from tcptrace.stopping import Limits  # noqa: PLC0415
+        from tcptrace.watching import Watch  # noqa: PLC0415
+
+        source = open_live(attaching)
     opening = tracing_line(source.head, source.weaknesses)
     watch = Watch(source, Tally(Bounds((), (), (), ())), _MOST, max_connections)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)

@@ -43,14 +43,17 @@ def command(
     Prints a line when a connection ends or fails to begin, and a summary at the end.
     """
     check_output(timeline=timeline, as_json=as_json, stacks=stacks)
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.notes import tracing_line  # noqa: PLC0415
-    from tcptrace.session import run  # noqa: PLC0415
-    from tcptrace.stopping import Limits  # noqa: PLC0415
 
-    make_printer = printer_maker(timeline=timeline, as_json=as_json)
-    source = open_live(TraceOptions(port=port, stacks=stacks, **filters))
-    limits = Limits(duration, count, max_connections)
+    with begin(TraceOptions(port=port, stacks=stacks, **filters)) as attaching:
+        from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
+        from tcptrace.notes import tracing_line  # noqa: PLC0415
+        from tcptrace.session import run  # noqa: PLC0415
+        from tcptrace.stopping import Limits  # noqa: PLC0415
+
+        make_printer = printer_maker(timeline=timeline, as_json=as_json)
+        limits = Limits(duration, count, max_connections)
+        source = open_live(attaching)
     opening = tracing_line(source.head, source.weaknesses)
     run(source, make_printer(source), limits, sys.stderr, opening)

@@ -45,18 +45,22 @@ def command(
     Without a filter (but --netns), and without --stacks, also the sockets that are there already,
     and every second the queues and drops of each listener, for `tcptrace serve --replay`.
     """
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.notes import tracing_line  # noqa: PLC0415
-    from tcptrace.recorder import record  # noqa: PLC0415
-    from tcptrace.sinks.recording import RecordingWriter  # noqa: PLC0415
-    from tcptrace.stopping import Limits  # noqa: PLC0415
 
     with open_output(output) as file:
         # The ledger knows no filter but a namespace.
         filtered = port is not None or any(filters[name] is not None for name in _FILTERS)
         ledger = not (filtered or stacks)
-        source = open_live(TraceOptions(port=port, stacks=stacks, ledger=ledger, **filters))
+        wanted = TraceOptions(port=port, stacks=stacks, ledger=ledger, **filters)
+        with begin(wanted) as attaching:
+            from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
+            from tcptrace.notes import tracing_line  # noqa: PLC0415
+            from tcptrace.recorder import record  # noqa: PLC0415
+            from tcptrace.sinks.recording import RecordingWriter  # noqa: PLC0415
+            from tcptrace.stopping import Limits  # noqa: PLC0415
+
+            source = open_live(attaching)
         try:
             os.ftruncate(file.fileno(), 0)
             writer = RecordingWriter(file, str(output), source.head, source.symbol)

@@ -14,6 +14,9 @@ from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from tcptrace.kernel.attaching import Attaching
     from tcptrace.reading import Source
     from tcptrace.sinks.web.settings import WebConfig
 
@@ -77,28 +80,31 @@ def command(
     """Serve the metrics of this host: sockets by state, both queues of every listener, drops by
     stage, handshakes, waits. docs/metrics.md lists them.
     """  # noqa: D205 - it is the help's text
-    from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415 - --help starts fast
-    from tcptrace.notify import Notifier  # noqa: PLC0415
-    from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
-    from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
-    from tcptrace.sinks.web.address import parse_address  # noqa: PLC0415
-    from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
-    from tcptrace.watching import Watch  # noqa: PLC0415
+    from tcptrace.sinks.web.address import parse_address  # noqa: PLC0415 - --help starts fast
 
     if textfile is not None and web_config is not None:
         raise BadArgument("--textfile and --web-config exclude each other")
     address = parse_address(listen)
-    notifier = Notifier()
-    config = _configured(web_config) if web_config else None
-    exporter = Exporter()
-    server = None if textfile else MetricsServer(address, exporter.render, config)
     with ExitStack() as stack:
+        attaching = None if replay else stack.enter_context(_begun(host))
+        # While it compiles.
+        from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415
+        from tcptrace.notify import Notifier  # noqa: PLC0415
+        from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
+        from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
+        from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
+        from tcptrace.watching import Watch  # noqa: PLC0415
+
+        notifier = Notifier()
         stack.callback(notifier.close)
+        config = _configured(web_config) if web_config else None
+        exporter = Exporter()
+        server = None if textfile else MetricsServer(address, exporter.render, config)
         if server is not None:
             stack.callback(server.close)
-        if replay is None:
-            source, told = _live(host)
-        else:
+        if attaching is not None:
+            source, told = _live(attaching)
+        elif replay is not None:
             source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
         watch = Watch(source, new_tally(), max_listeners, max_connections)
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
@@ -112,12 +118,18 @@ def _configured(web_config: Path) -> WebConfig:
     return read_config(web_config)
 
 
-def _live(host: dict[str, Any]) -> tuple[Source, str]:
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415
+def _begun(host: dict[str, Any]) -> AbstractContextManager[Attaching]:
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
+
+    return begin(TraceOptions(ledger=True, **host))
+
+
+def _live(attaching: Attaching) -> tuple[Source, str]:
+    from tcptrace.kernel.live import open_live  # noqa: PLC0415
     from tcptrace.notes import tracing_line  # noqa: PLC0415
 
-    source = open_live(TraceOptions(ledger=True, **host))
+    source = open_live(attaching)
     return source, tracing_line(source.head, source.weaknesses)
 
 

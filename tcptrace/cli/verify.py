@@ -31,17 +31,20 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
 
     Exits with 6 if a figure differs and no counted loss explains it.
     """
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-    from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
-    from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415
-    from tcptrace.sinks import verification  # noqa: PLC0415
-    from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
-    from tcptrace.sinks.units import WallClock  # noqa: PLC0415
-    from tcptrace.verifying import verify  # noqa: PLC0415
-    from tcptrace.watching import Watch  # noqa: PLC0415
 
-    source = open_live(TraceOptions(ledger=True, **host))
+    with begin(TraceOptions(ledger=True, **host)) as attaching:
+        from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
+        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415
+        from tcptrace.sinks import verification  # noqa: PLC0415
+        from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
+        from tcptrace.sinks.units import WallClock  # noqa: PLC0415
+        from tcptrace.verifying import verify  # noqa: PLC0415
+        from tcptrace.watching import Watch  # noqa: PLC0415
+
+        source = open_live(attaching)
     watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
     report = verify(watch, duration, sys.stderr, tracing_line(source.head, source.weaknesses))
     with output_errors():

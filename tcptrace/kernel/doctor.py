@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import TcptraceError
 from tcptrace.kernel import privileges, seccomp, selftest
+from tcptrace.kernel.attaching import Attached, attach
 from tcptrace.kernel.btf import VMLINUX, Btf, NoBtf
 from tcptrace.kernel.cgroups import what_is_there
 from tcptrace.kernel.headers import find_headers, how_to_install
-from tcptrace.kernel.live import LOADER, Attached, LiveSource, attach, head_of
+from tcptrace.kernel.live import LiveSource, head_of
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.tcp_ext import tcp_ext_flags
 
@@ -143,7 +145,7 @@ def _kprobes() -> Check:
 def _bcc() -> Check:
     """Asks a child: this process never maps bcc."""
     child = subprocess.run(
-        [*LOADER, "--version"],
+        [sys.executable, "-P", "-m", "tcptrace.kernel.loader"],
         capture_output=True,
         text=True,
         check=False,

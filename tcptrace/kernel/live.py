@@ -1,22 +1,15 @@
-"""The live source: has the loader attach, drops privileges, confines itself, drains the ring."""
+"""The live source: drops privileges once all is attached, confines itself, drains the ring."""
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import platform
-import signal
-import socket
 import struct
-import subprocess
-import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from tcptrace.errors import CannotTrace
 from tcptrace.kernel import netns, privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.lost import lost_by_hook
@@ -34,29 +27,15 @@ from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcptrace.kernel.attaching import Attached, Attaching
     from tcptrace.kernel.options import TraceOptions
     from tcptrace.lifecycle.names import Names
     from tcptrace.wire.framing import Framing
     from tcptrace.wire.ledger import Inventory, LedgerReading
 
-# -P: root imports nothing from the current directory.
-LOADER: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.loader")
 BATCH_RECORDS: Final = 4096
-_MOST_DESCRIPTORS: Final = 250
 _BPF_PAGE: Final = 4096
 _LOST_COUNTERS: Final = COUNTER_HITS - COUNTER_LOST
-
-
-class Attached(NamedTuple):
-    """What the loader handed over."""
-
-    manifest: dict[str, Any]
-    ring: int
-    counters: int
-    ledger: tuple[int, ...]
-    """Slots and control, if the trace keeps a ledger."""
-    links: tuple[int, ...]
-    programs: tuple[int, ...]
 
 
 class LiveSource:
@@ -202,19 +181,18 @@ class LiveSource:
             os.close(descriptor)
 
 
-def open_live(options: TraceOptions, *, count_hits: bool = False) -> LiveSource:
-    """Attaches and drops privileges: after this the process is the unprivileged collector.
+def open_live(attaching: Attaching) -> LiveSource:
+    """Drops privileges once all is attached: then the process is the unprivileged collector.
 
     Raises:
-        BadArgument: `--user` names nobody, or root; there is no such `--cri-socket`.
-        CannotTrace: not root, or the loader says why, or no container runtime answers.
+        BadArgument: there is no such `--cri-socket`.
+        CannotTrace: the loader says why, or no container runtime answers.
     """
+    options = attaching.options
     user = privileges.find_user(options.user)
-    if os.geteuid() != 0:
-        raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
     pods = PodLookup(Path(options.cri_socket), options.user) if options.cri_socket else None
     try:
-        attached = attach(options, count_hits=count_hits)
+        attached = attaching.wait()
     except BaseException:
         if pods is not None:
             pods.close()
@@ -233,67 +211,6 @@ def _handling(options: TraceOptions) -> Framing:
     from tcptrace.wire import columns  # noqa: PLC0415 - it takes a while to load
 
     return columns
-
-
-def attach(options: TraceOptions, *, count_hits: bool = False) -> Attached:
-    """Has a loader child do all that needs bcc and root.
-
-    Raises:
-        CannotTrace: as the loader says, or because it died.
-    """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    is_debugging = bool(os.environ.get("TCPTRACE_DEBUG"))
-    with ours, theirs:
-        child = subprocess.Popen(
-            [*LOADER, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=None if is_debugging else subprocess.DEVNULL,
-            # A Ctrl-C on the terminal is for the collector, which then closes what the child sends.
-            start_new_session=True,
-        )
-        theirs.close()
-        request = {
-            "options": _as_json(options),
-            "count_hits": count_hits,
-            "collector": os.getpid(),
-        }
-        try:
-            ours.send(json.dumps(request).encode())
-            message, descriptors, flags, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
-        except ConnectionError:
-            message, descriptors, flags = b"", [], 0
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            child.wait()
-    if not message:
-        raise CannotTrace(f"{_death_of(child.returncode)}: see `tcptrace doctor`")
-    manifest = json.loads(message)
-    if "error" in manifest:
-        raise CannotTrace(manifest["error"])
-    if flags & socket.MSG_CTRUNC:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise CannotTrace("too few file descriptors are allowed here: raise `ulimit -n` to 256")
-    ring, counters, *rest = descriptors
-    split = 2 if options.ledger else 0
-    ledger, pairs = rest[:split], rest[split:]
-    return Attached(manifest, ring, counters, tuple(ledger), tuple(pairs[0::2]), tuple(pairs[1::2]))
-
-
-def _death_of(status: int) -> str:
-    if status == -signal.SIGKILL:
-        return "the loader was killed, as when memory is short: it needs 200 MB for some seconds"
-    return f"the loader died, status {status} (TCPTRACE_DEBUG=1 shows why)"
-
-
-def _as_json(options: TraceOptions) -> dict[str, Any]:
-    raw = asdict(options)
-    raw["cidr"] = str(options.cidr) if options.cidr else None
-    return raw
 
 
 def head_of(options: TraceOptions, attached: Attached) -> TraceHead:

@@ -1,8 +1,8 @@
-"""The loader child: compiles with bcc, loads, attaches, hands the descriptors over, exits.
+"""The loader: compiles with bcc, loads, attaches, hands the descriptors over, exits.
 
-Run as `python -m tcptrace.kernel.loader FD`: reads one JSON request from the UNIX socket FD, and
-answers with one JSON manifest and its descriptors (SCM_RIGHTS). It is the only process that imports
-bcc (kernel.binding), needs root, and holds LLVM; all of it is gone when the trace begins.
+A fork of the collector that answers by one JSON manifest and its descriptors (SCM_RIGHTS). It is
+the only process that imports bcc (kernel.binding), needs root, and holds LLVM; all of it is gone
+when the trace begins.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ import signal
 import socket
 import sys
 from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from tcptrace.errors import CannotTrace, TcptraceError
 from tcptrace.kernel import views
 from tcptrace.kernel.binding import NotAttached, attach_one, compile_text, import_bcc
 from tcptrace.kernel.btf import Btf, NoBtf
 from tcptrace.kernel.carriers import choose_here, type_id
-from tcptrace.kernel.headers import Headers
 from tcptrace.kernel.hooks import MIGRATION_HOOK, entry_points
 from tcptrace.kernel.ledger import CONTROL_MIGRATION
-from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.program import allow_memory
 from tcptrace.kernel.source import SLOTS, bpf_directory, compiler_flags, join
 from tcptrace.kernel.symbols import stext
@@ -39,20 +36,25 @@ if TYPE_CHECKING:
 
     from tcptrace.kernel.hooks import Hook, Program
     from tcptrace.kernel.layouts import Layouts
+    from tcptrace.kernel.options import TraceOptions
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def main() -> None:
-    """Serves one request and exits without running bcc's clean-up: the descriptors live on."""
-    if sys.argv[1:] == ["--version"]:
-        _print_version()
-        return
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    request = json.loads(channel.recv(65536))
-    _die_with(request["collector"])
+def serve(
+    options: TraceOptions, collector: int, channel: socket.socket, *, count_hits: bool
+) -> NoReturn:
+    """Does it, and exits without running bcc's clean-up: the descriptors live on.
+
+    Args:
+        options: what is traced.
+        collector: the process for which it is.
+        channel: where the answer goes.
+        count_hits: whether each hook counts how often it runs.
+    """
+    _die_with(collector)
     try:
-        manifest, descriptors = load(request)
+        manifest, descriptors = load(options, collector, count_hits=count_hits)
     except TcptraceError as error:
         manifest, descriptors = {"error": str(error)}, []
     except Exception as error:  # noqa: BLE001 - the collector tells it; bcc raises plain Exception
@@ -70,11 +72,10 @@ def _die_with(collector: int) -> None:
         os._exit(1)
 
 
-def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-    """Compiles, loads and attaches what a request asks for.
-
-    Args:
-        request: `options` (TraceOptions as JSON), `count_hits`, `collector` (its pid).
+def load(
+    options: TraceOptions, collector: int, *, count_hits: bool
+) -> tuple[dict[str, Any], list[int]]:
+    """Compiles, loads and attaches; see serve.
 
     Returns:
         The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, with
@@ -84,7 +85,6 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         CannotTrace: neither BTF nor headers, no bcc, a compile error, or a hook that no carrier can
             attach.
     """
-    options = _options(request["options"])
     bcc = import_bcc()
     attaches = ["fentry", "kprobe"] if options.attach == "auto" else [options.attach]
     layouts: Layouts
@@ -94,9 +94,11 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         if options.attach == "fentry":
             raise CannotTrace(f"{lack}, which fentry needs: use --attach kprobe") from lack
         attaches = ["kprobe"]
+        from tcptrace.kernel.headers import Headers  # noqa: PLC0415 - rarely needed
+
         layouts = Headers.of_kernel(bcc, str(lack))
     allow_memory()
-    loading = _Loading(bcc, layouts, options, request["collector"], request["count_hits"])
+    loading = _Loading(bcc, layouts, options, collector, count_hits)
     failure = None
     for attach in attaches:
         try:
@@ -251,10 +253,5 @@ def _print_version() -> None:
     print(f"bcc {getattr(bcc, '__version__', '?')}, {Path(bcc.__file__).parent}")  # noqa: T201
 
 
-def _options(raw: dict[str, Any]) -> TraceOptions:
-    cidr = raw.pop("cidr")
-    return TraceOptions(**raw, cidr=ip_network(cidr) if cidr else None)
-
-
 if __name__ == "__main__":
-    main()
+    _print_version()

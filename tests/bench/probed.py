@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.kernel.live import BATCH_RECORDS, Attached, attach
+from tcptrace.kernel.attaching import Attached, attach
+from tcptrace.kernel.live import BATCH_RECORDS
 from tcptrace.kernel.ring import Ring
 from tcptrace.wire.layout import RECORD_SIZE
 

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def bcc_version() -> str:
-    command = [sys.executable, "-m", "tcptrace.kernel.loader", "--version"]
+    command = [sys.executable, "-m", "tcptrace.kernel.loader"]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     match = re.match(r"bcc (\d[\w.]*)", said.stdout)
     return match[1] if match else f"none ({said.stderr.strip()})"
