@@ -16,6 +16,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from .installed import compile_package
 from .loopback import listening
 from .results import Column, Table, add_json_option, emit
 from .tracer import ToolError, resident_kb
@@ -39,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.first_line")
     add_json_option(parser)
     file = parser.parse_args().json
+    compile_package()
     stop = threading.Event()
     threading.Thread(target=connect_until, args=(stop,), daemon=True).start()
     table = Table("", "tool", [Column("first line", "s"), Column("resident", "MB")])
