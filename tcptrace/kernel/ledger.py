@@ -3,6 +3,9 @@
 The probes write while this reads. A slot's identity is written between two steps of its sequence:
 an odd one, or one that changes in between, is read again, and left out if that doesn't end: its
 probe's CPU has been taken away. Each count is one aligned word.
+
+The kernel has every page of a table's mapping resident at once, so only the part is mapped that is
+in use: slots are taken in their order, and again only once each has been used.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ _CONTROL_CENSUS: Final = 1
 CONTROL_MIGRATION: Final = 2
 """The loader's: whether every hook of migrations has attached."""
 _TRIES: Final = 100
+_FIRST_PART: Final = 256
+"""Slots that are mapped from the beginning."""
+_MARGIN: Final = 64
+"""Slots: one of the last that are mapped is used before any beyond them, or at least being taken,
+by another CPU."""
 
 
 class Census(IntEnum):
@@ -43,14 +51,10 @@ class LedgerMap:
     """
 
     def __init__(self, slots: int, control: int) -> None:
-        self._slots_map = mmap.mmap(
-            slots, _whole_pages(SLOTS * SLOT_SIZE), mmap.MAP_SHARED, mmap.PROT_READ
-        )
+        self._descriptor = slots
         self._control_map = mmap.mmap(control, mmap.PAGESIZE, mmap.MAP_SHARED)
-        self._slots = memoryview(self._slots_map)
         self._control = memoryview(self._control_map).cast("Q")
-        words = self._slots[: SLOTS * SLOT_SIZE].cast("Q")
-        self._sequences = words[:: SLOT_SIZE // 8]
+        self._map_slots(_FIRST_PART)
 
     def census(self, census: Census) -> None:
         """Tells the probes what to make of sock_diag dumps from now on."""
@@ -65,6 +69,10 @@ class LedgerMap:
         """
         epoch = self._control[_CONTROL_EPOCH]
         self._control[_CONTROL_EPOCH] = (epoch + 1) & 0xFFFFFFFF
+        while len(self._sequences) < SLOTS and any(self._sequences[-_MARGIN:]):
+            many = min(2 * len(self._sequences), SLOTS)
+            self._unmap_slots()
+            self._map_slots(many)
         used = [number for number, sequence in enumerate(self._sequences) if sequence]
         found = ((number, self._read(number)) for number in (OVERFLOW_SLOT, *used))
         return epoch, [(number, slot) for number, slot in found if slot is not None]
@@ -78,11 +86,21 @@ class LedgerMap:
                 return decode_slot(raw)
         return None
 
+    def _map_slots(self, many: int) -> None:
+        size = _whole_pages(many * SLOT_SIZE)
+        self._slots_map = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._slots = memoryview(self._slots_map)
+        self._sequences = self._slots[: many * SLOT_SIZE].cast("Q")[:: SLOT_SIZE // 8]
+
+    def _unmap_slots(self) -> None:
+        self._sequences.release()
+        self._slots.release()
+        self._slots_map.close()
+
     def close(self) -> None:
         """Unmaps both tables."""
-        for view in (self._sequences, self._slots, self._control):
-            view.release()
-        self._slots_map.close()
+        self._unmap_slots()
+        self._control.release()
         self._control_map.close()
 
 

@@ -78,12 +78,30 @@ def test_an_unused_table_has_the_overflow_slot_alone(ledger: LedgerMap) -> None:
     assert ledger.read() == (0, [(0, decode_slot(bytes(SLOT_SIZE)))])
 
 
-def test_every_slot_that_was_ever_used_is_read(fake: FakeMaps, ledger: LedgerMap) -> None:
-    told = {1: slot(port=1), 4000: slot(port=2, closed_at_ns=5), SLOTS - 1: slot(port=3)}
+@pytest.mark.parametrize("many", [1, 191, 192, 255, 256, 3000, SLOTS - 1])
+def test_every_slot_that_was_ever_used_is_read(
+    many: int, fake: FakeMaps, ledger: LedgerMap
+) -> None:
+    told = {number: slot(port=number, closed_at_ns=number % 2) for number in range(1, many + 1)}
     for number, one in told.items():
         fake.put(number, one)
     fake.put(0, overflow({Stage.OTHER: 3}))
     assert ledger.read()[1] == [(0, overflow({Stage.OTHER: 3})), *told.items()]
+
+
+def test_more_is_mapped_as_more_are_used(fake: FakeMaps, ledger: LedgerMap) -> None:
+    """Also where some of them are still being taken."""
+    read = []
+    for number in (*range(1, 250), *range(260, 700, 2), SLOTS - 1):
+        fake.put(number, slot(port=number))
+        read.append(len(ledger.read()[1]) - 1)
+    assert read[:-1] == [*range(1, len(read))]
+    assert len(ledger._sequences) < SLOTS
+
+
+def test_no_more_is_resident_than_is_used(ledger: LedgerMap) -> None:
+    ledger.read()
+    assert len(ledger._slots_map) < 80_000
 
 
 @given(st.sampled_from([0, 1, 2, 2**31, 2**32 - 2, 2**32 - 1]))
