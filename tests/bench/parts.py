@@ -141,8 +141,9 @@ PARTS = (
     ),
     Part(
         "start",
-        "Commands without a kernel",
-        "From the command to its end.",
+        "How commands begin",
+        "Those that need no kernel, from the command to its end; those that trace, from the "
+        "command to the first probe that it would attach.",
     ),
 )
 
