@@ -135,6 +135,12 @@ AIMS: Final = (
     Aim("an open life, bytes", "400", 400, _of(Place("lives", "a life"), "1,000,000")),
     Aim("a scrape of 1,000 listeners and 100,000 sockets, ms", "20", 20, _of(_SCRAPE)),
     Aim("the slowest command without a kernel, s", "0.15", 0.15, _of(Place("start", "took"))),
+    Aim(
+        "`tcptrace port`, up to the first probe that it would attach, s",
+        "0.5",
+        0.5,
+        _of(Place("start", "took", "Up to the attaching"), "tcptrace port"),
+    ),
 )
 
 
