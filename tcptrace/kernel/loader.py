@@ -58,7 +58,8 @@ def serve(
     except TcptraceError as error:
         manifest, descriptors = {"error": str(error)}, []
     except Exception as error:  # noqa: BLE001 - the collector tells it; bcc raises plain Exception
-        manifest, descriptors = {"error": f"loading failed ({error}): see `tcptrace doctor`"}, []
+        reason = str(error) or type(error).__name__
+        manifest, descriptors = {"error": f"loading failed ({reason}): see `tcptrace doctor`"}, []
     socket.send_fds(channel, [json.dumps(manifest).encode()], descriptors)
     channel.close()
     sys.stderr.flush()
