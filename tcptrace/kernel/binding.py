@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,14 +100,14 @@ def _without_symbols() -> Iterator[None]:
     It looks them through for one that the probes don't use; but only as user root, whatever this
     process may do.
     """
-    if os.geteuid() != 0 or not keep_capabilities():
-        yield
-        return
-    os.seteuid(_NOT_ROOT)
+    user = os.geteuid()
+    with suppress(OSError):
+        if user == 0 and keep_capabilities():
+            os.seteuid(_NOT_ROOT)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.seteuid(user)
 
 
 def attach_one(
