@@ -153,5 +153,5 @@ def _keep_only(descriptor: int) -> None:
 
 def _death_of(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "the loader was killed, as when memory is short: it needs 200 MB for some seconds"
+        return "the loader was killed, as when memory is short: it needs 130 MB for some seconds"
     return f"the loader died, status {status} (TCPTRACE_DEBUG=1 shows why)"

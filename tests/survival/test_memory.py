@@ -45,7 +45,7 @@ def cgroup(tmp_path: Path) -> Iterator[Path]:
     (root / "cgroup.subtree_control").write_text("+memory")
     small = root / "small"
     small.mkdir()
-    (small / "memory.max").write_text(str(60 << 20))
+    (small / "memory.max").write_text(str(35 << 20))
     yield small
     small.rmdir()
     tool("umount", str(root))
