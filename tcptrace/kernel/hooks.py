@@ -328,16 +328,19 @@ def _carriers(
     count = arguments(hook.name)
     if count is not None and count <= max(map(_position, hook.arguments), default=-1):
         return []  # another prototype: its registers would be read wrongly
+    carriers: list[Carrier] = []
     if (
         attach == "fentry"
         and count is not None
         and (count <= TRAMPOLINE_ARGUMENTS or is_carried(hook.name))
     ):
-        return [Carrier.FEXIT if hook.returns else Carrier.FENTRY]
+        carriers.append(Carrier.FEXIT if hook.returns else Carrier.FENTRY)
+        if not hook.optional:
+            return carriers  # where it is refused, the whole trace is carried by kprobes
     # A return probe has no arguments, so that a body that wants some has no such way.
-    if (hook.returns and hook.arguments) or not is_symbol(hook.name):
-        return []
-    return [Carrier.KRETPROBE if hook.returns else Carrier.KPROBE]
+    if not (hook.returns and hook.arguments) and is_symbol(hook.name):
+        carriers.append(Carrier.KRETPROBE if hook.returns else Carrier.KPROBE)
+    return carriers
 
 
 TRAMPOLINE_ARGUMENTS: Final = 6

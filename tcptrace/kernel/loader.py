@@ -133,17 +133,24 @@ def _attach_best(loading: _Loading, attach: str) -> tuple[dict[str, Any], list[i
     missing = [hook for hook in lacking if not hook.optional]
     if missing:
         raise NotAttached(f"this kernel has no {missing[0].name} that can carry {attach}")
+    best = [candidates[:1] for candidates in chosen]
+    with_more = [candidates[0].hook for candidates in chosen if len(candidates) > 1]
     try:
-        return _attach_all(loading, attach, [candidates[:1] for candidates in chosen], lacking)
+        return _attach_all(loading, attach, best, lacking, needed=with_more)
     except NotAttached as refusal:
-        if not any(len(those) > 1 and those[0].hook is refusal.hook for those in chosen):
+        if refusal.hook not in with_more:
             raise
-    return _attach_all(loading, attach, chosen, lacking)
+    return _attach_all(loading, attach, chosen, lacking, needed=[])
 
 
 def _attach_all(
-    loading: _Loading, attach: str, chosen: list[tuple[Program, ...]], lacking: list[Hook]
+    loading: _Loading,
+    attach: str,
+    chosen: list[tuple[Program, ...]],
+    lacking: list[Hook],
+    needed: list[Hook],
 ) -> tuple[dict[str, Any], list[int]]:
+    """Attaches each hook; without one that is optional only if it is not among the needed ones."""
     options = loading.options
     lacking = [*lacking]
     module = _build(loading, chosen)
@@ -158,7 +165,7 @@ def _attach_all(
         try:
             program, *pair = attach_one(loading.bcc, module, candidates, type_of)
         except NotAttached:
-            if not hook.optional:
+            if not hook.optional or hook in needed:
                 for descriptor in pairs:
                     os.close(descriptor)
                 raise

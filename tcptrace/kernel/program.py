@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from tcptrace.kernel.hooks import Carrier
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_SYS_BPF: Final = 321  # on x86-64
+_SYS_BPF: Final = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine, -1)
 _PROG_LOAD: Final = 5
 _RAW_TRACEPOINT_OPEN: Final = 17
 _KPROBE: Final = 2

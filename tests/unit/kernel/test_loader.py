@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 TRACEPOINT = Hook("state", "on_state", (), "states", is_tracepoint=True)
 FUNCTION = Hook("tcp_connect", "on_connect", (), "connects")
 SPARE = Hook("tcp_abort", "on_abort", (), "aborts", optional=True)
+PROBED = Hook("tcp_v6_syn_recv_sock", "on_syn_recv_sock", (), "children", optional=True)
 CHOSEN = [
     (Program(FUNCTION, Carrier.FENTRY, 0),),
     (Program(SPARE, Carrier.FENTRY, 1),),
+    (Program(PROBED, Carrier.FENTRY, 3), Program(PROBED, Carrier.KPROBE, 3)),
     (Program(TRACEPOINT, Carrier.TP_BTF, 2), Program(TRACEPOINT, Carrier.RAW_TRACEPOINT, 2)),
 ]
 
@@ -78,7 +80,7 @@ def carriers(manifest: dict[str, Any]) -> dict[str, str]:
 def test_the_best_alone_is_compiled(attach: Attach) -> None:
     kernel = FakeKernel()
     manifest, descriptors = attach(kernel)
-    assert kernel.compiled == [3]
+    assert kernel.compiled == [4]
     assert carriers(manifest)["state"] == "tp_btf"
     assert descriptors == [100, 101, *kernel.opened]
 
@@ -86,22 +88,31 @@ def test_the_best_alone_is_compiled(attach: Attach) -> None:
 def test_all_are_compiled_where_the_best_is_refused(attach: Attach) -> None:
     kernel = FakeKernel((TRACEPOINT, Carrier.TP_BTF))
     manifest, descriptors = attach(kernel)
-    assert kernel.compiled == [3, 4]
+    assert kernel.compiled == [4, 6]
     assert carriers(manifest)["state"] == "raw_tracepoint"
     assert set(descriptors[2:]) == set(kernel.open)
-    assert descriptors[2:] == kernel.opened[-6:]
+    assert descriptors[2:] == kernel.opened[-8:]
 
 
 def test_one_that_is_needed_and_has_no_other_ends_it(attach: Attach) -> None:
     kernel = FakeKernel((FUNCTION, Carrier.FENTRY))
     with pytest.raises(NotAttached):
         attach(kernel)
-    assert kernel.compiled == [3]
+    assert kernel.compiled == [4]
     assert kernel.open == []
 
 
 def test_one_that_is_spared_is_told(attach: Attach) -> None:
     kernel = FakeKernel((SPARE, Carrier.FENTRY))
     manifest, _ = attach(kernel)
-    assert kernel.compiled == [3]
+    assert kernel.compiled == [4]
     assert manifest["lacking"] == [{"name": "tcp_abort", "tells": "aborts"}]
+
+
+def test_one_that_could_be_spared_is_carried_another_way(attach: Attach) -> None:
+    kernel = FakeKernel((PROBED, Carrier.FENTRY))
+    manifest, descriptors = attach(kernel)
+    assert kernel.compiled == [4, 6]
+    assert carriers(manifest)["tcp_v6_syn_recv_sock"] == "kprobe"
+    assert manifest["lacking"] == []
+    assert set(descriptors[2:]) == set(kernel.open)
