@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,11 @@ class Tool(NamedTuple):
     takes_snapshots: bool = False
 
 
+def _named(*names: str) -> str:
+    """As this release names a tool."""
+    return next(filter(shutil.which, names), names[0])
+
+
 TOOLS: Final = (
     Tool("tcptrace serve", (*_TCPTRACE, "serve"), SERVING, takes_snapshots=True),
     Tool("tcptrace port", (*_TCPTRACE, "port", str(PORT)), b"tracing "),
@@ -76,8 +82,8 @@ TOOLS: Final = (
         SERVING,
         takes_snapshots=True,
     ),
-    Tool("libbpf-tools tcplife (C)", ("tcplife",), b"LADDR"),
-    Tool("libbpf-tools tcpstates (C)", ("tcpstates",), b"OLDSTATE"),
+    Tool("libbpf-tools tcplife (C)", (_named("tcplife", "tcplife-libbpf"),), b"LADDR"),
+    Tool("libbpf-tools tcpstates (C)", (_named("tcpstates", "tcpstates-libbpf"),), b"OLDSTATE"),
     Tool("bcc tcplife", ("tcplife-bpfcc",), b"LADDR"),
     Tool("bcc tcpstates", ("tcpstates-bpfcc",), b"OLDSTATE"),
 )
