@@ -129,7 +129,7 @@ def main() -> int:
         ],
         notes=[f"Without a tracer: {untraced:,.0f} instructions a connection."],
     )
-    besides = Table("besides", "the tracer alone", [Column("", INSTRUCTIONS)])
+    besides = Table("What the tracer takes besides", "for", [Column("takes", INSTRUCTIONS)])
     for tool in chosen:
         try:
             cost = measure(tool)
