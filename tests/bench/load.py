@@ -23,8 +23,8 @@ from .tracer import ToolError, Tracer, lost_by, read, tracing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RATES = (250, 500, 1000, 2000, 4000, 8000)
-SECONDS = 3.0
+RATES = (500, 1000, 2000, 3000, 4000, 6000)
+SECONDS = 2.0
 READY_S = 300.0
 CALM_S = 2.0
 PORT = 8383
@@ -113,6 +113,7 @@ def _measure(tool: Tool, table: Table, tracer: Tracer) -> None:
         share = 100 * lost / max(1, lost + after.events - before.events)
         told = (at_end.events - before.events) / until
         table.add(f"{rate:,}", made / seconds, told, share)
+        print(f"{tool.name}, {rate:,}/s: {share:.1f} % lost", file=sys.stderr, flush=True)
 
 
 def connect(rate: int, seconds: float, port: int) -> int:

@@ -70,7 +70,7 @@ PARTS = (
         "peers",
         "Peers of a newer release",
         "The same workload and the same guest, with the tools of Debian 13.",
-        _BOTH,
+        ("6.12",),
         icount=True,
         module="instructions",
         arguments=("bcc", "libbpf-tools"),
