@@ -22,6 +22,12 @@ _TOOLS: Final = {
     "tcptrace port, of another port": "port, of another port, fentry",
 }
 """The instructions' rows, and those of their hooks."""
+_READING: Final = (
+    "What the probes read and keep is told hook by hook below; what the tracer makes of it, module",
+    "by module, natively. On 6.1 no trampoline takes the seven arguments of tcp_v4_syn_recv_sock:",
+    "its kprobe and kretprobe cost as much as seven programs by fentry, and it is they that keep a",
+    "connection of another port from costing less there.",
+)
 
 
 class Makeup(NamedTuple):
@@ -87,3 +93,4 @@ def lines(figures: Figures) -> Iterator[str]:
         yield f"| {name} | {' | '.join(f'{value:,.0f}' for value in values)} |"
     times = [f"{sum(made) / made.floor:.1f} ×" for made in found.values()]
     yield f"| in all, to the floor | {' | '.join(times)} |"
+    yield from ("", *_READING)
