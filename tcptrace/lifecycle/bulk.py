@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tcptrace.lifecycle.connection import Role
+from tcptrace.lifecycle.continuing import Continuing
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
 from tcptrace.lifecycle.shapes import MOST_RECORDS, Outline, outline_of
@@ -74,7 +75,8 @@ class Bulk:
         self._tally = tally
         self._outlines: dict[bytes, Outline | None] = {}
         self._scales = Scales()
-        self._resting = Resting(self._registry, tally, self._scales)
+        self._resting = Resting(self._registry)
+        self._continuing = Continuing(self._registry, tally, self._scales)
 
     def feed(self, batch: bytes) -> None:
         """Takes whole records in the order of the ring."""
@@ -105,16 +107,21 @@ class Bulk:
             outline = self._outline(window.words, alike)
             if outline is not None:
                 chosen.append(self._choose(window, alike, outline, others, taken))
-        self._expire(window, taken)
+        heirs = self._continuing.choose(window, others.resent, taken)
         left = columns.ends_print(window.left(taken))
         chosen = [_without_clashes(window, one, left, taken) for one in chosen]
+        heirs = self._continuing.keep_apart(window, heirs, left, taken)
         self._make_way(window, taken)
+        for some in heirs:
+            self._continuing.leave(window, some)
         self._tracker.feed(decode_batch(window.rest(taken)))
         for sock in self._registry.occupied(set(window.left_to(taken))):
             self._registry.evict(sock)  # it was used by others since
         for one in chosen:
             if len(one.first):
                 self._count(window.words, one)
+        for some in heirs:
+            self._continuing.go_on(window, some)
         self._registry.make_room(window.last_ns)
 
     def _make_way(self, window: Window, taken: Truths) -> None:
@@ -126,18 +133,11 @@ class Bulk:
             if taken[life]:
                 self._registry.make_way(next(iter(decode_batch(record))))
 
-    def _expire(self, window: Window, taken: Truths) -> None:
-        """TIME_WAIT sockets of which nothing is told but that their timer ran out."""
-        lives, first = window.singles(Kind.TIMEWAIT_KILLED, State.TIME_WAIT)
-        if len(lives):
-            records = window.words.take(first, axis=0)
-            taken[lives[self._resting.expire(records)]] = True
-
     def _outline(self, words: Words, alike: Alike) -> Outline | None:
         length = len(alike.what)
         if len(alike.lives) < _FEWEST_LIVES or length > MOST_RECORDS:
             return None
-        key = alike.what.tobytes() + alike.generations.tobytes()
+        key = alike.key
         if key not in self._outlines:
             if len(self._outlines) >= _MOST_SHAPES:
                 self._outlines.clear()

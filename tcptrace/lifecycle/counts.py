@@ -10,7 +10,7 @@ many are known share one place for each family, with OTHER_NETNS for their inode
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.connection import Role
@@ -57,6 +57,24 @@ class Place:
         self.close_waits: dict[int, int] = {}
         self.time_waits: dict[int, int] = {}
         self.roles = dict.fromkeys(Role, 0)
+
+    def add(self, state: State, role: Role, lives: list[int], entered_ns: list[int]) -> None:
+        """Lives of one role are in a state, which each of them entered then."""
+        self.by_state[state] += len(lives)
+        if state is _TIME_WAIT:
+            self.time_waits.update(zip(lives, entered_ns, strict=True))
+            self.roles[role] += len(lives)
+        elif state is _CLOSE_WAIT:
+            self.close_waits.update(zip(lives, entered_ns, strict=True))
+
+    def take_away(self, state: State, role: Role, lives: list[int]) -> None:
+        """They are in it no more."""
+        self.by_state[state] -= len(lives)
+        if state is _TIME_WAIT:
+            deque(map(self.time_waits.__delitem__, lives), maxlen=0)
+            self.roles[role] -= len(lives)
+        elif state is _CLOSE_WAIT:
+            deque(map(self.close_waits.__delitem__, lives), maxlen=0)
 
 
 class StateCounts:

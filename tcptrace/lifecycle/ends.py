@@ -121,8 +121,7 @@ class Ends:
         for key in life.keys:
             del self._lives[key]
         digest = _digest(life.connection.local, life.connection.remote)
-        others = self._frozen.get(digest)
-        self._frozen[digest] = life.sock if others is None else (*_all(others), life.sock)
+        self._hold(digest, life.sock)
 
     def thaw(self, life: Life) -> None:
         """Keeps a life again that was frozen."""
@@ -142,9 +141,17 @@ class Ends:
         uses = Counter(digests)
         return [uses[digest] == 1 and digest not in self._frozen for digest in digests]
 
-    def hold(self, digests: Iterable[int], socks: Iterable[int]) -> None:
-        """Keeps the objects of lives that come frozen; their digests must be free."""
-        self._frozen.update(zip(digests, socks, strict=True))
+    def hold(self, digests: Sequence[int], socks: Iterable[int]) -> None:
+        """Keeps the objects of lives that come frozen."""
+        if self.are_free(digests):
+            self._frozen.update(zip(digests, socks, strict=True))
+            return
+        for digest, sock in zip(digests, socks, strict=True):
+            self._hold(digest, sock)
+
+    def _hold(self, digest: int, sock: int) -> None:
+        others = self._frozen.get(digest)
+        self._frozen[digest] = sock if others is None else (*_all(others), sock)
 
     def drop(self, digest: int, sock: int) -> None:
         """Forgets a frozen life that has ends here."""

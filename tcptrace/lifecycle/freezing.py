@@ -19,6 +19,8 @@ from tcptrace.lifecycle.life import Life, lack
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcptrace.lifecycle.counts import Place
     from tcptrace.wire.events import Kind, Stage
 
@@ -100,14 +102,10 @@ class Shape(NamedTuple):
         return bool(self.life[_IS_TIMEWAIT])
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing can happen to it any more but that its TIME_WAIT runs out."""
-        facts = dict(zip(LIFE_SHAPE, self.life, strict=True))
-        is_whole = not dict(zip(CONNECTION_SHAPE, self.connection, strict=True))["partial"]
-        is_timewait = self.state is State.TIME_WAIT and facts["counted"] is State.TIME_WAIT
-        is_told = self.role is not Role.CLIENT or self.pattern[_ESTABLISHED_AT] != _ALWAYS[None]
-        is_whole &= is_told  # the end of a connect() that is not is its first news
-        return self.is_timewait and is_timewait and is_whole and not facts["is_released"]
+    def counted(self) -> State | None:
+        """In which state it is counted."""
+        counted: State | None = self.life[LIFE_SHAPE.index("counted")]
+        return counted
 
     @property
     def is_sighted(self) -> bool:
@@ -129,11 +127,6 @@ class Shape(NamedTuple):
     def place_of_id(self) -> int | None:
         """Which of its numbers tells its id; None if none does."""
         return self._place_of(CONNECTION_NUMBERS.index("id"))
-
-    @property
-    def place_of_entry(self) -> int | None:
-        """Which of its numbers tells when it entered its state; None if none does."""
-        return self._place_of(_OF_LIFE + 2 * (len(self.spans) - 1))
 
     def _place_of(self, value: int) -> int | None:
         place = self.pattern[value] - len(_ALWAYS)
@@ -218,11 +211,16 @@ class Freezer:
         shape = self._shapes[number]
         return Frozen(shape, _ends_of(shape, frozen))
 
+    def thaw_with(self, sock: int, frozen: bytes, numbers: Sequence[int]) -> Life:
+        """What thaw() returns, but for other numbers."""
+        at = numbers_at(is_mapped=self._shapes[_NUMBER.unpack_from(frozen)[0]].is_mapped)
+        return self.thaw(sock, frozen[:at] + _packing(len(numbers)).pack(*numbers))
+
     def thaw(self, sock: int, frozen: bytes) -> Life:
         """The life in an object, as it was; its shape is still in use."""
         number, gaps, snapshot = HEAD.unpack_from(frozen)
         shape = self._shapes[number]
-        at = HEAD.size + (MAPPED if shape.is_mapped else ENDS).size
+        at = numbers_at(is_mapped=shape.is_mapped)
         places = (*_ALWAYS, *_packing((len(frozen) - at) // 8).unpack_from(frozen, at))
         values: list[Any] = [places[place] for place in shape.pattern]
         ends = _ends_of(shape, frozen)
@@ -280,6 +278,11 @@ class Freezer:
             self._numbers[shape] = number
         self._uses[number] += 1
         return number
+
+
+def numbers_at(*, is_mapped: bool) -> int:
+    """Where a frozen life has its numbers."""
+    return HEAD.size + (MAPPED if is_mapped else ENDS).size
 
 
 def seen_in(frozen: bytes) -> int:

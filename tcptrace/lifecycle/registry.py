@@ -268,6 +268,13 @@ class Registry:
         self.meet(life, at_ns)
         self.move(life, sock, at_ns)
 
+    def adopt(self, life: Life) -> None:
+        """A life that another registry has had is in its object here now, alone."""
+        state, life.counted, life.place, life.keys = life.counted, None, None, ()
+        self._ends.add(life, 0)
+        self.objects.put(life.sock, life)
+        self.counts.count(life, state, 0)
+
     def take_ids(self, number: int) -> int:
         """So many lives are born; returns the first one's id."""
         first = self._born + 1

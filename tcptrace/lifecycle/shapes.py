@@ -24,11 +24,14 @@ from tcptrace.wire.events import Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tcptrace.lifecycle.connection import Connection, Listener
+    from tcptrace.lifecycle.connection import Connection, Listener, Partial
+    from tcptrace.lifecycle.life import Life
     from tcptrace.wire.events import Record
 
 MOST_RECORDS: Final = 24
 """Of a life that has an outline."""
+_MOST_TIMES: Final = 60
+_FIRST_TIME: Final = 1 << 62
 
 _PLAIN: Final = frozenset(
     {
@@ -93,7 +96,7 @@ def outline_of(batch: bytes) -> Outline | None:
     records = list(decode_batch(batch))
     if len(records) > MOST_RECORDS or any(record.kind not in _PLAIN for record in records):
         return None
-    timed = [record._replace(at_ns=_time_of(number)) for number, record in enumerate(records)]
+    timed = [record._replace(at_ns=time_of(number)) for number, record in enumerate(records)]
     student = _Student()
     tracker = Tracker(student.closed, student.ended, student)
     tracker.feed(timed)
@@ -113,8 +116,8 @@ def outline_of(batch: bytes) -> Outline | None:
     ):
         return None
     outline.role = life.role
-    outline.established = _record_at(life.established_at_ns)
-    outline.timewait = _record_at(life.timewait_at_ns)
+    outline.established = number_of(life.established_at_ns or 0)
+    outline.timewait = number_of(life.timewait_at_ns or 0)
     outline.with_queues = tuple(
         number for number, record in enumerate(records) if record.kind in _WITH_QUEUES
     )
@@ -126,13 +129,75 @@ def _is_released(outline: Outline) -> bool:
     return bool(outline.kinds[Kind.TIMEWAIT_RELEASED])
 
 
-def _time_of(number: int) -> int:
+@dataclass
+class Continuation:
+    """What frozen lives of a shape come to, of all of which the same is told.
+
+    Times are told by numbers: first those that are frozen, then the records.
+
+    Attributes:
+        kinds: records by kind.
+        figures: those that the kernel counts too, by name.
+        changes: transitions, as Outline has them.
+        partial: what such a life lacks, if it is over then.
+        life: what it is then, each number being that of time_of(); None if it is over.
+        last: a record of the object that it is in then.
+    """
+
+    kinds: Counter[int]
+    figures: Counter[str]
+    changes: list[tuple[State, Pair | None, State]]
+    partial: frozenset[Partial] = frozenset()
+    life: Life | None = None
+    last: int = 0
+
+
+def continuation_of(life: Life, numbers: int, batch: bytes) -> Continuation | None:
+    """What a life goes on to by these records; None if more depends on.
+
+    Args:
+        life: a thawed one, whose frozen numbers are those of time_of().
+        numbers: how many.
+        batch: the records.
+    """
+    records = list(decode_batch(batch))
+    is_plain = all(record.kind in _PLAIN for record in records)
+    if not is_plain or not life.keys or numbers + len(records) > _MOST_TIMES:
+        return None
+    student = _Heir()
+    tracker = Tracker(student.closed, student.ended, student)
+    tracker.registry.adopt(life)
+    tracker.feed(
+        [
+            record._replace(at_ns=time_of(numbers + number), retransmits=0)
+            for number, record in enumerate(records)
+        ]
+    )
+    outline = student.outline
+    going_on = tracker.open_count
+    if not student.is_simple or tracker.unexpected or going_on == student.is_over:
+        return None
+    comes_to = Continuation(outline.kinds, outline.figures, outline.changes)
+    if not going_on:
+        comes_to.partial = student.partial
+        return comes_to
+    about = [number for number, record in enumerate(records) if record.sock == life.sock]
+    is_alone = len(tracker.registry.objects) == 1 and tracker.registry.in_object(life.sock) is life
+    if not is_alone or not about or not life.keys or life.counted is None:
+        return None
+    comes_to.life, comes_to.last = life, about[-1]
+    return comes_to
+
+
+def time_of(number: int) -> int:
     """Times of which each difference tells between which two it is."""
-    return (1 << MOST_RECORDS) + (1 << number)
+    return _FIRST_TIME + (1 << number)
 
 
-def _record_at(at_ns: int | None) -> int | None:
-    return None if at_ns is None else (at_ns - (1 << MOST_RECORDS)).bit_length() - 1
+def number_of(at_ns: int) -> int | None:
+    """Which of these times it is; None if it is none."""
+    rest = at_ns - _FIRST_TIME
+    return rest.bit_length() - 1 if rest > 0 and not rest & (rest - 1) else None
 
 
 class _Student(Observer):
@@ -183,3 +248,25 @@ class _Student(Observer):
             self.is_simple = False
         begin = (duration_ns & -duration_ns).bit_length() - 1
         return begin, duration_ns.bit_length()
+
+
+class _Heir(_Student):
+    """The same of a life that goes on: it may lack something, but nothing begins any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partial: frozenset[Partial] = frozenset()
+
+    def established(self, _connection: Connection) -> None:
+        self.is_simple = False
+
+    def queued(self, _connection: Connection) -> None:
+        self.is_simple = False
+
+    def accepted(self, _connection: Connection, _listener: Listener | None) -> None:
+        self.is_simple = False
+
+    def over(self, connection: Connection) -> None:
+        self.partial = connection.partial
+        if connection.role is Role.CLIENT and connection.established_at_ns is None:
+            self.is_simple = False

@@ -8,6 +8,7 @@ a use without a birth tells of, the tracker knows already, and must go on to tel
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -57,6 +58,11 @@ class Alike(NamedTuple):
     lives: Numbers
     first: Numbers
 
+    @property
+    def key(self) -> bytes:
+        """The same for all lives of this shape, and for no others."""
+        return self.what.tobytes() + self.generations.tobytes()
+
 
 class Window:
     """A window's records, put in order by life, and within each in the order of the ring.
@@ -89,10 +95,13 @@ class Window:
         self._length: Numbers = np.diff(self._first, append=len(words))
         self._number: Numbers = np.cumsum(is_first) - 1
         roots = ordered.take(self._first)
-        self._is_whole: Truths = np.ones(self.count, np.bool_)
-        self._is_whole[self._number.take(self._strays())] = False
+        is_alike: Truths = np.ones(self.count, np.bool_)
+        is_alike[self._number.take(self._strays())] = False
         broken = life_of_use.take(np.flatnonzero(~is_whole_use))
-        self._is_whole[np.searchsorted(roots, broken)] = False
+        is_alike[np.searchsorted(roots, broken)] = False
+        is_born = uses.is_born.take(roots)
+        self._is_whole = is_alike & is_born
+        self._is_continued = is_alike & ~is_born
         self._last_uses = uses.last_of_each_object()
         self._last_lives: Numbers = np.searchsorted(roots, life_of_use.take(self._last_uses[1]))
 
@@ -126,14 +135,9 @@ class Window:
         is_last: Truths = self._last_lives[places] == lives
         return is_last
 
-    def singles(self, kind: int, new_state: int) -> tuple[Numbers, Numbers]:
-        """What is told of by one record only, of a kind and state: lives, and where it is."""
-        lives = np.flatnonzero(self._length == 1)
-        what = self.what.take(self._first.take(lives))
-        is_one = columns.are_any(columns.kinds(what), kind)
-        is_one &= columns.are_any(columns.new_states(what), new_state)
-        lives = lives[is_one]
-        return lives, self._first.take(lives)
+    def ends(self) -> Words:
+        """By life, columns.ends_print() of its last record."""
+        return columns.ends_print(self.words.take(self._first + self._length - 1, axis=0))
 
     def left(self, taken: Truths) -> Words:
         """The records of all lives but these, by life."""
@@ -164,10 +168,16 @@ class Window:
         Args:
             fewest: what fewer of them than that share is left out.
         """
-        lives = np.flatnonzero(self._is_whole)
+        return self._by_print(np.flatnonzero(self._is_whole), fewest)
+
+    def continued(self, fewest: int) -> Iterator[Alike]:
+        """The same of those that were born before, in an object of which this is the first use."""
+        return self._by_print(np.flatnonzero(self._is_continued), fewest)
+
+    def _by_print(self, lives: Numbers, fewest: int) -> Iterator[Alike]:
         if not len(lives):
             return
-        prints = self._prints().take(lives)
+        prints = self._prints.take(lives)
         order = np.argsort(prints, kind="stable")
         lives, prints = lives.take(order), prints.take(order)
         begins = np.flatnonzero(_are_new(prints))
@@ -175,6 +185,7 @@ class Window:
             if end - begin >= fewest:
                 yield self._alike(lives[begin:end])
 
+    @cached_property
     def _prints(self) -> Words:
         """A number for each life that lives of the same shape share, and hardly any others."""
         position = np.arange(len(self._number)) - self._first.repeat(self._length)
@@ -236,6 +247,7 @@ class _Uses:
     Attributes:
         order: the places of the records, by object and use.
         number: of the use that each of them, in that order, belongs to.
+        is_born: by use, whether it begins with a birth.
     """
 
     def __init__(self, words: Words, what: Words) -> None:
@@ -257,17 +269,20 @@ class _Uses:
         begins = np.flatnonzero(is_first)
         self._first: Numbers = self.order.take(begins)
         """By use, the place of its first record."""
-        self._is_born: Truths = is_birth.take(begins)
+        self.is_born: Truths = is_birth.take(begins)
         self._objects: Words = ordered[is_other]
         self._object: Numbers = np.cumsum(is_other.take(begins)) - 1
         self._words = words
 
     def lives(self) -> tuple[Numbers, Numbers, Truths]:
-        """By use: its life (the number of the use that it began in), generation, whether whole."""
+        """By use: its life (the number of the use that it began in), generation, whether whole.
+
+        That of a life that was born before, in the first use of its object here, is whole as well.
+        """
         count = len(self._first)
         root: Numbers = np.arange(count)
         generation = np.zeros(count, np.int64)
-        is_whole = self._is_born.copy()
+        is_whole = np.ones(count, np.bool_)
         come = np.flatnonzero(self._has_origin.take(self._first))
         parent = self._parents(come)
         is_whole[come[parent < 0]] = False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import bulk
+from tcptrace.lifecycle import bulk, continuing, objects
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -30,11 +30,17 @@ if TYPE_CHECKING:
     from unit.lifecycle.model.end import Host
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _small_windows() -> Any:
+@pytest.fixture(autouse=True, scope="module", params=["awake", "frozen"])
+def _small_windows(request: pytest.FixtureRequest) -> Any:
+    """Everything that can be is counted at once; every life is frozen after a window, or none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "FEWEST_RECORDS", 1)
         patch.setattr(bulk, "_FEWEST_LIVES", 1)
+        patch.setattr(continuing, "FEWEST_LIVES", 1)
+        if request.param == "frozen":
+            patch.setattr(objects, "MOST_WARM", 0)
+            patch.setattr(objects, "REST_NS", -(1 << 70))
+            patch.setattr(objects, "_STEPS", 1 << 30)
         yield
 
 

@@ -1,0 +1,311 @@
+"""Frozen lives that go on within a window, many at once: none of them is thawed.
+
+Most of what happens to lives that have rested is the same for many: they close, or their TIME_WAIT
+runs out. What that comes to is learnt from the tracker, as it is of whole lives (shapes): the first
+of the lives that were frozen to one shape, and of which the same is told now, goes on in a tracker
+of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from tcptrace.lifecycle.counts import AGED
+from tcptrace.lifecycle.ends import digests_of
+from tcptrace.lifecycle.freezing import HEAD, numbers_at
+from tcptrace.lifecycle.frozen_rows import are_mapped, column, sides_of, slices, write_sides
+from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
+from tcptrace.wire import columns
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.life import Life
+    from tcptrace.lifecycle.registry import Registry
+    from tcptrace.lifecycle.scales import Scales
+    from tcptrace.lifecycle.tally import Tally
+    from tcptrace.lifecycle.whole import Alike, Window
+    from tcptrace.tcp import State
+    from tcptrace.wire.columns import Words
+
+    Bytes = npt.NDArray[np.uint8]
+    Numbers = npt.NDArray[np.int64]
+    Truths = npt.NDArray[np.bool_]
+
+FEWEST_LIVES: Final = 4
+"""Fewer of a shape are thawed."""
+_MOST_KNOWN: Final = 1024
+"""How many continuations are remembered."""
+_MOST_PLAIN: Final = 1 << 32
+"""A larger number is a time, or comes from one."""
+_NUMBER_AND_GAPS: Final = slice(0, 8)
+_SEEN_AT: Final = 8
+_NETNS: Final = slice(HEAD.size, HEAD.size + 4)
+
+
+class Heirs(NamedTuple):
+    """Lives of one shape and namespace, of all of which the same is told.
+
+    Attributes:
+        comes_to: what that is.
+        shape: what they were frozen to.
+        number: its own.
+        rows: each as it was frozen.
+        lives: their numbers in the window.
+        first: where the records of each begin there.
+    """
+
+    comes_to: Continuation
+    shape: Shape
+    number: int
+    rows: Bytes
+    lives: Numbers
+    first: Numbers
+
+    def some(self, which: Truths) -> Heirs:
+        """Some of them."""
+        if which.all():
+            return self
+        return self._replace(
+            rows=self.rows[which], lives=self.lives[which], first=self.first[which]
+        )
+
+    @property
+    def numbers(self) -> Numbers:
+        """What was frozen of each, a row for each."""
+        begin = numbers_at(is_mapped=self.shape.is_mapped)
+        return np.ascontiguousarray(self.rows[:, begin:]).view(np.int64)
+
+    @property
+    def ids(self) -> Numbers:
+        """Their ids."""
+        place = self.shape.place_of_id
+        if place is None:
+            raise AssertionError("every life has an id")
+        return self.numbers[:, place]
+
+
+class Continuing:
+    """Has frozen lives go on.
+
+    Args:
+        registry: where they are.
+        tally: hears of them.
+        scales: of its histograms.
+    """
+
+    def __init__(self, registry: Registry, tally: Tally, scales: Scales) -> None:
+        self._registry = registry
+        self._objects = registry.objects
+        self._tally = tally
+        self._scales = scales
+        self._known: dict[tuple[Shape, bytes], Continuation | None] = {}
+
+    # Which they are.
+
+    def choose(self, window: Window, resent: Words, taken: Truths) -> list[Heirs]:
+        """Finds lives that depend on nothing but their own records; marks them in `taken`.
+
+        Args:
+            window: the records.
+            resent: objects that SYN-ACKs name which were sent again.
+            taken: by life.
+        """
+        chosen = []
+        for alike in window.continued(FEWEST_LIVES):
+            socks = window.words[:, columns.SOCK][alike.first].tolist()
+            frozen = [self._objects.lives.get(sock) for sock in socks]
+            groups: dict[bytes, list[int]] = {}
+            for place, row in enumerate(frozen):
+                if isinstance(row, bytes):
+                    groups.setdefault(row[_NUMBER_AND_GAPS] + row[_NETNS], []).append(place)
+            for places in groups.values():
+                rows = [row for place in places if isinstance(row := frozen[place], bytes)]
+                heirs = self._heirs(window, alike, np.array(places), rows)
+                if heirs is not None and len(resent):
+                    about = window.words[:, columns.SOCK][heirs.first]
+                    heirs = heirs.some(~columns.are_among(about, resent))
+                if heirs is not None and len(heirs.lives):
+                    taken[heirs.lives] = True
+                    chosen.append(heirs)
+        return chosen
+
+    def _heirs(
+        self, window: Window, alike: Alike, which: Numbers, frozen: list[bytes]
+    ) -> Heirs | None:
+        number, gaps, _ = HEAD.unpack_from(frozen[0])
+        if len(frozen) < FEWEST_LIVES or gaps != self._objects.freezer.gaps:
+            return None
+        shape = self._objects.freezer.shape_of(number)
+        rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
+        lives, first = alike.lives.take(which), alike.first.take(which)
+        is_same = _have_ends(rows, shape, window.words.take(first, axis=0))
+        if not is_same.any():
+            return None
+        place = int(is_same.argmax())
+        records = window.words[first[place] : first[place] + len(alike.what)].tobytes()
+        comes_to = self._comes_to(shape, frozen[place], alike.key, records)
+        if comes_to is None:
+            return None
+        if comes_to.life is not None:
+            socks = window.words[:, columns.SOCK][first + comes_to.last]
+            is_same &= window.are_last(socks, lives)
+        return Heirs(comes_to, shape, number, rows, lives, first).some(is_same)
+
+    def _comes_to(self, shape: Shape, row: bytes, told: bytes, batch: bytes) -> Continuation | None:
+        key = (shape, told)
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._learn(shape, row, batch)
+        return self._known[key]
+
+    def _learn(self, shape: Shape, row: bytes, batch: bytes) -> Continuation | None:
+        if shape.is_request or not shape.is_known:
+            return None
+        freezer = self._objects.freezer
+        count = (len(row) - numbers_at(is_mapped=shape.is_mapped)) // 8
+        sock = int.from_bytes(batch[8 * columns.SOCK : 8 * columns.SOCK + 8], "little")
+        life = freezer.thaw_with(sock, row, [time_of(number) for number in range(count)])
+        comes_to = continuation_of(life, count, batch)
+        if comes_to is None or comes_to.life is None:
+            return comes_to
+        life.place = shape.place
+        if life.counted in AGED and not _has_entered(life, shape.counted):
+            return None  # since when it is in that state, numbers don't tell
+        frozen = freezer.freeze(life)
+        if frozen is None:
+            return None
+        freezer.release(frozen)
+        numbers = frozen[numbers_at(is_mapped=shape.is_mapped) :]
+        marks = memoryview(numbers).cast("Q")
+        is_clear = all(number_of(mark) is not None or mark < _MOST_PLAIN for mark in marks)
+        return comes_to if is_clear else None
+
+    def keep_apart(
+        self, window: Window, chosen: list[Heirs], left: Words, taken: Truths
+    ) -> list[Heirs]:
+        """Leaves out lives between whose ends there is another one in the window.
+
+        Args:
+            window: theirs.
+            chosen: the lives.
+            left: columns.ends_print() of records that are counted nowhere here.
+            taken: by life, whether it is counted here.
+        """
+        if not chosen:
+            return chosen
+        prints = window.ends()
+        ordered = np.sort(prints)
+        others = np.concatenate([ordered[1:][ordered[1:] == ordered[:-1]], left])
+        kept = []
+        for heirs in chosen:
+            clashes = columns.are_among(prints.take(heirs.lives), others)
+            taken[heirs.lives[clashes]] = False
+            kept.append(heirs.some(~clashes))
+        return [heirs for heirs in kept if len(heirs.lives)]
+
+    # What it comes to.
+
+    def leave(self, window: Window, heirs: Heirs) -> None:
+        """Counts it all, and takes them from where they were: others may be there meanwhile."""
+        freezer = self._objects.freezer
+        shape, comes_to, count = heirs.shape, heirs.comes_to, len(heirs.lives)
+        records = window.words.take(heirs.first, axis=0)
+        socks = records[:, columns.SOCK].tolist()
+        self._objects.remove_all(socks)
+        self._objects.ends.drop_all(digests_of(slices(sides_of(records))), socks)
+        freezer.change_uses(heirs.number, -count)
+        if shape.counted is not None:
+            shape.place.take_away(shape.counted, shape.role, heirs.ids.tolist())
+        times = _Times(window.words, heirs)
+        tally = self._tally
+        for kind, number in comes_to.kinds.items():
+            tally.events[kind] += number * count
+        for old, pair, new in comes_to.changes:
+            tally.transitions_of(old)[new] += count
+            if pair is not None:
+                self._scales.add(tally.state_durations[old], times.between(pair))
+        for reason in comes_to.partial:
+            tally.partial[reason] += count
+        netns = int.from_bytes(heirs.rows[0, _NETNS].tobytes(), "little")
+        tally.heard_of(netns, comes_to.figures, is_connected=False, lives=count)
+
+    def go_on(self, window: Window, heirs: Heirs) -> None:
+        """Freezes those that are not over as what they have become."""
+        life, shape = heirs.comes_to.life, heirs.shape
+        if life is None:
+            return
+        life.place = shape.place
+        frozen = self._objects.freezer.freeze(life)
+        if frozen is None:
+            raise AssertionError("it was fit to be frozen before")
+        (number, _, _) = HEAD.unpack_from(frozen)
+        self._objects.freezer.change_uses(number, len(heirs.lives) - 1)
+        rows: Bytes = np.empty((len(heirs.lives), len(frozen)), np.uint8)
+        rows[:] = np.frombuffer(frozen, np.uint8)
+        column(rows, "<u4", _SEEN_AT)[:] = column(heirs.rows, "<u4", _SEEN_AT)
+        column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
+        records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
+        sides = sides_of(records)
+        write_sides(rows, sides, is_mapped=shape.is_mapped)
+        times = _Times(window.words, heirs)
+        begin = numbers_at(is_mapped=shape.is_mapped)
+        for place, mark in enumerate(memoryview(frozen[begin:]).cast("Q")):
+            which = number_of(mark)
+            if which is not None:
+                column(rows, "<i8", begin + 8 * place)[:] = times.of(which)
+        socks = records[:, columns.SOCK].tolist()
+        self._objects.lives.update(zip(socks, slices(rows), strict=True))
+        self._objects.ends.hold(digests_of(slices(sides)), socks)
+        if life.counted is not None:
+            entered = number_of(life.connection.spans[-1].at_ns or 0)
+            entered_ns = [] if entered is None else times.of(entered).tolist()
+            shape.place.add(life.counted, life.connection.role, heirs.ids.tolist(), entered_ns)
+
+
+class _Times:
+    """The times of lives of one shape: those that were frozen, and those of the records.
+
+    Args:
+        words: by life.
+        heirs: the lives.
+    """
+
+    def __init__(self, words: Words, heirs: Heirs) -> None:
+        self._at_ns = words.view(np.int64)[:, columns.AT_NS]
+        self._first = heirs.first
+        self._frozen = heirs.numbers
+
+    def of(self, number: int) -> Numbers:
+        """Each life's time of that number."""
+        count = self._frozen.shape[1]
+        if number < count:
+            return self._frozen[:, number]
+        at_ns: Numbers = self._at_ns[self._first + (number - count)]
+        return at_ns
+
+    def between(self, pair: tuple[int, int]) -> Numbers:
+        """How long it was between two of each life's times."""
+        begin, end = pair
+        return self.of(end) - self.of(begin)
+
+
+def _has_entered(life: Life, before: State | None) -> bool:
+    """Whether a record tells when a life entered its state."""
+    return (
+        life.counted is not before and number_of(life.connection.spans[-1].at_ns or 0) is not None
+    )
+
+
+def _have_ends(rows: Bytes, shape: Shape, records: Words) -> Truths:
+    """Whether what was frozen is between the ends that each record names."""
+    expected = rows.copy()
+    write_sides(expected, sides_of(records), is_mapped=shape.is_mapped)
+    have: Truths = (expected == rows).all(axis=1)
+    have &= column(rows, "<u4", HEAD.size) == columns.netns(records)
+    have &= are_mapped(records) == shape.is_mapped
+    return have

@@ -1,0 +1,68 @@
+"""Frozen lives of one shape, side by side: a row of bytes each, as freezing packs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tcptrace.lifecycle.ends import SIDES
+from tcptrace.lifecycle.freezing import HEAD
+from tcptrace.wire import columns
+from tcptrace.wire.layout import OFFSETS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tcptrace.wire.columns import Words
+
+    Bytes = npt.NDArray[np.uint8]
+    Numbers = npt.NDArray[np.int64]
+    Truths = npt.NDArray[np.bool_]
+
+_SIDES: Final = (("<u8", 0), ("<u8", 8), ("<u2", 16), ("<u8", 18), ("<u8", 26), ("<u2", 34))
+"""The numbers that ends.SIDES consists of, and where they are."""
+_IN_RECORD: Final = (
+    OFFSETS["local"],
+    OFFSETS["local"] + 8,
+    OFFSETS["local_port"],
+    OFFSETS["remote"],
+    OFFSETS["remote"] + 8,
+    OFFSETS["remote_port"],
+)
+_MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
+"""What is kept of it of two IPv4 addresses."""
+
+
+def sides_of(records: Words) -> Bytes:
+    """Each record's sides as ends.SIDES packs them."""
+    raw = np.ascontiguousarray(records).view(np.uint8)
+    sides: Bytes = np.empty((len(records), SIDES.size), np.uint8)
+    for (code, at), offset in zip(_SIDES, _IN_RECORD, strict=True):
+        column(sides, code, at)[:] = column(raw, code, offset)
+    return sides
+
+
+def column(rows: Bytes, code: str, at: int) -> npt.NDArray[Any]:
+    """The numbers that lie at one place of each row."""
+    return np.ndarray(len(rows), code, rows.data, at, rows.strides[:1])
+
+
+def are_mapped(records: Words) -> Truths:
+    """Whether both addresses that each record names are IPv4 ones."""
+    return columns.are_ipv4(records) & columns.are_ipv4(records, columns.LOCAL)
+
+
+def write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
+    """Writes sides where frozen lives have theirs, behind the namespace."""
+    at = HEAD.size + 4
+    for code, offset in _MAPPED_SIDES if is_mapped else _SIDES:
+        column(rows, code, at)[:] = column(sides, code, offset)
+        at += int(code[-1])
+
+
+def slices(rows: Bytes) -> list[bytes]:
+    """Each row as bytes."""
+    rows = np.ascontiguousarray(rows)
+    slices: list[bytes] = rows.view(f"V{rows.shape[1]}").ravel().tolist()
+    return slices
