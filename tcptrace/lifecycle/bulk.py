@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from tcptrace.lifecycle.beginning import Beginning, Newborn
 from tcptrace.lifecycle.connection import Role
-from tcptrace.lifecycle.continuing import Continuing
+from tcptrace.lifecycle.continuing import Continuing, Heirs
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
 from tcptrace.lifecycle.shapes import MOST_RECORDS, Outline, outline_of
@@ -25,10 +26,13 @@ from tcptrace.wire.events import Kind
 from tcptrace.wire.layout import RECORD_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from tcptrace.lifecycle.connection import Listener
     from tcptrace.lifecycle.counts import Place
+    from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
@@ -59,6 +63,14 @@ class _Chosen(NamedTuple):
     first: Numbers
     listeners: dict[int, Listener]
     """Of server lives, by their objects."""
+    life: Life | None = None
+    """Of those that go on, established: one of them."""
+
+    def some(self, which: Truths) -> _Chosen:
+        """Some of them."""
+        if which.all():
+            return self
+        return self._replace(lives=self.lives[which], first=self.first[which])
 
 
 class Bulk:
@@ -76,6 +88,7 @@ class Bulk:
         self._outlines: dict[bytes, Outline | None] = {}
         self._scales = Scales()
         self._resting = Resting(self._registry)
+        self._beginning = Beginning(self._registry)
         self._continuing = Continuing(self._registry, tally, self._scales)
 
     def feed(self, batch: bytes) -> None:
@@ -101,19 +114,11 @@ class Bulk:
             self._tracker.feed(decode_batch(batch))
             return
         taken: Truths = np.zeros(window.count, np.bool_)
-        others = _Others.in_window(window)
-        chosen: list[_Chosen] = []
-        for alike in window.shapes(_FEWEST_LIVES):
-            outline = self._outline(window.words, alike)
-            if outline is not None:
-                chosen.append(self._choose(window, alike, outline, others, taken))
-        heirs = self._continuing.choose(window, others.resent, taken)
-        left = columns.ends_print(window.left(taken))
-        chosen = [_without_clashes(window, one, left, taken) for one in chosen]
-        heirs = self._continuing.keep_apart(window, heirs, left, taken)
-        self._make_way(window, taken)
+        chosen, heirs = self._find(window, taken)
         for some in heirs:
             self._continuing.leave(window, some)
+        chosen = [self._without_namesakes(window, one, taken) for one in chosen]
+        self._make_way(window, taken)
         self._tracker.feed(decode_batch(window.rest(taken)))
         for sock in self._registry.occupied(set(window.left_to(taken))):
             self._registry.evict(sock)  # it was used by others since
@@ -123,6 +128,24 @@ class Bulk:
         for some in heirs:
             self._continuing.go_on(window, some)
         self._registry.make_room(window.last_ns)
+
+    def _find(self, window: Window, taken: Truths) -> tuple[list[_Chosen], list[Heirs]]:
+        """Finds what is to be counted, marking it in `taken`, by life."""
+        others = _Others.in_window(window)
+        chosen: list[_Chosen] = []
+        for alike in window.shapes(_FEWEST_LIVES):
+            outline = self._outline(window.words, alike)
+            if outline is not None:
+                one = self._choose(window, alike, outline, others)
+                chosen += self._alike(window.words, alike, one) if outline.is_open else [one]
+        for one in chosen:
+            taken[one.lives] = True
+        heirs = self._continuing.choose(window, others.resent, taken)
+        crowded = columns.ends_print(window.left(taken))
+        if heirs or any(one.outline.is_open for one in chosen):
+            crowded = np.concatenate([crowded, window.shared_ends])
+        chosen = [_without_clashes(window, one, crowded, taken) for one in chosen]
+        return chosen, self._continuing.keep_apart(window, heirs, crowded, taken)
 
     def _make_way(self, window: Window, taken: Truths) -> None:
         """What a snapshot found a moment before it was told of makes way for that."""
@@ -145,13 +168,8 @@ class Bulk:
             self._outlines[key] = outline_of(words[first : first + length].tobytes())
         return self._outlines[key]
 
-    def _choose(
-        self, window: Window, alike: Alike, outline: Outline, others: _Others, taken: Truths
-    ) -> _Chosen:
-        """Of lives of a shape those that no other record has a say in.
-
-        They are marked in `taken`, by life.
-        """
+    def _choose(self, window: Window, alike: Alike, outline: Outline, others: _Others) -> _Chosen:
+        """Of lives of a shape those that no other record has a say in."""
         first, lives, words = alike.first, alike.lives, window.words
         listeners: dict[int, Listener] = {}
         if outline.role is Role.SERVER:
@@ -167,12 +185,26 @@ class Bulk:
             if len(others.resent):
                 is_known &= ~columns.are_among(words[:, columns.SOCK][first], others.resent)
             first, lives = first[is_known], lives[is_known]
-        if outline.timewait is not None and outline.is_resting:
-            socks = words[:, columns.SOCK][first + outline.timewait]
+        if outline.is_resting or outline.is_open:
+            socks = words[:, columns.SOCK][first + outline.last]
             is_there = window.are_last(socks, lives)
             first, lives = first[is_there], lives[is_there]
-        taken[lives] = True
         return _Chosen(outline, lives, first, listeners)
+
+    def _alike(self, words: Words, alike: Alike, chosen: _Chosen) -> Iterator[_Chosen]:
+        """Those that go on, by whose they are."""
+        if len(chosen.first):
+            for which, life in self._beginning.groups(words, alike, chosen.first):
+                yield chosen.some(which)._replace(life=life)
+
+    def _without_namesakes(self, window: Window, chosen: _Chosen, taken: Truths) -> _Chosen:
+        """Leaves out lives that go on between ends that a frozen life has."""
+        if chosen.life is None or not len(chosen.first):
+            return chosen
+        records = window.words.take(chosen.first + chosen.outline.last, axis=0)
+        are_free = self._beginning.are_free(records)
+        taken[chosen.lives[~are_free]] = False
+        return chosen.some(are_free)
 
     def _have_knocked(self, records: Words, refused: Words) -> Truths:
         """Whether the peer that each record names was refused before: its life began with that."""
@@ -248,6 +280,9 @@ class Bulk:
             place = self._registry.counts.place(inode, family)
             if outline.is_resting:
                 self._rest(words, chosen._replace(first=mine), place)
+            elif chosen.life is not None:
+                listener = next(iter(chosen.listeners.values()), None)
+                self._beginning.begin(Newborn(words, mine, outline, chosen.life), listener, place)
 
     def _rest(self, words: Words, chosen: _Chosen, place: Place) -> None:
         """Lives that go on in TIME_WAIT are the tracker's from now on."""
@@ -315,23 +350,21 @@ class _Times:
         return self.of(end) - self.of(begin)
 
 
-def _without_clashes(window: Window, chosen: _Chosen, left: Words, taken: Truths) -> _Chosen:
-    """Leaves out lives that rest between ends of which other records tell as well.
+def _without_clashes(window: Window, chosen: _Chosen, crowded: Words, taken: Truths) -> _Chosen:
+    """Leaves out lives that go on between ends of which other records tell as well.
 
     Args:
         window: theirs.
         chosen: the lives.
-        left: columns.ends_print() of the other records; those of lives that are left out here are
-            not among them, but have the same prints.
+        crowded: columns.ends_print() of what others tell of, those that are left out here included.
         taken: by life, whether it is counted here.
     """
-    if not chosen.outline.is_resting or not len(left):
+    outline = chosen.outline
+    if not (outline.is_resting or outline.is_open) or not len(crowded):
         return chosen
-    last = chosen.first + chosen.outline.length - 1
-    prints = columns.ends_print(window.words.take(last, axis=0))
-    clashes = columns.are_among(prints, left)
+    clashes = columns.are_among(window.ends.take(chosen.lives), crowded)
     taken[chosen.lives[clashes]] = False
-    return chosen._replace(lives=chosen.lives[~clashes], first=chosen.first[~clashes])
+    return chosen.some(~clashes)
 
 
 def _odd(words: Words) -> Numbers:

@@ -15,7 +15,14 @@ import numpy as np
 from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.ends import digests_of
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
-from tcptrace.lifecycle.frozen_rows import are_mapped, column, sides_of, slices, write_sides
+from tcptrace.lifecycle.frozen_rows import (
+    are_mapped,
+    column,
+    rows_of,
+    sides_of,
+    slices,
+    write_sides,
+)
 from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
 from tcptrace.wire import columns
 
@@ -186,24 +193,19 @@ class Continuing:
         return comes_to if is_clear else None
 
     def keep_apart(
-        self, window: Window, chosen: list[Heirs], left: Words, taken: Truths
+        self, window: Window, chosen: list[Heirs], crowded: Words, taken: Truths
     ) -> list[Heirs]:
         """Leaves out lives between whose ends there is another one in the window.
 
         Args:
             window: theirs.
             chosen: the lives.
-            left: columns.ends_print() of records that are counted nowhere here.
+            crowded: columns.ends_print() of others.
             taken: by life, whether it is counted here.
         """
-        if not chosen:
-            return chosen
-        prints = window.ends()
-        ordered = np.sort(prints)
-        others = np.concatenate([ordered[1:][ordered[1:] == ordered[:-1]], left])
         kept = []
         for heirs in chosen:
-            clashes = columns.are_among(prints.take(heirs.lives), others)
+            clashes = columns.are_among(window.ends.take(heirs.lives), crowded)
             taken[heirs.lives[clashes]] = False
             kept.append(heirs.some(~clashes))
         return [heirs for heirs in kept if len(heirs.lives)]
@@ -240,24 +242,12 @@ class Continuing:
         if life is None:
             return
         life.place = shape.place
-        frozen = self._objects.freezer.freeze(life)
-        if frozen is None:
-            raise AssertionError("it was fit to be frozen before")
-        (number, _, _) = HEAD.unpack_from(frozen)
-        self._objects.freezer.change_uses(number, len(heirs.lives) - 1)
-        rows: Bytes = np.empty((len(heirs.lives), len(frozen)), np.uint8)
-        rows[:] = np.frombuffer(frozen, np.uint8)
-        column(rows, "<u4", _SEEN_AT)[:] = column(heirs.rows, "<u4", _SEEN_AT)
-        column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
         records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
         sides = sides_of(records)
-        write_sides(rows, sides, is_mapped=shape.is_mapped)
         times = _Times(window.words, heirs)
-        begin = numbers_at(is_mapped=shape.is_mapped)
-        for place, mark in enumerate(memoryview(frozen[begin:]).cast("Q")):
-            which = number_of(mark)
-            if which is not None:
-                column(rows, "<i8", begin + 8 * place)[:] = times.of(which)
+        rows = rows_of(self._objects.freezer, life, sides, times.of)
+        column(rows, "<u4", _SEEN_AT)[:] = column(heirs.rows, "<u4", _SEEN_AT)
+        column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
         socks = records[:, columns.SOCK].tolist()
         self._objects.lives.update(zip(socks, slices(rows), strict=True))
         self._objects.ends.hold(digests_of(slices(sides)), socks)

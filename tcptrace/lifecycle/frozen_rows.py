@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tcptrace.lifecycle.ends import SIDES
-from tcptrace.lifecycle.freezing import HEAD
+from tcptrace.lifecycle.freezing import HEAD, numbers_at
+from tcptrace.lifecycle.shapes import number_of
 from tcptrace.wire import columns
 from tcptrace.wire.layout import OFFSETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
+    from tcptrace.lifecycle.freezing import Freezer
+    from tcptrace.lifecycle.life import Life
     from tcptrace.wire.columns import Words
 
     Bytes = npt.NDArray[np.uint8]
@@ -59,6 +64,32 @@ def write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
     for code, offset in _MAPPED_SIDES if is_mapped else _SIDES:
         column(rows, code, at)[:] = column(sides, code, offset)
         at += int(code[-1])
+
+
+def rows_of(freezer: Freezer, life: Life, sides: Bytes, numbers: Callable[[int], Numbers]) -> Bytes:
+    """Many lives frozen that are like one, but for their sides and their numbers.
+
+    Args:
+        freezer: its shape is in use as often as there are lives, then.
+        life: one of them, whose numbers are those of shapes.time_of().
+        sides: of each.
+        numbers: what such a number stands for.
+    """
+    frozen = freezer.freeze(life)
+    if frozen is None:
+        raise AssertionError("it is fit to be frozen")
+    (number, _, _) = HEAD.unpack_from(frozen)
+    freezer.change_uses(number, len(sides) - 1)
+    rows: Bytes = np.empty((len(sides), len(frozen)), np.uint8)
+    rows[:] = np.frombuffer(frozen, np.uint8)
+    is_mapped = freezer.shape_of(number).is_mapped
+    write_sides(rows, sides, is_mapped=is_mapped)
+    begin = numbers_at(is_mapped=is_mapped)
+    for place, mark in enumerate(memoryview(frozen[begin:]).cast("Q")):
+        which = number_of(mark)
+        if which is not None:
+            column(rows, "<i8", begin + 8 * place)[:] = numbers(which)
+    return rows
 
 
 def slices(rows: Bytes) -> list[bytes]:

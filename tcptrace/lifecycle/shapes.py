@@ -66,10 +66,12 @@ class Outline:
         connected: whether it is a connect() that was established.
         syn_queue_wait: between which records.
         accept_wait: the same.
-        is_resting: whether it is in TIME_WAIT, its last object, at its end; else it is over.
+        is_resting: whether it is in TIME_WAIT, its last object, at its end.
+        is_open: whether it is established; if it is neither it is over.
         established: the record by which it was established, if any.
         timewait: the one by which it entered TIME_WAIT.
         with_queues: the records that carry their listener's queues.
+        last: a record of the object that it is in then.
     """
 
     kinds: Counter[int] = field(default_factory=Counter)
@@ -81,9 +83,11 @@ class Outline:
     syn_queue_wait: Pair | None = None
     accept_wait: Pair | None = None
     is_resting: bool = False
+    is_open: bool = False
     established: int | None = None
     timewait: int | None = None
     with_queues: tuple[int, ...] = ()
+    last: int = 0
 
     @property
     def length(self) -> int:
@@ -101,32 +105,85 @@ def outline_of(batch: bytes) -> Outline | None:
     tracker = Tracker(student.closed, student.ended, student)
     tracker.feed(timed)
     outline = student.outline
-    if not student.is_simple or tracker.unexpected or student.life is None:
+    outline.with_queues = tuple(
+        number for number, record in enumerate(records) if record.kind in _WITH_QUEUES
+    )
+    if not student.is_simple or tracker.unexpected or student.is_over + tracker.open_count != 1:
         return None
-    outline.is_resting = not student.is_over
-    if tracker.open_count != outline.is_resting:
-        return None
-    life = student.life
-    if life.partial or (outline.is_resting and life.state is not State.TIME_WAIT):
-        return None
-    if outline.is_resting and (
-        tracker.has_second_objects
-        or _is_released(outline)
-        or life.established_at_ns is None  # closed in SYN_RECV
-    ):
+    if student.life is None:
+        return _opened(outline, tracker, records)
+    return _closed(outline, tracker, student.life)
+
+
+def _closed(outline: Outline, tracker: Tracker, life: Connection) -> Outline | None:
+    """The same of one that is over, or in TIME_WAIT."""
+    outline.is_resting = tracker.open_count > 0
+    is_told = not outline.is_resting or (
+        life.state is State.TIME_WAIT
+        and not tracker.has_second_objects
+        and not outline.kinds[Kind.TIMEWAIT_RELEASED]
+        and life.established_at_ns is not None  # else it was closed in SYN_RECV
+    )
+    if life.partial or not is_told:
         return None
     outline.role = life.role
     outline.established = number_of(life.established_at_ns or 0)
     outline.timewait = number_of(life.timewait_at_ns or 0)
-    outline.with_queues = tuple(
-        number for number, record in enumerate(records) if record.kind in _WITH_QUEUES
-    )
+    outline.last = outline.timewait or 0
     return outline
 
 
-def _is_released(outline: Outline) -> bool:
-    """Whether its TIME_WAIT socket was ended before its timer."""
-    return bool(outline.kinds[Kind.TIMEWAIT_RELEASED])
+def _opened(outline: Outline, tracker: Tracker, records: Sequence[Record]) -> Outline | None:
+    """The same of one that is established, and accepted if it is a server's."""
+    life = _only(tracker)
+    if life is None or life.counted is not State.ESTABLISHED or life.connection.partial:
+        return None
+    connection = life.connection
+    is_served = connection.role is Role.SERVER and connection.accepted_at_ns is not None
+    if not life.keys or not (is_served or connection.role is Role.CLIENT):
+        return None
+    outline.role, outline.is_open = connection.role, True
+    outline.last = max(place for place, record in enumerate(records) if record.sock == life.sock)
+    return outline
+
+
+def _only(tracker: Tracker) -> Life | None:
+    """The only life, in one object."""
+    lives = list(tracker.registry.objects.peek())
+    is_alone = len(lives) == tracker.open_count == 1 and not tracker.has_second_objects
+    return lives[0] if is_alone else None
+
+
+def beginning_of(batch: bytes) -> Life:
+    """A life that these records begin, and have an outline of that is open.
+
+    Its numbers are those of time_of(): first the records' times, then what object each is about,
+    then its id. What happened in it is left out: nobody is told of it any more.
+    """
+    records = list(decode_batch(batch))
+    count = len(records)
+    objects: dict[int, int] = {}
+    for number, record in enumerate(records):
+        objects.setdefault(record.sock, time_of(count + number))
+    student = _Student()
+    tracker = Tracker(student.closed, student.ended, student)
+    tracker.registry.take_ids(time_of(2 * count) - 1)
+    tracker.feed(
+        [
+            record._replace(
+                at_ns=time_of(number),
+                sock=objects[record.sock],
+                origin=objects.get(record.origin, record.origin),
+                retransmits=0,
+            )
+            for number, record in enumerate(records)
+        ]
+    )
+    life = _only(tracker)
+    if life is None:
+        raise AssertionError("its outline was of one open life")
+    life.connection.moments.clear()
+    return life
 
 
 @dataclass
@@ -182,8 +239,7 @@ def continuation_of(life: Life, numbers: int, batch: bytes) -> Continuation | No
         comes_to.partial = student.partial
         return comes_to
     about = [number for number, record in enumerate(records) if record.sock == life.sock]
-    is_alone = len(tracker.registry.objects) == 1 and tracker.registry.in_object(life.sock) is life
-    if not is_alone or not about or not life.keys or life.counted is None:
+    if _only(tracker) is not life or not about or not life.keys or life.counted is None:
         return None
     comes_to.life, comes_to.last = life, about[-1]
     return comes_to

@@ -135,9 +135,17 @@ class Window:
         is_last: Truths = self._last_lives[places] == lives
         return is_last
 
+    @cached_property
     def ends(self) -> Words:
         """By life, columns.ends_print() of its last record."""
         return columns.ends_print(self.words.take(self._first + self._length - 1, axis=0))
+
+    @property
+    def shared_ends(self) -> Words:
+        """Those of several lives."""
+        ordered = np.sort(self.ends)
+        shared: Words = ordered[1:][ordered[1:] == ordered[:-1]]
+        return shared
 
     def left(self, taken: Truths) -> Words:
         """The records of all lives but these, by life."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _WORDS: Final = RECORD_SIZE // 8
 _PLACES: Final = OFFSETS["netns"] // 8
 _PORTS: Final = OFFSETS["local_port"] // 8
+_CGROUP: Final = OFFSETS["cgroup"] // 8
+"""In the high half."""
 _KIND_HALF: Final = OFFSETS["kind"] // 4
 _ERROR_HALF: Final = OFFSETS["error"] // 4
 _PORTS_HALF: Final = OFFSETS["local_port"] // 4
@@ -41,7 +43,8 @@ SOCK: Final = OFFSETS["sock"] // 8
 ORIGIN: Final = OFFSETS["origin"] // 8
 LOCAL: Final = OFFSETS["local"] // 8
 REMOTE: Final = OFFSETS["remote"] // 8
-"""The place of each among a record's words; the addresses have two."""
+COMM: Final = OFFSETS["comm"] // 8
+"""The place of each among a record's words; addresses and names have two."""
 ACCEPT_QUEUE: Final = OFFSETS["accept_queue_len"] // 8
 """Its length in the low half, its limit in the high one."""
 SYN_QUEUE: Final = OFFSETS["syn_queue_len"] // 8
@@ -140,9 +143,20 @@ def ends_print(words: Words) -> Words:
     addresses = (words[:, place] for place in (LOCAL, LOCAL + 1, REMOTE, REMOTE + 1))
     mixed = ports(words)
     for word in (netns(words), *addresses):
-        mixed = (mixed ^ word) * _MULTIPLIER
-        mixed ^= high(mixed)
+        mixed = mix(mixed, word)
     return mixed
+
+
+def mix(mixed: Words, word: Words) -> Words:
+    """A number for two: others for others, as good as always."""
+    mixed = (mixed ^ word) * _MULTIPLIER
+    mixed ^= high(mixed)
+    return mixed
+
+
+def identity(words: Words) -> list[Words]:
+    """Where records come from and whom they name, but for ports and addresses."""
+    return [words[:, _PLACES], words[:, COMM], words[:, COMM + 1], high(words[:, _CGROUP])]
 
 
 def are_ipv4(words: Words, side: int = REMOTE) -> Truths:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import bulk, continuing, objects
+from tcptrace.lifecycle import beginning, bulk, continuing, objects
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -36,6 +36,7 @@ def _small_windows(request: pytest.FixtureRequest) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "FEWEST_RECORDS", 1)
         patch.setattr(bulk, "_FEWEST_LIVES", 1)
+        patch.setattr(beginning, "FEWEST_LIVES", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)
         if request.param == "frozen":
             patch.setattr(objects, "MOST_WARM", 0)
