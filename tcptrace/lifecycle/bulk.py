@@ -15,6 +15,7 @@ import numpy as np
 from tcptrace.lifecycle.beginning import Beginning, Newborn
 from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.continuing import Continuing, Heirs
+from tcptrace.lifecycle.findings import Findings
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
 from tcptrace.lifecycle.shapes import MOST_RECORDS, Outline, outline_of
@@ -88,12 +89,15 @@ class Bulk:
         self._outlines: dict[bytes, Outline | None] = {}
         self._scales = Scales()
         self._resting = Resting(self._registry)
+        self._findings = Findings(self._registry, tracker.stock, tally)
         self._beginning = Beginning(self._registry)
         self._continuing = Continuing(self._registry, tally, self._scales)
 
     def feed(self, batch: bytes) -> None:
         """Takes whole records in the order of the ring."""
         odd = _odd(columns.words_of(batch))
+        if self._registry.left is not None:
+            batch = self._findings.take(batch)
         if self._registry.left is not None or len(odd) > _MOST_ODD:
             self._tracker.feed(decode_batch(batch))
             return

@@ -16,12 +16,12 @@ from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.ends import digests_of
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
 from tcptrace.lifecycle.frozen_rows import (
-    are_mapped,
+    SEEN_AT,
     column,
+    have_ends,
     rows_of,
     sides_of,
     slices,
-    write_sides,
 )
 from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
 from tcptrace.wire import columns
@@ -49,7 +49,6 @@ _MOST_KNOWN: Final = 1024
 _MOST_PLAIN: Final = 1 << 32
 """A larger number is a time, or comes from one."""
 _NUMBER_AND_GAPS: Final = slice(0, 8)
-_SEEN_AT: Final = 8
 _NETNS: Final = slice(HEAD.size, HEAD.size + 4)
 
 
@@ -149,7 +148,7 @@ class Continuing:
         shape = self._objects.freezer.shape_of(number)
         rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
         lives, first = alike.lives.take(which), alike.first.take(which)
-        is_same = _have_ends(rows, shape, window.words.take(first, axis=0))
+        is_same = have_ends(rows, shape, window.words.take(first, axis=0))
         if not is_same.any():
             return None
         place = int(is_same.argmax())
@@ -246,7 +245,7 @@ class Continuing:
         sides = sides_of(records)
         times = _Times(window.words, heirs)
         rows = rows_of(self._objects.freezer, life, sides, times.of)
-        column(rows, "<u4", _SEEN_AT)[:] = column(heirs.rows, "<u4", _SEEN_AT)
+        column(rows, "<u4", SEEN_AT)[:] = column(heirs.rows, "<u4", SEEN_AT)
         column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
         socks = records[:, columns.SOCK].tolist()
         self._objects.lives.update(zip(socks, slices(rows), strict=True))
@@ -289,13 +288,3 @@ def _has_entered(life: Life, before: State | None) -> bool:
     return (
         life.counted is not before and number_of(life.connection.spans[-1].at_ns or 0) is not None
     )
-
-
-def _have_ends(rows: Bytes, shape: Shape, records: Words) -> Truths:
-    """Whether what was frozen is between the ends that each record names."""
-    expected = rows.copy()
-    write_sides(expected, sides_of(records), is_mapped=shape.is_mapped)
-    have: Truths = (expected == rows).all(axis=1)
-    have &= column(rows, "<u4", HEAD.size) == columns.netns(records)
-    have &= are_mapped(records) == shape.is_mapped
-    return have

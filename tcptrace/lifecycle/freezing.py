@@ -113,6 +113,11 @@ class Shape(NamedTuple):
         return bool(self.life[_IS_SIGHTED])
 
     @property
+    def life_was_released(self) -> bool:
+        """Whether its TIME_WAIT socket was ended before its timer."""
+        return bool(self.life[LIFE_SHAPE.index("is_released")])
+
+    @property
     def role(self) -> Role:
         """Its role."""
         return Role(self.connection[CONNECTION_SHAPE.index("role")])

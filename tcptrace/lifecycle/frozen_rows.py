@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tcptrace.lifecycle.freezing import Freezer
+    from tcptrace.lifecycle.freezing import Freezer, Shape
     from tcptrace.lifecycle.life import Life
     from tcptrace.wire.columns import Words
 
@@ -37,6 +37,8 @@ _IN_RECORD: Final = (
 )
 _MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
 """What is kept of it of two IPv4 addresses."""
+SEEN_AT: Final = 8
+"""Where the last snapshot's number is that found a life."""
 
 
 def sides_of(records: Words) -> Bytes:
@@ -97,3 +99,13 @@ def slices(rows: Bytes) -> list[bytes]:
     rows = np.ascontiguousarray(rows)
     slices: list[bytes] = rows.view(f"V{rows.shape[1]}").ravel().tolist()
     return slices
+
+
+def have_ends(rows: Bytes, shape: Shape, records: Words) -> Truths:
+    """Whether what was frozen is between the ends that each record names."""
+    expected = rows.copy()
+    write_sides(expected, sides_of(records), is_mapped=shape.is_mapped)
+    have: Truths = (expected == rows).all(axis=1)
+    have &= column(rows, "<u4", HEAD.size) == columns.netns(records)
+    have &= are_mapped(records) == shape.is_mapped
+    return have

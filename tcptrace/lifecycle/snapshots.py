@@ -72,6 +72,16 @@ class Snapshots:
         self._differing: dict[int, _Finding] = {}
         self._is_whole = True
 
+    @property
+    def number(self) -> int:
+        """Of the snapshot that is being taken, or was last."""
+        return self._number
+
+    @property
+    def owners(self) -> Mapping[int, Process]:
+        """Who holds a socket, by its inode number, while a snapshot is taken."""
+        return self._owners
+
     def begin(self, now_ns: int, owners: Mapping[int, Process]) -> None:
         """A snapshot begins; one that has not ended never will."""
         self._number += 1

@@ -67,6 +67,11 @@ class Tracker:
         return self._registry
 
     @property
+    def stock(self) -> Snapshots:
+        """What snapshots change; for what takes their findings past the records."""
+        return self._snapshots
+
+    @property
     def listeners(self) -> list[Listener]:
         """Every listener that the records told of."""
         return self._registry.listeners.all

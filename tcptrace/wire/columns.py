@@ -108,6 +108,11 @@ def netns(words: Words) -> Words:
     return low(words[:, _PLACES])
 
 
+def cgroups(words: Words) -> Words:
+    """The id of the cgroup; 0 where none is told."""
+    return high(words[:, _CGROUP])
+
+
 def ports(words: Words) -> Words:
     """Both ports: the local one low, the remote one high."""
     return low(words[:, _PORTS])
@@ -156,7 +161,7 @@ def mix(mixed: Words, word: Words) -> Words:
 
 def identity(words: Words) -> list[Words]:
     """Where records come from and whom they name, but for ports and addresses."""
-    return [words[:, _PLACES], words[:, COMM], words[:, COMM + 1], high(words[:, _CGROUP])]
+    return [words[:, _PLACES], words[:, COMM], words[:, COMM + 1], cgroups(words)]
 
 
 def are_ipv4(words: Words, side: int = REMOTE) -> Truths:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import beginning, bulk, continuing, objects
+from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -18,6 +18,7 @@ from unit.lifecycle.histories import THOROUGH, crowds, hosts, replays, worlds
 from unit.lifecycle.seen import check_counts
 from unit.lifecycle.stream import Lives
 from unit.lifecycle.tallies import new_tally
+from unit.lifecycle.test_snapshot_properties import EVERYWHERE, Interleaving
 from unit.lifecycle.test_tracker_properties import batches, garbage
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def _small_windows(request: pytest.FixtureRequest) -> Any:
         patch.setattr(bulk, "FEWEST_RECORDS", 1)
         patch.setattr(bulk, "_FEWEST_LIVES", 1)
         patch.setattr(beginning, "FEWEST_LIVES", 1)
+        patch.setattr(findings, "FEWEST", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)
         if request.param == "frozen":
             patch.setattr(objects, "MOST_WARM", 0)
@@ -112,7 +114,12 @@ def _of(buckets: Buckets) -> tuple[object, ...]:
 
 
 def check_alike(records: Sequence[Record], sizes: Sequence[int]) -> Way:
-    one, other = Way(at_once=False), Way(at_once=True)
+    ways = Way(at_once=False), Way(at_once=True)
+    feed_alike(*ways, records, sizes)
+    return ways[1]
+
+
+def feed_alike(one: Way, other: Way, records: Sequence[Record], sizes: Sequence[int]) -> None:
     at = number = 0
     while batch := records[at : at + sizes[number % len(sizes)]]:
         at += len(batch)
@@ -123,7 +130,6 @@ def check_alike(records: Sequence[Record], sizes: Sequence[int]) -> Way:
         for name, value in told.items():
             assert counted[name] == value, name
         check_counts(other.lives.tracker)
-    return other
 
 
 _BORN_IN: dict[Kind, State] = {
@@ -179,6 +185,26 @@ def test_births_that_a_snapshot_saw_early(
             )
         records.append(record)
     check_alike(records, sizes)
+
+
+@replays(0.5)
+@given(world=hosts(), chance=st.randoms(use_true_random=False), sizes=windows)
+def test_a_snapshot_in_the_midst(world: Host, chance: Random, sizes: list[int]) -> None:
+    snapshot = Interleaving(world, chance)
+    during: list[Record] = []
+    for at in range(snapshot.begin, snapshot.end + 1):
+        during += snapshot.findings.get(at, ())
+        during += snapshot.records[at : min(at + 1, snapshot.end)]
+    ways = Way(at_once=False), Way(at_once=True)
+    feed_alike(*ways, snapshot.records[: snapshot.begin], sizes)
+    for way in ways:
+        way.lives.tracker.begin_snapshot(world.stream.now_ns, {})
+    feed_alike(*ways, during, sizes)
+    for way in ways:
+        way.lives.tracker.end_snapshot(EVERYWHERE)
+    feed_alike(*ways, snapshot.records[snapshot.end :], sizes)
+    healed = [way.lives.tracker.healed for way in ways]
+    assert healed[0] == healed[1]
 
 
 @settings(THOROUGH, max_examples=250)
