@@ -159,11 +159,11 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 def connect(times: int, port: int = PORT) -> float:
     """Connects so often; returns the instructions that each took."""
     with listening(port) as listener:
-        for _ in range(WARM_UP):
-            connect_to(listener)
+        for number in range(WARM_UP):
+            connect_to(listener, number)
         before = on_cpu_ns(os.getpid())
-        for _ in range(times):
-            connect_to(listener)
+        for number in range(times):
+            connect_to(listener, number)
         return (on_cpu_ns(os.getpid()) - before) / times
 
 
