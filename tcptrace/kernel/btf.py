@@ -86,6 +86,7 @@ class Btf:
         self._path = path
         self._btf = ctypes.c_void_p(handle)
         self._arguments: dict[str, int | None] = {}
+        self._ids: dict[tuple[str, int], int | None] = {}
 
     @classmethod
     def of_kernel(cls, path: Path = VMLINUX) -> Self:
@@ -148,8 +149,11 @@ class Btf:
         return self._type(self._type(type_id).size_or_type).vlen
 
     def _id(self, name: str, kind: int) -> int | None:
-        type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), kind))
-        return type_id if type_id > 0 else None
+        """By libbpf, which looks through 100,000 types."""
+        if (name, kind) not in self._ids:
+            type_id = int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), kind))
+            self._ids[name, kind] = type_id if type_id > 0 else None
+        return self._ids[name, kind]
 
     def _type(self, type_id: int) -> _Type:
         address = self._lib.btf__type_by_id(self._btf, type_id)
