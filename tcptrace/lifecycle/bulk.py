@@ -93,7 +93,7 @@ class Bulk:
         self._beginning = Beginning(self._registry)
         self._continuing = Continuing(self._registry, tally, self._scales)
 
-    def feed(self, batch: bytes) -> None:
+    def feed(self, batch: bytes | memoryview) -> None:
         """Takes whole records in the order of the ring."""
         odd = _odd(columns.words_of(batch))
         if self._registry.left is not None:
@@ -109,7 +109,7 @@ class Bulk:
             self._tracker.feed(decode_batch(batch[end:begin]))
         self._feed_plain(batch[begin:])
 
-    def _feed_plain(self, batch: bytes) -> None:
+    def _feed_plain(self, batch: bytes | memoryview) -> None:
         if len(batch) < FEWEST_RECORDS * RECORD_SIZE:
             self._tracker.feed(decode_batch(batch))
             return

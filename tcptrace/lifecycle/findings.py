@@ -50,7 +50,7 @@ class Findings:
         self._snapshots = snapshots
         self._tally = tally
 
-    def take(self, batch: bytes) -> bytes:
+    def take(self, batch: bytes | memoryview) -> bytes | memoryview:
         """Takes those that tell nothing new of frozen lives, alone in their objects.
 
         Args:

@@ -75,7 +75,7 @@ class Window:
         what: what each of them tells, as columns.what() has it.
     """
 
-    def __init__(self, batch: bytes) -> None:
+    def __init__(self, batch: bytes | memoryview) -> None:
         words = columns.words_of(batch)
         what = columns.what(words)
         uses = _Uses(words, what)

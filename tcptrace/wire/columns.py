@@ -51,7 +51,7 @@ SYN_QUEUE: Final = OFFSETS["syn_queue_len"] // 8
 """Its length in the low half; in the high one retransmits."""
 
 
-def words_of(batch: bytes) -> Words:
+def words_of(batch: bytes | memoryview) -> Words:
     """A batch as its records' 64-bit words: one row for each record."""
     return np.frombuffer(batch, np.uint64).reshape(-1, _WORDS)
 
