@@ -39,7 +39,7 @@ IDLE_S: Final = 40.0
 """Within a minute after its start, in which there is no second snapshot."""
 SNAPSHOT_PERIOD_S: Final = 60.0
 """Of serve, since it is ready."""
-TOLD_S: Final = 20.0
+TOLD_S: Final = 5.0
 """So long after the last connection has ended everything is told."""
 LATE_S: Final = 3.0
 """After what is done once a minute: sooner than TIME_WAIT ends of what began after the last."""
