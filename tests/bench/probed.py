@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.kernel.attaching import Attached, attach
 from tcptrace.kernel.live import BATCH_RECORDS
 from tcptrace.kernel.ring import Ring
+from tcptrace.wire import columns
 from tcptrace.wire.layout import RECORD_SIZE
 
 from .floors import Carried, floor
@@ -113,7 +114,7 @@ def _draining(attached: Attached, options: TraceOptions) -> Iterator[int]:
     """A process that drains the ring; yields its id."""
     drainer = os.fork()
     if drainer == 0:
-        ring = Ring(attached.ring, options.ring_pages * mmap.PAGESIZE, RECORD_SIZE)
+        ring = Ring(attached.ring, options.ring_pages * mmap.PAGESIZE, RECORD_SIZE, columns)
         while True:
             ring.wait(1.0)
             ring.read(BATCH_RECORDS)
