@@ -23,8 +23,8 @@ from .tracer import ToolError, Tracer, lost_by, read, tracing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RATES = (500, 1000, 2000, 3000, 4000, 6000)
-SECONDS = 2.0
+RATES = (250, 500, 1000, 2000, 4000, 8000)
+SECONDS = 3.0
 READY_S = 300.0
 CALM_S = 2.0
 PORT = 8383
