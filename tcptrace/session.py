@@ -176,7 +176,7 @@ class _Pump(NamedTuple):
             for now_ns, batch in batches(self.source, stop):
                 if losing.goes_on():
                     self.feeder.catch_up(now_ns)
-                    self.tracker.lose()
+                    self.tracker.lose(self.source.now_ns())
                 self.feeder.feed(batch, now_ns)
                 with output_errors():
                     self.printer.flush()

@@ -130,8 +130,9 @@ class Watch:
         """Gathers records: many at once cost much less."""
         if self._losing.goes_on():
             self.catch_up()
-            self.tracker.lose()
-            self.agreement.healing.lose(self.source.now_ns())
+            now_ns = self.source.now_ns()
+            self.tracker.lose(now_ns)
+            self.agreement.healing.lose(now_ns)
         if not batch:
             return
         if self.source.head.stacks:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tcptrace.lifecycle.beginning import Beginning, Newborn
-from tcptrace.lifecycle.connection import Role
+from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.continuing import Continuing, Heirs
 from tcptrace.lifecycle.findings import Findings
 from tcptrace.lifecycle.resting import Entries, Resting
@@ -238,6 +238,10 @@ class Bulk:
             add(tally.syn_queue_wait, times.between(outline.syn_queue_wait))
         if outline.accept_wait is not None:
             add(tally.accept_wait, times.between(outline.accept_wait))
+        if not (outline.is_resting or outline.is_open):
+            lacking = np.count_nonzero(times.of(0) <= self._registry.lossy_until_ns)
+            if lacking:
+                tally.partial[Partial.GAP] += int(lacking)
         if chosen.listeners:
             self._tell_listeners(words, chosen)
         self._count_places(words, chosen)

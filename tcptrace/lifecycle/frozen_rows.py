@@ -37,6 +37,8 @@ _IN_RECORD: Final = (
 )
 _MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
 """What is kept of it of two IPv4 addresses."""
+_GAPS_AT: Final = 4
+"""Where it is told how often lives were marked until it was frozen."""
 SEEN_AT: Final = 8
 """Where the last snapshot's number is that found a life."""
 
@@ -92,6 +94,12 @@ def rows_of(freezer: Freezer, life: Life, sides: Bytes, numbers: Callable[[int],
         if which is not None:
             column(rows, "<i8", begin + 8 * place)[:] = numbers(which)
     return rows
+
+
+def lack(rows: Bytes, freezer: Freezer, which: Truths) -> None:
+    """Marks some as lives that may lack a record."""
+    if which.any():
+        column(rows, "<u4", _GAPS_AT)[which] = freezer.gaps - 1
 
 
 def slices(rows: Bytes) -> list[bytes]:

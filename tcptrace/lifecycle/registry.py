@@ -104,12 +104,15 @@ class Registry:
         """Whether a snapshot has found lives that no record told of before."""
         self.left: OrderedDict[ObjectUse, Life] | None = None
         """While a snapshot is taken: who has left which object lately."""
+        self.lossy_until_ns = -1
+        """When a loss was noticed last: whoever was born before may lack a record."""
         self.stack: tuple[int, ...] = ()
         """The kernel stack behind the record that is being handled."""
         self.unexpected = 0
 
-    def mark_gaps(self) -> None:
-        """Marks every life that is not over as one that may lack a record."""
+    def mark_gaps(self, until_ns: int) -> None:
+        """Marks every life that may lack a record: all that are not over, or begin until then."""
+        self.lossy_until_ns = until_ns
         self.objects.mark_gaps()
         for life in (*(life for _, life in self._held.values()), *self.waiting.all):
             rules.lack(life.connection, Partial.GAP)
@@ -255,6 +258,8 @@ class Registry:
             remote_of(record),
             record.cgroup,
         )
+        if record.at_ns <= self.lossy_until_ns:
+            rules.lack(connection, Partial.GAP)
         return Life(connection, ends=ends_in(record), born_ns=record.at_ns)
 
     def meet(self, life: Life, at_ns: int) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tcptrace.lifecycle import life as rules
-from tcptrace.lifecycle.connection import Connection, Role, StateSpan
+from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
 from tcptrace.lifecycle.ends import SIDES, digests_of, keys_of
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
-from tcptrace.lifecycle.frozen_rows import are_mapped, column, sides_of, slices, write_sides
+from tcptrace.lifecycle.frozen_rows import are_mapped, column, lack, sides_of, slices, write_sides
 from tcptrace.lifecycle.life import Life
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire import columns
@@ -116,6 +116,8 @@ class Resting:
             record = entries.records[place : place + 1]
             numbers = [int(column[place]) for column in entries.numbers(ids)]
             life = _life(record, entries.role, numbers)
+            if life.born_ns <= self._registry.lossy_until_ns:
+                rules.lack(life.connection, Partial.GAP)
             self._registry.rest(life, sock, int(entries.timewait_ns[place]))
 
     def _freeze(self, entries: Entries, ids: Numbers, *, is_mapped: bool) -> list[bytes]:
@@ -139,6 +141,7 @@ class Resting:
         told = entries.numbers(ids)
         for place, mark in enumerate(kept):
             column(rows, "<i8", begin + 8 * place)[:] = told[marks.index(mark)]
+        lack(rows, freezer, entries.born_ns <= self._registry.lossy_until_ns)
         return slices(rows)
 
 

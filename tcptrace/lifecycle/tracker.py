@@ -193,9 +193,14 @@ class Tracker:
         """
         self._snapshots.leave(netns, now_ns)
 
-    def lose(self) -> None:
-        """Takes note that records were lost: any life that is not over may lack one of them."""
-        self._registry.mark_gaps()
+    def lose(self, now_ns: int) -> None:
+        """Takes note that records were lost: any life that is not over may lack one of them.
+
+        Args:
+            now_ns: the time. What is fed from now on may have been told of before: lives that began
+                until then may lack a record too.
+        """
+        self._registry.mark_gaps(now_ns)
         self._snapshots.lose()
 
     def advance(self, now_ns: int) -> None:

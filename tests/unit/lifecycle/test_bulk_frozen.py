@@ -114,7 +114,7 @@ def test_they_wait_for_close_frozen(opened: Counting, stream: Stream) -> None:
 
 
 def test_who_lacks_a_record_takes_the_long_way(opened: Counting, stream: Stream) -> None:
-    opened.tracker.lose()
+    opened.tracker.lose(stream.now_ns)
     close_all(stream)
     assert opened.window(stream.records) == stream.records
     assert opened.tally.partial[Partial.GAP] == NUMBER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ from unit.lifecycle.test_snapshot_properties import EVERYWHERE, Interleaving
 from unit.lifecycle.test_tracker_properties import batches, garbage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from random import Random
 
     from tcptrace.lifecycle.connection import Connection
@@ -59,6 +59,9 @@ class _Counted(Lives):
     def finish(self, now_ns: int) -> None:
         self.tracker.finish(now_ns)
         self.check_nothing_left()
+
+
+NO_LOSSES: Final[Mapping[int, int]] = {}
 
 
 class Way:
@@ -113,15 +116,32 @@ def _of(buckets: Buckets) -> tuple[object, ...]:
     return (buckets.counts, buckets.native, buckets.sum_ns)
 
 
-def check_alike(records: Sequence[Record], sizes: Sequence[int]) -> Way:
+def check_alike(
+    records: Sequence[Record], sizes: Sequence[int], losses: Mapping[int, int] = NO_LOSSES
+) -> Way:
     ways = Way(at_once=False), Way(at_once=True)
-    feed_alike(*ways, records, sizes)
+    feed_alike(*ways, records, sizes, losses)
     return ways[1]
 
 
-def feed_alike(one: Way, other: Way, records: Sequence[Record], sizes: Sequence[int]) -> None:
+def feed_alike(
+    one: Way,
+    other: Way,
+    records: Sequence[Record],
+    sizes: Sequence[int],
+    losses: Mapping[int, int] = NO_LOSSES,
+) -> None:
+    """Feeds both ways.
+
+    Args:
+        losses: before which batches a loss is noticed, and how many records later than they begin.
+    """
     at = number = 0
     while batch := records[at : at + sizes[number % len(sizes)]]:
+        if number in losses:
+            noticed_ns = records[min(at + losses[number], len(records) - 1)].at_ns
+            one.lives.tracker.lose(noticed_ns)
+            other.lives.tracker.lose(noticed_ns)
         at += len(batch)
         number += 1
         one.feed(batch)
@@ -164,6 +184,17 @@ def test_histories_at_listeners(world: Host, sizes: list[int]) -> None:
 )
 def test_lost_records(world: Host, chance: Random, share: float, sizes: list[int]) -> None:
     check_alike([one for one in world.stream.records if chance.random() > share], sizes)
+
+
+@THOROUGH
+@given(
+    world=hosts(),
+    sizes=windows,
+    losses=st.dictionaries(st.integers(0, 5), st.integers(0, 60), min_size=1),
+)
+def test_losses_that_are_noticed(world: Host, sizes: list[int], losses: dict[int, int]) -> None:
+    other = check_alike(world.stream.records, sizes, losses)
+    other.lives.finish(world.stream.now_ns)
 
 
 @THOROUGH

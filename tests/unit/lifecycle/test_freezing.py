@@ -154,7 +154,7 @@ class Established:
 def test_a_loss_marks_frozen_lives_without_thawing_them() -> None:
     host = Established(3)
     assert host.frozen == 3
-    host.tracker.lose()
+    host.tracker.lose(host.stream.now_ns)
     assert host.frozen == 3
     host.lives.finish(host.stream.now_ns)
     assert [life.partial for life in host.lives.ended] == [{Partial.BEGAN_BEFORE, Partial.GAP}] * 3

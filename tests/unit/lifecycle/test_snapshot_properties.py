@@ -200,7 +200,7 @@ class Healed:
             self._look(before, record.at_ns, share_snapshots)
             self._now_ns = record.at_ns
             if self._chance.random() < share_lost:
-                self.lives.tracker.lose()
+                self.lives.tracker.lose(record.at_ns)
                 self.healing.lose(record.at_ns)
             else:
                 self.lives.tracker.feed([record])

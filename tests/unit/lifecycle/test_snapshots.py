@@ -394,7 +394,7 @@ class TestHealing:
         open_client(watched.stream)
         watched.stream.wait(2 * samples.S)
         watched.begin()
-        watched.tracker.lose()
+        watched.tracker.lose(watched.stream.now_ns)
         watched.end()
         assert watched.stories == [CLIENT_OPENS + " | open | gap"]
 

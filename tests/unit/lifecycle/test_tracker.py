@@ -322,7 +322,21 @@ def test_losses_mark_every_life_that_is_not_over(stream: Stream) -> None:
     lives = Lives()
     lives.tracker.feed(stream.records[:over])
     lives.tracker.feed(stream.records[over:])
-    lives.tracker.lose()
+    lives.tracker.lose(stream.now_ns)
     lives.finish(stream.now_ns)
     by_birth = sorted(lives.ended, key=lambda life: life.id)
     assert [Partial.GAP in life.partial for life in by_birth] == [False, True, True, True]
+
+
+def test_losses_mark_lives_told_of_afterwards_that_began_before(stream: Stream) -> None:
+    """What is still in the ring when a loss is noticed is older than that."""
+    open_client(stream)
+    noticed_ns = stream.now_ns
+    stream.wait(samples.MS)
+    connect(stream, 0x41, CLIENT._replace(netns=7))
+    lives = Lives()
+    lives.tracker.lose(noticed_ns)
+    lives.tracker.feed(stream.records)
+    lives.finish(stream.now_ns)
+    by_birth = sorted(lives.ended, key=lambda life: life.id)
+    assert [Partial.GAP in life.partial for life in by_birth] == [True, False]
