@@ -162,6 +162,21 @@ static __always_inline void close_slot(struct sock *listener)
     free_slots.push(&index, 0);
 }
 
+/* A listener that is told to close is in LISTEN for a moment more. */
+#define CLOSES_WITHIN_NS 100000000ULL
+
+/* Whether the listener at a slot's address is another one by now, whose listen() was not seen: the
+ * kernel skips a program that it finds running on the same CPU, and on 7.2 one process may be in it
+ * when another takes over. */
+static __always_inline bool is_former(const struct slot *slot, struct sock *listener)
+{
+    if (!slot->closed_at_ns || READ(listener, skc_state) != STATE_LISTEN)
+        return false;
+    return slot->port != host_order(READ(listener, inet_sport)) ||
+           slot->netns != READ(net_of(listener), inum) ||
+           bpf_ktime_get_ns() - slot->closed_at_ns > CLOSES_WITHIN_NS;
+}
+
 /* NULL: the filter leaves this listener out. One that is closed already gets no slot any more,
  * since nobody would give it back. */
 static __always_inline struct slot *slot_of(struct sock *listener)
@@ -172,8 +187,12 @@ static __always_inline struct slot *slot_of(struct sock *listener)
     struct slot *slot;
     struct tuple t;
 
-    if (index)
-        return slots.lookup(index);
+    if (index) {
+        slot = slots.lookup(index);
+        if (!slot || !is_former(slot, listener))
+            return slot;
+        slot_by_listener.delete(&key);
+    }
     tuple_from_sock(false, &t, listener);
     if (!is_wanted(&t))
         return NULL;

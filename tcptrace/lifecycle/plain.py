@@ -139,6 +139,11 @@ class Plain:
             self._feed_all(batch[end:begin])
         yield self._feed_plain(batch[begin:])
 
+    def _is_lossy(self, batch: bytes) -> bool:
+        """Whether a life that begins here may lack a record."""
+        began_ns = columns.words_of(batch)[:, columns.AT_NS].min()
+        return self._registry.lossy_until_ns >= int(began_ns)
+
     def _first_at_listeners(self, words: Words) -> list[int]:
         """The places of records that tell of a listener first: others may depend on it."""
         queued = np.flatnonzero(
@@ -157,7 +162,7 @@ class Plain:
     def _feed_plain(self, batch: bytes) -> Told:
         is_small = len(batch) < FEWEST_RECORDS * RECORD_SIZE
         room = self._registry.most - self._registry.open_count
-        if is_small or room < len(batch) // RECORD_SIZE:
+        if is_small or room < len(batch) // RECORD_SIZE or self._is_lossy(batch):
             self._feed_all(batch)
             return Told([], [])
         window = Window(batch, are_same=True)
