@@ -165,11 +165,14 @@ static __always_inline void close_slot(struct sock *listener)
 /* A listener that is told to close is in LISTEN for a moment more. */
 #define CLOSES_WITHIN_NS 100000000ULL
 
-/* Whether the listener at a slot's address is another one by now, whose listen() was not seen: the
- * kernel skips a program that it finds running on the same CPU, and on 7.2 one process may be in it
- * when another takes over. */
-static __always_inline bool is_former(const struct slot *slot, struct sock *listener)
+/* Whether a slot that is found by a listener's address is another one's: of one that was there
+ * before, if this one's listen() was not seen (the kernel skips a program that it finds running on
+ * the same CPU), or of one that took the slot since, if the address could not be deleted then
+ * (since 6.15 a map may refuse while it is busy). */
+static __always_inline bool is_others(const struct slot *slot, struct sock *listener)
 {
+    if ((slot->sock ^ SECRET) != (u64)listener)
+        return true;
     if (!slot->closed_at_ns || READ(listener, skc_state) != STATE_LISTEN)
         return false;
     return slot->port != host_order(READ(listener, inet_sport)) ||
@@ -189,7 +192,7 @@ static __always_inline struct slot *slot_of(struct sock *listener)
 
     if (index) {
         slot = slots.lookup(index);
-        if (!slot || !is_former(slot, listener))
+        if (!slot || !is_others(slot, listener))
             return slot;
         slot_by_listener.delete(&key);
     }
