@@ -39,8 +39,6 @@ class Limit(NamedTuple):
 
 
 LIMITS: Final = (
-    # The libbpf of its release refuses kinds of BTF that came after 5.10.
-    Limit("bullseye", r"(?!5\.10)", has_btf=True, words="can't read this kernel's BTF"),
     # Each bcc has its own copy of linux/bpf.h, which must know what the kernel's other headers use.
     Limit("bullseye", r"6\.", has_btf=False, words="can't compile the headers"),
     Limit("bookworm", r"6\.12", has_btf=False, words="can't compile the headers"),
