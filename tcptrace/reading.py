@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tcptrace.wire.layout import OFFSETS, RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import stride_of, time_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,22 +97,21 @@ def batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
         before the read, or that of the last record, since more may be left; and whole records end
         to end, or b"" if there were none in time.
     """
-    stacks = source.head.stacks
+    stride = stride_of(source.head)
     while not stop.due:
         now_ns = source.now_ns()
         batch = source.read(stop.wait_s)
         if batch is None:
             return
-        yield min(now_ns, last_ns(batch, stacks=stacks)) if batch else now_ns, batch
+        yield min(now_ns, last_ns(batch, stride)) if batch else now_ns, batch
     for _ in range(LAST_BATCHES):
         now_ns = source.now_ns()
         batch = source.read(0)
         if not batch:
             return
-        yield min(now_ns, last_ns(batch, stacks=stacks)), batch
+        yield min(now_ns, last_ns(batch, stride)), batch
 
 
-def last_ns(batch: bytes, *, stacks: bool) -> int:
-    """The time of the last of whole records."""
-    at = len(batch) - RECORD_SIZE - (STACK_SIZE if stacks else 0) + OFFSETS["at_ns"]
-    return int.from_bytes(batch[at : at + 8], "little")
+def last_ns(batch: bytes, stride: int) -> int:
+    """The time of the last of whole records, which lie so many bytes apart."""
+    return time_at(batch, len(batch) - stride)

@@ -6,11 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.sinks.recording.layout import stride_of
 from tcptrace.sinks.terminal import safe_text
 from tcptrace.sinks.units import WallClock, plural
 from tcptrace.wire.head import Losses
-from tcptrace.wire.layout import OFFSETS
+from tcptrace.wire.layout import stride_of, time_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import Inventory, LedgerReading
 
 AT_ONCE: Final = math.inf
-_AT: Final = OFFSETS["at_ns"]
 
 
 class ReplaySource:
@@ -148,11 +146,11 @@ class ReplaySource:
 
     def _due_ns(self) -> int:
         reading = self._next_reading
-        return reading.at_ns if reading is not None else self._time_at(self._waiting, 0)
+        return reading.at_ns if reading is not None else time_at(self._waiting, 0)
 
     def _take_all(self) -> bytes:
         due, self._waiting = self._waiting, b""
-        last_ns = self._due_ns() if not due else self._time_at(due, len(due) - self._stride)
+        last_ns = self._due_ns() if not due else time_at(due, len(due) - self._stride)
         self._position_ns = max(self._position_ns, last_ns)
         self._take_reading()
         return due
@@ -176,17 +174,13 @@ class ReplaySource:
 
     def _take_due(self, now_ns: int) -> bytes:
         end = 0
-        while end < len(self._waiting) and self._time_at(self._waiting, end) <= now_ns:
+        while end < len(self._waiting) and time_at(self._waiting, end) <= now_ns:
             end += self._stride
         due, self._waiting = self._waiting[:end], self._waiting[end:]
         self._position_ns = max(self._position_ns, now_ns)
         if self._next_reading is not None and self._next_reading.at_ns <= now_ns:
             self._take_reading()
         return due
-
-    def _time_at(self, records: bytes, start: int) -> int:
-        at = start + _AT
-        return int.from_bytes(records[at : at + 8], "little")
 
 
 def replaying_line(reader: RecordingReader, name: str) -> str:

@@ -22,7 +22,7 @@ from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
 from tcptrace.stopping import TICK_S
 from tcptrace.wire.decode import decode_stacked
-from tcptrace.wire.layout import RECORD_SIZE
+from tcptrace.wire.layout import RECORD_SIZE, stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,11 +173,11 @@ class Watch:
     def _drain(self) -> None:
         """Takes every record from before now; more may come as fast as they are taken."""
         now_ns = self.source.now_ns()
-        told_ns = 0
+        told_ns, stride = 0, stride_of(self.source.head)
         while told_ns < now_ns and (batch := self.source.read(0)):
             with self.lock:
                 self._feed(batch)
-            told_ns = last_ns(batch, stacks=self.source.head.stacks)
+            told_ns = last_ns(batch, stride)
         with self.lock:
             self.catch_up()
 

@@ -22,7 +22,7 @@ from tcptrace.kernel.symbols import Symbols
 from tcptrace.wire import framing
 from tcptrace.wire.events import WIRE_VERSION
 from tcptrace.wire.head import AttachedHook, Losses, ProgramRuns, TraceHead
-from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
+from tcptrace.wire.layout import RECORD_SIZE, stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class LiveSource:
         self.unconfined = "not asked for"
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
-        record_size = RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
+        record_size = stride_of(head)
         handling = _handling(options)
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size, handling)
         self._surroundings = Surroundings(record_size, pods, handling)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_type_hints
 
 from tcptrace.wire.events import STACK_DEPTH, Record, Wire
+
+if TYPE_CHECKING:
+    from tcptrace.wire.head import TraceHead
 
 _CODES: Final = {"u8": ("B", 1), "u16": ("H", 2), "u32": ("I", 4), "u64": ("Q", 8)}
 _ARRAY: Final = re.compile(r"(u\d+)\[(\d+)\]")
@@ -67,3 +70,14 @@ OFFSETS: Final = {field.name: field.offset for field in FIELDS}
 RECORD_FORMAT: Final = "".join(field.code for field in FIELDS)
 RECORD_SIZE: Final = struct.calcsize("<" + RECORD_FORMAT)
 STACK_SIZE: Final = 8 * STACK_DEPTH
+
+
+def stride_of(head: TraceHead) -> int:
+    """Returns how many bytes lie from one record's begin to the next one's."""
+    return RECORD_SIZE + (STACK_SIZE if head.stacks else 0)
+
+
+def time_at(records: bytes, start: int) -> int:
+    """The time of the record that begins there."""
+    at = start + OFFSETS["at_ns"]
+    return int.from_bytes(records[at : at + 8], "little")

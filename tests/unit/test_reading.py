@@ -4,7 +4,7 @@ import pytest
 
 from tcptrace.reading import batches, last_ns
 from tcptrace.stopping import Limits, Stop
-from tcptrace.wire.layout import STACK_SIZE
+from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 from unit import samples
 from unit.sources import FakeSource
 
@@ -25,4 +25,4 @@ def test_what_is_left_in_a_source_may_be_older_than_the_time_before_the_read() -
 def test_the_last_record_of_whole_ones(stacks: bool) -> None:
     record = samples.batch(samples.record(at_ns=5)), samples.batch(samples.record(at_ns=6))
     stack = bytes(STACK_SIZE if stacks else 0)
-    assert last_ns(b"".join(one + stack for one in record), stacks=stacks) == 6
+    assert last_ns(b"".join(one + stack for one in record), RECORD_SIZE + len(stack)) == 6

@@ -18,12 +18,7 @@ memory than MAX_PAYLOAD.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
-
-from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
-
-if TYPE_CHECKING:
-    from tcptrace.wire.head import TraceHead
+from typing import Final
 
 MAGIC: Final = b"\x89tcptrace\r\n\x1a\n\0"
 FORMAT_VERSION: Final = 1
@@ -40,8 +35,3 @@ LDGR: Final = b"LDGR"
 NAME: Final = b"NAME"
 LOST: Final = b"LOST"
 DONE: Final = b"DONE"
-
-
-def stride_of(head: TraceHead) -> int:
-    """Returns how many bytes lie from one record's begin to the next one's."""
-    return RECORD_SIZE + (STACK_SIZE if head.stacks else 0)

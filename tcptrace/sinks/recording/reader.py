@@ -24,13 +24,12 @@ from tcptrace.sinks.recording.layout import (
     RECS,
     START,
     SYMS,
-    stride_of,
 )
 from tcptrace.sinks.recording.ledger import BadLedger, LedgerDecoder
 from tcptrace.sinks.recording.names import BadNames, take_names
 from tcptrace.tcp import State
 from tcptrace.wire.events import WIRE_VERSION, Kind, Stage
-from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
+from tcptrace.wire.layout import OFFSETS, RECORD_SIZE, stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,12 +23,12 @@ from tcptrace.sinks.recording.layout import (
     RECS,
     START,
     SYMS,
-    stride_of,
 )
 from tcptrace.sinks.recording.ledger import LedgerEncoder
 from tcptrace.sinks.recording.names import NamesEncoder
 from tcptrace.sinks.units import plural
 from tcptrace.wire.decode import decode_stacked
+from tcptrace.wire.layout import stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
