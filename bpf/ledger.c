@@ -121,7 +121,7 @@ static __always_inline struct slot *take_slot(struct sock *listener, const struc
     slot = slots.lookup(&index);
     if (!slot)
         return NULL;
-    former_key = slot->sock ^ SECRET;
+    former_key = address_of(slot->sock);
     former = slot_by_listener.lookup(&former_key);
     if (former && *former == index)
         slot_by_listener.delete(&former_key);
@@ -171,7 +171,7 @@ static __always_inline void close_slot(struct sock *listener)
  * (since 6.15 a map may refuse while it is busy). */
 static __always_inline bool is_others(const struct slot *slot, struct sock *listener)
 {
-    if ((slot->sock ^ SECRET) != (u64)listener)
+    if (address_of(slot->sock) != (u64)listener)
         return true;
     if (!slot->closed_at_ns || READ(listener, skc_state) != STATE_LISTEN)
         return false;

@@ -154,6 +154,16 @@ static __always_inline void name_object(__u64 *name, const void *object)
     *address = *address ^ SECRET;
 }
 
+/* The address behind a name, to be compared. Without the barrier LLVM 19 compares the name with the
+ * other address ^ SECRET: arithmetic on a typed pointer again. */
+static __always_inline __u64 address_of(__u64 name)
+{
+    __u64 address = name ^ SECRET;
+
+    asm volatile("" : "+r"(address));
+    return address;
+}
+
 /* Reserves a record about an object and fills what every kind has. FILTERED_OUT: not wanted, or
  * lost; then counters[lost_at + kind] grows. */
 static __always_inline struct record *begin_at(u32 lost_at, u8 kind, const struct tuple *t,
