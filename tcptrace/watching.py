@@ -21,6 +21,8 @@ from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
 from tcptrace.stopping import TICK_S
+from tcptrace.verdicts.inquest import Inquest
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.wire.decode import decode_stacked
 from tcptrace.wire.layout import RECORD_SIZE, stride_of
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.reading import Source
     from tcptrace.stopping import Stop
+    from tcptrace.verdicts.verdict import Verdict
     from tcptrace.wire.ledger import LedgerReading
 
 SNAPSHOT_PERIOD_NS: Final = 60_000_000_000
@@ -49,6 +52,7 @@ class Watch:
         tally: hears what the records tell.
         most_listeners: how many listeners are kept apart.
         most_connections: how many connections are kept; the oldest idle ones beyond it are folded.
+        verdicts_ns: how far verdicts look back.
 
     Attributes:
         lock: held while any of this changes.
@@ -65,11 +69,13 @@ class Watch:
         tally: Tally,
         most_listeners: int,
         most_connections: int = MOST_CONNECTIONS,
+        verdicts_ns: int = WINDOW_NS,
     ) -> None:
         self.source = source
         self.lock = threading.Lock()
         self.tally = tally
-        self.tracker = Tracker(_ignore, _ignore, tally, most_connections)
+        self._inquest = Inquest(verdicts_ns)
+        self.tracker = Tracker(self._inquest.gathering.closed, _ignore, tally, most_connections)
         self.ledger = Ledger(most_listeners)
         hooks = (hook.name for hook in source.head.hooks)
         self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
@@ -232,7 +238,16 @@ class Watch:
             self.ledger.absorb(reading)
             self.agreement.compare(reading, before, after)
             self.reading = reading
+            self._inquest.gathering.read(self.ledger, reading, self.tally)
             self._forget_waits(reading.at_ns)
+
+    def verdicts(self) -> list[Verdict]:
+        """What is wrong now, most harm first; [] is silence.
+
+        The lock must be held.
+        """
+        self.catch_up()
+        return self._inquest.verdicts(self.tracker, self.ledger, self.reading, self.source.now_ns())
 
     def _leave_namespaces(self, reading: LedgerReading, began_ns: int) -> None:
         """One that is read no more had no socket left: whatever is counted there is over."""

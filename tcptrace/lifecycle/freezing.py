@@ -290,6 +290,12 @@ def numbers_at(*, is_mapped: bool) -> int:
     return HEAD.size + (MAPPED if is_mapped else ENDS).size
 
 
+def shape_number(frozen: bytes) -> int:
+    """The number of a frozen life's shape."""
+    (number,) = _NUMBER.unpack_from(frozen)
+    return int(number)
+
+
 def seen_in(frozen: bytes) -> int:
     """The number of the last snapshot that found a frozen life."""
     (number,) = _NUMBER.unpack_from(frozen, _SEEN_AT)

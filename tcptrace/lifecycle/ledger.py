@@ -107,15 +107,15 @@ class Member:
     def update(self, slot: Slot, at_ns: int, epoch: int) -> None:
         """Takes a newer reading of the same socket."""
         self.slot = slot
-        accept_peak = max(_peak_of(slot.accept_queue_peaks, epoch), slot.accept_queue_len)
-        syn_peak = max(_peak_of(slot.syn_queue_peaks, epoch), slot.syn_queue_len)
+        accept_peak = max(peak_of(slot.accept_queue_peaks, epoch), slot.accept_queue_len)
+        syn_peak = max(peak_of(slot.syn_queue_peaks, epoch), slot.syn_queue_len)
         self._accept_peaks.add(at_ns, accept_peak)
         self._syn_peaks.add(at_ns, syn_peak)
         self.accept_queue_peak = self._accept_peaks.value
         self.syn_queue_peak = self._syn_peaks.value
 
 
-def _peak_of(peaks: tuple[int, ...], epoch: int) -> int:
+def peak_of(peaks: tuple[int, ...], epoch: int) -> int:
     """The peak of an epoch, if anything happened in it."""
     tagged = peaks[epoch & 1]
     return tagged & _LENGTH_MASK if tagged >> _EPOCH_SHIFT == epoch else 0

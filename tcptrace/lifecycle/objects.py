@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial
-from tcptrace.lifecycle.freezing import Freezer, seen, seen_in
+from tcptrace.lifecycle.freezing import Freezer, seen, seen_in, shape_number
 from tcptrace.lifecycle.life import Life, last_told_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.ends import Ends
-    from tcptrace.lifecycle.freezing import Frozen
+    from tcptrace.lifecycle.freezing import Frozen, Shape
 
 MOST_WARM: Final = 4096
 """In how many objects lives are left as they are: up to 9 MB."""
@@ -82,11 +82,23 @@ class Objects:
         """The same of many."""
         deque(map(self.lives.__delitem__, socks), maxlen=0)
 
-    def peek(self) -> Iterator[Life]:
-        """Every life once; those that are frozen stay so, and what is told of them is a copy."""
+    def peek(self, wanted: Callable[[Shape], bool] | None = None) -> Iterator[Life]:
+        """Every life once; those that are frozen stay so, and what is told of them is a copy.
+
+        Args:
+            wanted: tells by its shape whether a frozen life is; None: every one is.
+        """
+        freezer = self.freezer
+        are_wanted: dict[int, bool] = {}
         for sock, life in self.lives.items():
             if isinstance(life, bytes):
-                yield self.freezer.thaw(sock, life)
+                if wanted is not None:
+                    number = shape_number(life)
+                    if number not in are_wanted:
+                        are_wanted[number] = wanted(freezer.shape_of(number))
+                    if not are_wanted[number]:
+                        continue
+                yield freezer.thaw(sock, life)
             elif life.sock == sock:
                 yield life
 

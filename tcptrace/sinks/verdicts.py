@@ -1,0 +1,148 @@
+"""Verdicts for people, a headline and some sentences each, and as JSON."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any, Final
+
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.sinks import whereabouts
+from tcptrace.sinks.terminal import comm_text, safe_text
+from tcptrace.sinks.verdict_words import RUNBOOK, TITLES, change, evidence, percent, seconds
+from tcptrace.tcp import address_text
+from tcptrace.verdicts.verdict import Confidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcptrace.lifecycle.names import Names
+    from tcptrace.sinks.terminal import Paint
+    from tcptrace.sinks.units import WallClock
+    from tcptrace.verdicts.verdict import Verdict
+
+SCHEMA: Final = "tcptrace.verdict.v1"
+_WIDTH: Final = 100
+_INDENT: Final = "  "
+_MARKS: Final = "✗→"
+_NAMES: Final = ("accept()", "connect()")
+_UNITS: Final = re.compile(r"(?<=\d) (?=s\b|%)")
+_HELD: Final = "\N{NO-BREAK SPACE}"
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
+
+
+def subject(verdict: Verdict) -> str:
+    """Whose fault it is: `8080 (web, pid 189)`, `10.0.0.2:5432 (of web, pid 189)`."""
+    where, process = verdict.where, verdict.process
+    if isinstance(where, Address):
+        text = f"[{where.address}]" if ":" in where.address else where.address
+        name = str(where.port) if where.address in _ANYWHERE else f"{text}:{where.port}"
+        of = ""
+    else:
+        name, of = str(where), "of "
+    if process is None:
+        return name
+    return f"{name} ({of}{safe_text(comm_text(process.comm))}, pid {process.pid})"
+
+
+def headline(verdict: Verdict, names: Names) -> str:
+    """One line: who, what, whom it hurts, how long that takes."""
+    told = [f"{subject(verdict)}: {TITLES[verdict.cause]}"]
+    told.append(f"{verdict.hurt:,} of {verdict.of:,} connections ({percent(verdict.share)})")
+    if verdict.delays_ns:
+        told.append(f"{seconds(verdict.delays_ns)} late")
+    if verdict.confidence is Confidence.LIKELY:
+        told.append("likely")
+    told += _places(verdict, names)
+    return " · ".join(told)
+
+
+def sentences(verdict: Verdict, names: Names) -> str:
+    """The whole text: whose it is, what was seen, what to change."""
+    places = _places(verdict, names)
+    where = f" [{', '.join(places)}]" if places else ""
+    return f"{subject(verdict)}{where}: {_joined(evidence(verdict), upper=False)} {advice(verdict)}"
+
+
+def advice(verdict: Verdict) -> str:
+    """What to change."""
+    return _joined(change(verdict), upper=True)
+
+
+def _joined(told: Sequence[str], *, upper: bool) -> str:
+    texts = [_capital(text) if upper or place else text for place, text in enumerate(told)]
+    return " ".join(f"{text}." for text in texts)
+
+
+def _capital(text: str) -> str:
+    return text if text.startswith(_NAMES) else text[:1].upper() + text[1:]
+
+
+def _places(verdict: Verdict, names: Names) -> list[str]:
+    workload = names.workload(verdict.cgroup)
+    return whereabouts.places(verdict.netns, workload, verdict.process, names)
+
+
+def render(
+    verdicts: Sequence[Verdict], paint: Paint, names: Names, width: int | None = None
+) -> str:
+    """Returns the verdicts' lines, most harm first.
+
+    Args:
+        verdicts: one at least.
+        paint: colours, or none.
+        names: of cgroups and network namespaces.
+        width: columns to wrap at; None for 100.
+    """
+    lines: list[str] = []
+    for verdict in verdicts:
+        colour = "bad" if verdict.confidence is Confidence.CERTAIN else "warn"
+        lines += (paint(line, colour) for line in _wrapped(f"✗ {headline(verdict, names)}", width))
+        lines += _wrapped(_joined(evidence(verdict), upper=True), width, _INDENT)
+        lines += _wrapped(f"→ {advice(verdict)}", width, _INDENT)
+        if verdict.cause in RUNBOOK:
+            lines.append(paint(f"{_INDENT}runbook: {RUNBOOK[verdict.cause]}", "dim"))
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
+    lines = textwrap.wrap(
+        _UNITS.sub(_HELD, text),
+        width or _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if text[:1] in _MARKS else indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [line.replace(_HELD, " ") for line in lines]
+
+
+def as_dict(verdict: Verdict, clock: WallClock, names: Names) -> dict[str, Any]:
+    """One verdict as JSON has it (docs/schema/verdict-v1.json)."""
+    where, process = verdict.where, verdict.process
+    is_listener = isinstance(where, Address)
+    runbook = RUNBOOK.get(verdict.cause)
+    return {
+        "schema": SCHEMA,
+        "at": clock.utc(verdict.last_at_ns),
+        "cause": verdict.cause.value,
+        "confidence": verdict.confidence.value,
+        "netns": verdict.netns,
+        "netns_name": names.namespaces.get(verdict.netns),
+        "where": "listener" if is_listener else "remote",
+        "address": where.address if isinstance(where, Address) else address_text(where.address),
+        "port": where.port,
+        "process": {"pid": process.pid, "comm": comm_text(process.comm)} if process else None,
+        **whereabouts.as_json(names.workload(verdict.cgroup), names),
+        "peer": address_text(verdict.peer) if verdict.peer else None,
+        "stage": verdict.stage.name.lower() if verdict.stage is not None else None,
+        "hurt": verdict.hurt,
+        "of": verdict.of,
+        "share": round(verdict.share, 4),
+        "delays_ns": list(verdict.delays_ns),
+        "figures": dict(verdict.figures),
+        "headline": headline(verdict, names),
+        "text": sentences(verdict, names),
+        "advice": advice(verdict),
+        "runbook": runbook,
+    }

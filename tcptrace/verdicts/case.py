@@ -1,0 +1,144 @@
+"""All that is known when a verdict is due: facts, listeners as they are now, namespaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.connection import Role
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.tcp import address_text
+from tcptrace.verdicts.facts import absorb
+from tcptrace.verdicts.window import Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tcptrace.lifecycle.connection import Listener, Process
+    from tcptrace.lifecycle.counts import StateCounts
+    from tcptrace.lifecycle.ledger import Ledger, Listening
+    from tcptrace.verdicts.survey import Held, Holder
+    from tcptrace.wire.ledger import LedgerReading
+
+WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
+_NS: Final = 1e9
+
+
+class Limits(NamedTuple):
+    """A listener's limits, where the ledger tells them."""
+
+    somaxconn: int
+    max_syn_backlog: int
+    syncookies: int
+    syn_queue: int
+    """The SYN queue's."""
+
+
+class ListenerNow(NamedTuple):
+    """A listener as it is now."""
+
+    process: Process | None
+    cgroup: int
+    limit: int
+    """Of its accept queue; a reuseport group's smallest."""
+    accept_len: int
+    unanswered: int
+    """Requests whose SYN-ACK was sent again already."""
+    limits: Limits | None
+
+
+class Home(NamedTuple):
+    """A namespace as it is now."""
+
+    ephemeral_ports: int
+    client_time_waits: int
+    """TIME_WAIT sockets of connections that connect() began."""
+
+
+@dataclass
+class Case:
+    """What verdicts are reached from.
+
+    Attributes:
+        facts: of the window and of open lives.
+        length_ns: how long the window is.
+        listeners: as they are now.
+        holders: who holds connections in CLOSE_WAIT.
+        homes: namespaces, where the ledger tells of them.
+    """
+
+    facts: Slice
+    length_ns: int
+    listeners: Mapping[Address, ListenerNow]
+    holders: Mapping[Holder, Held] = field(default_factory=dict)
+    homes: Mapping[int, Home] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long the window is."""
+        return self.length_ns / _NS
+
+    def settle(self) -> None:
+        """Gives what was told of an address to the listener that is bound to all of them."""
+        merged = Slice(self.facts.from_ns)
+        merged.absorb(self.facts)
+        merged.listeners = {}
+        for address, facts in self.facts.listeners.items():
+            home = self.home_of(address)
+            mine = merged.listener(home)
+            if mine is not None:
+                absorb(mine, facts)
+        self.facts = merged
+
+    def home_of(self, address: Address) -> Address:
+        """The listener at an address, or the one of its port at all addresses."""
+        if address in self.listeners:
+            return address
+        for wildcard in WILDCARDS:
+            at_all = address._replace(address=wildcard)
+            if at_all in self.listeners:
+                return at_all
+        return address
+
+
+def of_ledger(ledger: Ledger) -> dict[Address, ListenerNow]:
+    """The listeners that the ledger tells of."""
+    return {one.address: _now(one) for one in ledger.listeners}
+
+
+def _now(listening: Listening) -> ListenerNow:
+    slots = [member.slot for member in listening.members.values()]
+    members = list(listening.members.values())
+    if not slots:
+        return ListenerNow(listening.owner, 0, 0, 0, 0, None)
+    tightest = min(members, key=lambda member: member.slot.accept_queue_limit)
+    slot = tightest.slot
+    return ListenerNow(
+        listening.owner,
+        slot.cgroup,
+        slot.accept_queue_limit,
+        sum(one.accept_queue_len for one in slots),
+        sum(max(0, one.syn_queue_len - one.syn_queue_young) for one in slots),
+        Limits(slot.somaxconn, slot.max_syn_backlog, slot.syncookies, tightest.syn_queue_limit),
+    )
+
+
+def of_records(listeners: Iterable[Listener]) -> dict[Address, ListenerNow]:
+    """The listeners that records alone tell of."""
+    return {
+        Address(one.netns, address_text(one.local.address), one.local.port): ListenerNow(
+            one.process, one.cgroup, one.accept_queue_limit, 0, 0, None
+        )
+        for one in listeners
+        if not one.folded
+    }
+
+
+def homes_of(reading: LedgerReading | None, counts: StateCounts) -> dict[int, Home]:
+    """The namespaces that the ledger tells of."""
+    if reading is None:
+        return {}
+    return {
+        one.netns: Home(one.ephemeral_ports, counts.time_waits(one.netns)[Role.CLIENT])
+        for one in reading.namespaces
+    }

@@ -1,0 +1,149 @@
+"""Gathers evidence: from the ledger's readings, and from lives as they end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.ledger import OTHER_ADDRESS, peak_of
+from tcptrace.verdicts.lives import count, take
+from tcptrace.verdicts.window import WINDOW_NS, Window
+from tcptrace.wire.events import Stage
+from tcptrace.wire.ledger import COUNTS, Count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcptrace.lifecycle.accept_waits import AcceptWaits
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.ledger import Address, Ledger, Listening
+    from tcptrace.lifecycle.tally import Tally
+    from tcptrace.verdicts.facts import ListenerFacts
+    from tcptrace.wire.ledger import LedgerReading
+
+ACCEPT_STAGES: Final = (
+    Stage.ACK_ACCEPT_QUEUE_FULL,
+    Stage.SYN_ACCEPT_QUEUE_FULL,
+    Stage.ABORT_ON_OVERFLOW,
+)
+"""The accept queue was full."""
+_QUIET: Final = (Count.SYN_QUEUED, Count.CHILD_CREATED, Count.CHILD_REPEATED)
+"""What a listener without any trouble counts too."""
+
+
+class _Totals(NamedTuple):
+    """What a listener had counted when it was read last."""
+
+    counts: tuple[int, ...]
+    accepts: int
+    wait_ns: int
+
+
+_NOTHING: Final = _Totals((0,) * COUNTS, 0, 0)
+_NO_WAITS: Final[Mapping[Address, AcceptWaits]] = {}
+
+
+class Gathering:
+    """Evidence of some time back until now.
+
+    Args:
+        length_ns: how far back.
+        counts_lives: whether lives alone tell how many there are: no tally counts them.
+
+    Attributes:
+        window: the facts.
+    """
+
+    def __init__(self, length_ns: int = WINDOW_NS, *, counts_lives: bool = False) -> None:
+        self.window = Window(length_ns)
+        self._totals: dict[Address, _Totals] = {}
+        self._connects: Counter[int] = Counter()
+        self._counts_lives = counts_lives
+        self._last_ns = 0
+
+    def closed(self, connection: Connection) -> None:
+        """Takes a life whose full socket is gone, or that the end of the trace cut off."""
+        at_ns = connection.gone_at_ns or self._last_ns
+        # Lives end in about the order of their times; a slice begins with no earlier one.
+        self._last_ns = max(self._last_ns, at_ns)
+        now = self.window.now(self._last_ns)
+        take(now, connection, at_ns)
+        if self._counts_lives:
+            count(now, connection)
+
+    def read(self, ledger: Ledger, reading: LedgerReading, tally: Tally | None) -> None:
+        """Takes what has changed in the ledger since the last time.
+
+        Args:
+            ledger: that has absorbed the reading.
+            reading: the last one.
+            tally: of accept() and connect(); None where lives alone tell of them.
+        """
+        self._last_ns = max(self._last_ns, reading.at_ns)
+        now = self.window.now(self._last_ns)
+        now.readings += 1
+        waits = tally.waits if tally is not None else _NO_WAITS
+        before, self._totals = self._totals, {}
+        for listening in ledger.listeners:
+            address = listening.address
+            wait = waits.get(address)
+            counts = listening.counts
+            former = before.get(address, _NOTHING)
+            totals = former
+            accepts, wait_ns = (wait.count, wait.sum_ns) if wait else (0, 0)
+            if counts != former.counts or accepts != former.accepts:
+                totals = _Totals(counts, accepts, wait_ns)
+            self._totals[address] = totals
+            is_idle = totals is former and _is_empty(listening)
+            if is_idle or address.address == OTHER_ADDRESS:
+                continue
+            facts = now.listener(address)
+            if facts is not None:
+                _add(facts, listening, former, totals, reading)
+        if tally is not None:
+            self._count_connects(now.connects, tally)
+
+    def _count_connects(self, connects: Counter[int], tally: Tally) -> None:
+        before, self._connects = self._connects, Counter()
+        for (netns, _), number in tally.connects.items():
+            self._connects[netns] += number
+        for netns, number in self._connects.items():
+            if number > before[netns]:
+                connects[netns] += number - before[netns]
+
+
+def _is_empty(listening: Listening) -> bool:
+    return not any(
+        member.slot.accept_queue_len or member.slot.syn_queue_len
+        for member in listening.members.values()
+    )
+
+
+def _add(
+    facts: ListenerFacts,
+    listening: Listening,
+    before: _Totals,
+    now: _Totals,
+    reading: LedgerReading,
+) -> None:
+    grown = [max(0, new - old) for new, old in zip(now.counts, before.counts, strict=True)]
+    facts.counts[:] = map(sum, zip(facts.counts, grown, strict=True))
+    facts.accepts += max(0, now.accepts - before.accepts)
+    facts.wait_ns += max(0, now.wait_ns - before.wait_ns)
+    if any(grown[what] for what in range(COUNTS) if what not in _QUIET):
+        facts.last_at_ns = max(facts.last_at_ns, reading.at_ns)
+    facts.drops_peak = max(facts.drops_peak, sum(grown[stage] for stage in ACCEPT_STAGES))
+    is_accept_full = is_syn_full = False
+    accept_len = 0
+    for member in listening.members.values():
+        slot = member.slot
+        accept_len += slot.accept_queue_len
+        accept_peak = max(peak_of(slot.accept_queue_peaks, reading.epoch), slot.accept_queue_len)
+        syn_peak = max(peak_of(slot.syn_queue_peaks, reading.epoch), slot.syn_queue_len)
+        facts.accept_peak = max(facts.accept_peak, accept_peak)
+        facts.syn_peak = max(facts.syn_peak, syn_peak)
+        is_accept_full |= accept_peak > slot.accept_queue_limit
+        is_syn_full |= syn_peak >= member.syn_queue_limit
+    facts.accept_lengths += accept_len
+    facts.accept_full += is_accept_full
+    facts.syn_full += is_syn_full

@@ -1,0 +1,230 @@
+"""Verdicts on a listener: its accept queue, its SYN queue, handshakes that stay half-open.
+
+One listener has one of them: a full accept queue also makes requests expire and SYN queues fill,
+and a flood fills the SYN queue. What is nearer to the application is asked first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.verdicts.gathering import ACCEPT_STAGES
+from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
+from tcptrace.wire.events import Stage
+from tcptrace.wire.ledger import Count
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from tcptrace.lifecycle.ledger import Address
+    from tcptrace.verdicts.case import Case, ListenerNow
+    from tcptrace.verdicts.facts import ListenerFacts
+
+FEWEST: Final = 3
+"""Fewer of anything prove nothing."""
+ENOUGH: Final = 10
+SLOW_NS: Final = 500_000_000
+"""Whoever waits longer for accept() waits for the process, not for a burst to pass."""
+_CROWD: Final = 4
+"""So many must wait for accept() all the time before that alone is a fault."""
+_STUCK_NS: Final = 5_000_000_000
+_SECOND: Final = 1_000_000_000
+_MOST_DELAYS: Final = 3
+_ANSWERED: Final = 0.5
+"""A flood answers less than this share of SYN-ACKs."""
+_EXPIRING: Final = 0.05
+"""Of the requests; a share of peers vanish everywhere."""
+_ALWAYS: Final = 2
+"""net.ipv4.tcp_syncookies: a cookie for every SYN."""
+
+_SYN_STAGES: Final = (Stage.SYN_SYN_QUEUE_FULL, Stage.SYN_LAST_QUARTER)
+_SYN_DROPS: Final = (Stage.SYN_ACCEPT_QUEUE_FULL, *_SYN_STAGES, Stage.OTHER)
+
+
+def listener_verdict(case: Case, address: Address, facts: ListenerFacts) -> Verdict | None:
+    """The verdict on a listener; None if nothing is wrong, or too little was seen."""
+    now = case.listeners.get(address)
+    if now is None:
+        return None
+    one = _Listener(case, address, facts, now)
+    return one.accept_queue() or one.syn_queue() or one.half_open()
+
+
+class _Listener:
+    """Weighs what was seen of one listener."""
+
+    def __init__(
+        self, case: Case, address: Address, facts: ListenerFacts, now: ListenerNow
+    ) -> None:
+        self._case = case
+        self._address = address
+        self._facts = facts
+        self._now = now
+        counts = facts.counts
+        self._accept_drops = sum(counts[stage] for stage in ACCEPT_STAGES)
+        self._syn_drops = sum(counts[stage] for stage in _SYN_STAGES)
+        self._children = max(counts[Count.CHILD_CREATED], facts.lives)
+
+    # The accept queue.
+
+    def accept_queue(self) -> Verdict | None:
+        """Too small, or emptied too slowly."""
+        drops, facts = self._accept_drops, self._facts
+        if drops < FEWEST:
+            return self._crowd()
+        if facts.counts[Stage.ABORT_ON_OVERFLOW]:
+            cause = Cause.ABORT_ON_OVERFLOW
+        elif self._is_slow:
+            cause = Cause.ACCEPT_LOOP_SLOW
+        elif self._is_capped:
+            cause = Cause.SOMAXCONN_CAPS_BACKLOG
+        else:
+            cause = Cause.ACCEPT_QUEUE_TOO_SMALL
+        is_certain = drops >= ENOUGH and cause is not Cause.SOMAXCONN_CAPS_BACKLOG
+        return self._verdict(cause, is_certain=is_certain, stage=self._worst(ACCEPT_STAGES))
+
+    def _crowd(self) -> Verdict | None:
+        """Nothing is dropped; but too many wait for too long."""
+        facts, readings = self._facts, self._case.facts.readings
+        is_long = self._case.length_ns >= _STUCK_NS
+        if not readings or not is_long or facts.accept_lengths < _CROWD * readings:
+            return None
+        if not self._is_slow or 0 < facts.accepts < ENOUGH:
+            return None
+        waiting = facts.accept_lengths // readings
+        is_certain = not facts.accepts
+        return self._verdict(
+            Cause.ACCEPT_LOOP_SLOW, is_certain=is_certain, hurt=max(facts.accepts, waiting)
+        )
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether accept() takes what has waited for long, or nothing at all."""
+        facts = self._facts
+        return not facts.accepts or facts.wait_ns > SLOW_NS * facts.accepts
+
+    @property
+    def _is_capped(self) -> bool:
+        limits = self._now.limits
+        return limits is not None and limits.somaxconn <= self._now.limit
+
+    # The SYN queue.
+
+    def syn_queue(self) -> Verdict | None:
+        """Full: by a flood, or by those who do answer."""
+        counts, limits = self._facts.counts, self._now.limits
+        sent, valid = counts[Count.COOKIE_SENT], counts[Count.COOKIE_VALID]
+        queued = counts[Count.SYN_QUEUED]
+        if sent >= ENOUGH and valid < _ANSWERED * sent:
+            return self._verdict(
+                Cause.SYN_FLOOD_WITH_COOKIES,
+                is_certain=sent >= ENOUGH * ENOUGH,
+                hurt=valid,
+                of=self._children,
+            )
+        stage = self._worst(_SYN_STAGES)
+        if self._syn_drops >= FEWEST:
+            is_flood = self._syn_drops >= ENOUGH and self._children < _ANSWERED * queued
+            cause = Cause.SYN_FLOOD_WITHOUT_COOKIES if is_flood else Cause.SYN_QUEUE_FULL
+            return self._verdict(cause, is_certain=self._syn_drops >= ENOUGH, stage=stage)
+        is_asked = limits is not None and limits.syncookies == _ALWAYS
+        if sent >= ENOUGH and not is_asked:
+            return self._verdict(
+                Cause.SYN_QUEUE_FULL, is_certain=True, hurt=valid, of=self._children
+            )
+        return None
+
+    # Half-open.
+
+    def half_open(self) -> Verdict | None:
+        """SYN-ACKs that nobody answers, or not the first ones."""
+        facts, counts = self._facts, self._facts.counts
+        queued = max(counts[Count.SYN_QUEUED], facts.lives)
+        gone = counts[Stage.REQUEST_EXPIRED] + self._now.unanswered
+        if gone >= FEWEST and gone > _EXPIRING * queued and gone >= facts.late:
+            return self._verdict(
+                Cause.HALF_OPEN_EXPIRY,
+                is_certain=counts[Stage.REQUEST_EXPIRED] >= ENOUGH,
+                stage=Stage.REQUEST_EXPIRED,
+                hurt=gone,
+                of=max(queued, gone),
+            )
+        if facts.late >= FEWEST and facts.late > _EXPIRING * self._children:
+            return self._verdict(
+                Cause.SYN_ACK_LOST, is_certain=False, hurt=facts.late, of=self._children
+            )
+        return None
+
+    # What a verdict says.
+
+    def _worst(self, stages: tuple[Stage, ...]) -> Stage:
+        return max(stages, key=lambda stage: self._facts.counts[stage])
+
+    def _verdict(
+        self,
+        cause: Cause,
+        *,
+        is_certain: bool,
+        stage: Stage | None = None,
+        hurt: int | None = None,
+        of: int | None = None,
+    ) -> Verdict:
+        facts, now = self._facts, self._now
+        if hurt is None:
+            hurt = max(facts.hurt, 1)
+        if of is None:
+            of = self._children + facts.unborn
+        return Verdict(
+            cause,
+            Confidence.CERTAIN if is_certain else Confidence.LIKELY,
+            self._address.netns,
+            self._address,
+            now.process,
+            now.cgroup,
+            stage,
+            hurt,
+            max(hurt, of),
+            delays_of(facts.delays),
+            self._figures(),
+            facts.last_at_ns,
+        )
+
+    def _figures(self) -> dict[str, int | float]:
+        facts, now, counts = self._facts, self._now, self._facts.counts
+        readings = self._case.facts.readings
+        figures: dict[str, int | float] = {
+            "seconds": round(self._case.seconds, 1),
+            "accept_queue_limit": now.limit,
+            "accept_queue_peak": facts.accept_peak,
+            "syns_dropped": sum(counts[stage] for stage in _SYN_DROPS),
+            "acks_dropped": counts[Stage.ACK_ACCEPT_QUEUE_FULL],
+            "drops_at_once": facts.drops_peak,
+            "acks_reset": counts[Stage.ABORT_ON_OVERFLOW],
+            "accept_rate": round(facts.accepts / self._case.seconds, 2),
+            "requests": counts[Count.SYN_QUEUED],
+            "requests_expired": counts[Stage.REQUEST_EXPIRED],
+            "requests_unanswered": now.unanswered,
+            "cookies_sent": counts[Count.COOKIE_SENT],
+            "cookies_valid": counts[Count.COOKIE_VALID],
+            "syn_acks_late": facts.late,
+        }
+        if facts.accepts:
+            figures["accept_wait_ns"] = facts.wait_ns // facts.accepts
+        if readings:
+            figures["accept_queue_full_share"] = round(facts.accept_full / readings, 3)
+            figures["syn_queue_full_share"] = round(facts.syn_full / readings, 3)
+            figures["accept_queue_mean"] = round(facts.accept_lengths / readings, 1)
+        if now.limits is not None:
+            figures |= {
+                "somaxconn": now.limits.somaxconn,
+                "max_syn_backlog": now.limits.max_syn_backlog,
+                "syncookies": now.limits.syncookies,
+                "syn_queue_limit": now.limits.syn_queue,
+                "syn_queue_peak": facts.syn_peak,
+            }
+        return figures
+
+
+def delays_of(delays: Counter[int]) -> tuple[int, ...]:
+    """The usual ones, ns, ascending."""
+    return tuple(sorted(seconds * _SECOND for seconds, _ in delays.most_common(_MOST_DELAYS)))

@@ -1,0 +1,124 @@
+"""Looks at the lives that are open now: who waits in vain, who holds what should be closed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.lifecycle.connection import Role
+from tcptrace.tcp import State
+from tcptrace.verdicts.lives import take
+from tcptrace.verdicts.window import Slice
+from tcptrace.wire.events import Kind
+
+if TYPE_CHECKING:
+    from tcptrace.lifecycle.connection import Connection, Process
+    from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.life import Life
+    from tcptrace.lifecycle.tracker import Tracker
+    from tcptrace.tcp import Endpoint
+
+MOST_LIVES: Final = 20_000
+"""How many open lives a survey looks at: some 0.2 s of work."""
+MOST_HOLDERS: Final = 1_000
+AGED_NS: Final = 10_000_000_000
+"""A connection that has been in CLOSE_WAIT for so long is not about to be closed."""
+_TELLING: Final = frozenset(
+    {Kind.SYN_DROPPED, Kind.ACK_DROPPED, Kind.SYN_RETRANSMITTED, Kind.SYNACK_RETRANSMITTED}
+)
+_HALF_OPEN: Final = (State.SYN_SENT, State.CLOSE_WAIT)
+
+
+class Holder(NamedTuple):
+    """Who holds connections that their peers have closed."""
+
+    netns: int
+    process: Process | None
+    cgroup: int
+    port: int
+    """Of the listener that they came by; 0 of those that a connect() here began."""
+
+
+class Held:
+    """What a holder holds.
+
+    Attributes:
+        aged: connections in CLOSE_WAIT for longer than AGED_NS.
+        young: those that are in it for less.
+        oldest_ns: for how long the first of them is.
+        ends: the remote ends of outgoing ones, else the local end.
+    """
+
+    def __init__(self) -> None:
+        self.aged = 0
+        self.young = 0
+        self.oldest_ns = 0
+        self.ends: Counter[Endpoint] = Counter()
+
+
+class Survey:
+    """What open lives tell.
+
+    Attributes:
+        facts: of those that are in trouble.
+        holders: by who holds connections in CLOSE_WAIT.
+    """
+
+    def __init__(self, now_ns: int) -> None:
+        self.facts = Slice(now_ns)
+        self.holders: dict[Holder, Held] = {}
+        self._now_ns = now_ns
+
+    def add(self, life: Life) -> None:
+        """Looks at an open life."""
+        if not life.is_reported:
+            take(self.facts, life.connection, self._now_ns)
+            self.hold(life.connection, life.born_ns)
+
+    def hold(self, connection: Connection, found_ns: int) -> None:
+        """Looks at whether somebody should have closed it.
+
+        Args:
+            connection: an open one.
+            found_ns: when it was found, if it was in its state before.
+        """
+        if connection.state is not State.CLOSE_WAIT or _waits_for_accept(connection):
+            return
+        is_client = connection.role is Role.CLIENT
+        port = 0 if is_client else connection.local.port
+        key = Holder(connection.netns, connection.process, connection.cgroup, port)
+        if key not in self.holders and len(self.holders) >= MOST_HOLDERS:
+            return
+        held = self.holders.setdefault(key, Held())
+        age_ns = self._now_ns - (connection.spans[-1].at_ns or found_ns)
+        held.oldest_ns = max(held.oldest_ns, age_ns)
+        if age_ns >= AGED_NS:
+            held.aged += 1
+        else:
+            held.young += 1
+        held.ends[connection.remote if is_client else connection.local] += 1
+
+
+def survey(tracker: Tracker, now_ns: int) -> Survey:
+    """Looks at a bounded number of the lives that a tracker keeps."""
+    found = Survey(now_ns)
+    registry = tracker.registry
+    for life in islice(registry.objects.peek(_may_be_troubled), MOST_LIVES):
+        found.add(life)
+    for life in islice(registry.waiting.all, MOST_LIVES):
+        found.add(life)
+    return found
+
+
+def _may_be_troubled(shape: Shape) -> bool:
+    return shape.state in _HALF_OPEN or any(kind in _TELLING for kind, _ in shape.moments)
+
+
+def _waits_for_accept(connection: Connection) -> bool:
+    """Whether nobody can close it: accept() has not taken it."""
+    return (
+        connection.role is Role.SERVER
+        and connection.queued_at_ns is not None
+        and connection.accepted_at_ns is None
+    )

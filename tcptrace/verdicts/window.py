@@ -1,0 +1,128 @@
+"""Facts of some time back until now, in slices: what is older than the window is forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from tcptrace.verdicts.facts import ListenerFacts, RemoteFacts, absorb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcptrace.lifecycle.ledger import Address
+    from tcptrace.tcp import Endpoint
+
+WINDOW_NS: Final = 60_000_000_000
+"""How far back a verdict looks where tracing never ends: it goes away so long after its fault."""
+WHOLE_NS: Final = 1 << 62
+"""All of a trace that ends."""
+SLICES: Final = 12
+MOST_SUBJECTS: Final = 1_000
+"""How many listeners, and how many remote ends, a slice keeps facts of."""
+MOST_PAIRS: Final = 4_096
+"""How many connections a slice keeps by both ends."""
+
+Pair = tuple["Endpoint", "Endpoint"]
+"""A client's and a server's end."""
+Remote = tuple[int, "Endpoint"]
+"""A namespace, and a remote end seen from it."""
+
+_Key = TypeVar("_Key")
+_Facts = TypeVar("_Facts", ListenerFacts, RemoteFacts)
+
+
+class Slice:
+    """Facts of one slice of time, or of several.
+
+    Attributes:
+        from_ns: when it began.
+        readings: how often the ledger was read.
+        listeners: facts by listener.
+        remotes: facts by namespace and remote end.
+        connects: connect() calls by namespace.
+        dropped: connections of which a listener here dropped a SYN or a final ACK.
+        answered: connections whose SYN a listener here answered, again and again.
+    """
+
+    def __init__(self, from_ns: int) -> None:
+        self.from_ns = from_ns
+        self.readings = 0
+        self.listeners: dict[Address, ListenerFacts] = {}
+        self.remotes: dict[Remote, RemoteFacts] = {}
+        self.connects: Counter[int] = Counter()
+        self.dropped: set[Pair] = set()
+        self.answered: set[Pair] = set()
+
+    def listener(self, address: Address) -> ListenerFacts | None:
+        """The facts of a listener, to be added to; None if too many others have some."""
+        return _of(self.listeners, address, ListenerFacts)
+
+    def remote(self, netns: int, end: Endpoint) -> RemoteFacts | None:
+        """The same of a remote end."""
+        return _of(self.remotes, (netns, end), RemoteFacts)
+
+    def absorb(self, other: Slice) -> None:
+        """Adds what another slice has."""
+        self.readings += other.readings
+        self.connects.update(other.connects)
+        for address, more in other.listeners.items():
+            absorb(self.listeners.setdefault(address, ListenerFacts()), more)
+        for remote, seen in other.remotes.items():
+            absorb(self.remotes.setdefault(remote, RemoteFacts()), seen)
+        self.dropped |= other.dropped
+        self.answered |= other.answered
+
+
+def keep_pair(pairs: set[Pair], pair: Pair) -> None:
+    """Notes a connection by its ends, unless there are too many."""
+    if len(pairs) < MOST_PAIRS:
+        pairs.add(pair)
+
+
+def _of(by_key: dict[_Key, _Facts], key: _Key, new: Callable[[], _Facts]) -> _Facts | None:
+    facts = by_key.get(key)
+    if facts is None and len(by_key) < MOST_SUBJECTS:
+        facts = by_key[key] = new()
+    return facts
+
+
+class Seen(NamedTuple):
+    """What a window holds now."""
+
+    facts: Slice
+    length_ns: int
+
+
+class Window:
+    """Slices that follow each other.
+
+    Args:
+        length_ns: for how long facts count.
+    """
+
+    def __init__(self, length_ns: int = WINDOW_NS) -> None:
+        self._length_ns = length_ns
+        self._slices: deque[Slice] = deque()
+
+    def now(self, at_ns: int) -> Slice:
+        """The slice of this time."""
+        slices = self._slices
+        if not slices or at_ns - slices[-1].from_ns >= self._length_ns // SLICES:
+            slices.append(Slice(at_ns))
+        self._forget(at_ns)
+        return slices[-1]
+
+    def seen(self, at_ns: int) -> Seen:
+        """All facts of the window, added up."""
+        self._forget(at_ns)
+        begin_ns = self._slices[0].from_ns if self._slices else at_ns
+        facts = Slice(begin_ns)
+        for one in self._slices:
+            facts.absorb(one)
+        return Seen(facts, max(1, at_ns - begin_ns))
+
+    def _forget(self, at_ns: int) -> None:
+        slices = self._slices
+        while len(slices) > 1 and slices[1].from_ns <= at_ns - self._length_ns:
+            slices.popleft()
