@@ -18,6 +18,7 @@ from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.departures import Departures
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
+from tcptrace.lifecycle.observer import Observers
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
 from tcptrace.stopping import TICK_S
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tcptrace.lifecycle.agreement import Numbers
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.recent import Recent
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.reading import Source
     from tcptrace.stopping import Stop
@@ -53,6 +56,7 @@ class Watch:
         most_listeners: how many listeners are kept apart.
         most_connections: how many connections are kept; the oldest idle ones beyond it are folded.
         verdicts_ns: how far verdicts look back.
+        recent: is told of now, if anybody looks.
 
     Attributes:
         lock: held while any of this changes.
@@ -61,6 +65,11 @@ class Watch:
         agreement: how far all that is from the kernel's own figures.
         reading: the ledger's last reading; None before the first.
         fault: what ended a recording before its end, if anything.
+        recent: the last 15 minutes; None if nobody looks.
+        on_closed: called with each life that the tracker rebuilds once its full socket is gone, by
+            the thread that runs this, under the lock. Lives of plain course are counted many at
+            once and never told; but for some slow ones, if anybody listens (lifecycle.slow).
+        on_ended: the same once its last object is gone, TIME_WAIT over; after on_closed.
     """
 
     def __init__(
@@ -70,12 +79,17 @@ class Watch:
         most_listeners: int,
         most_connections: int = MOST_CONNECTIONS,
         verdicts_ns: int = WINDOW_NS,
+        recent: Recent | None = None,
     ) -> None:
         self.source = source
         self.lock = threading.Lock()
         self.tally = tally
         self._inquest = Inquest(verdicts_ns)
-        self.tracker = Tracker(self._inquest.gathering.closed, _ignore, tally, most_connections)
+        self.recent = recent
+        self.on_closed: list[Callable[[Connection], None]] = []
+        self.on_ended: list[Callable[[Connection], None]] = []
+        observer = tally if recent is None else Observers(tally, recent)
+        self.tracker = Tracker(self._closed, self._ended, observer, most_connections)
         self.ledger = Ledger(most_listeners)
         hooks = (hook.name for hook in source.head.hooks)
         self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
@@ -147,7 +161,7 @@ class Watch:
         if self._gathered_size + len(batch) > _MOST_GATHERED:
             self.catch_up()
         if len(batch) > _MOST_GATHERED:
-            self._bulk.feed(batch)
+            self._count(batch)
             return
         end = self._gathered_size + len(batch)
         self._gathered[self._gathered_size : end] = batch
@@ -160,8 +174,22 @@ class Watch:
         """
         size, self._gathered_size = self._gathered_size, 0
         if size:
-            self._bulk.feed(self._gathered[:size])
+            self._count(self._gathered[:size])
         self.tracker.advance(self._until_ns)
+
+    def _count(self, batch: bytes | memoryview) -> None:
+        listens = bool(self.on_closed or self.on_ended or self.recent)
+        self._bulk.leaves_slow = self.tracker.registry.objects.keeps_slow = listens
+        self._bulk.feed(batch)
+
+    def _closed(self, connection: Connection) -> None:
+        self._inquest.gathering.closed(connection)
+        for tell in self.on_closed:
+            tell(connection)
+
+    def _ended(self, connection: Connection) -> None:
+        for tell in self.on_ended:
+            tell(connection)
 
     def notice_misses(self) -> None:
         """A run of a probe that the kernel skipped is a loss too: what it had told is missing.
@@ -240,6 +268,10 @@ class Watch:
             self.reading = reading
             self._inquest.gathering.read(self.ledger, reading, self.tally)
             self._forget_waits(reading.at_ns)
+            if self.recent is not None:
+                self.recent.take(
+                    self.ledger.listeners, self.tally.waits, self.tally.transitions, reading.at_ns
+                )
 
     def verdicts(self) -> list[Verdict]:
         """What is wrong now, most harm first; [] is silence.
@@ -301,7 +333,3 @@ def _spare_the_garbage_collector() -> None:
     """A full collection of 100,000 lives takes 0.4 s, and finds nothing: lives are no cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 1_000)
-
-
-def _ignore(_connection: object) -> None:
-    """Lives are counted as they go; nobody keeps them."""

@@ -19,6 +19,7 @@ from tcptrace.lifecycle.findings import Findings
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
 from tcptrace.lifecycle.shapes import MOST_RECORDS, Outline, outline_of
+from tcptrace.lifecycle.slow import SlowLives
 from tcptrace.lifecycle.whole import Alike, Window
 from tcptrace.tcp import State
 from tcptrace.wire import columns
@@ -78,14 +79,20 @@ class Bulk:
     """Counts whole lives, and feeds the rest to a tracker.
 
     Args:
-        tracker: whose observer is `tally`.
+        tracker: whose observer is `tally`, or tells it.
         tally: hears of everything.
+
+    Attributes:
+        slow: picks slow lives of plain course that the tracker is to rebuild.
+        leaves_slow: whether it is asked: somebody wants to be told of them.
     """
 
     def __init__(self, tracker: Tracker, tally: Tally) -> None:
         self._tracker = tracker
         self._registry: Registry = tracker.registry
         self._tally = tally
+        self.slow = SlowLives()
+        self.leaves_slow = False
         self._outlines: dict[bytes, Outline | None] = {}
         self._scales = Scales()
         self._resting = Resting(self._registry)
@@ -118,6 +125,7 @@ class Bulk:
             self._tracker.feed(decode_batch(batch))
             return
         taken: Truths = np.zeros(window.count, np.bool_)
+        self.slow.begin(window.last_ns)
         chosen, heirs = self._find(window, taken)
         for some in heirs:
             self._continuing.leave(window, some)
@@ -129,6 +137,8 @@ class Bulk:
         for one in chosen:
             if len(one.first):
                 self._count(window.words, one)
+                if self.leaves_slow:
+                    self._count_slow(window.words, one)
         for some in heirs:
             self._continuing.go_on(window, some)
         self._registry.make_room(window.last_ns)
@@ -193,7 +203,20 @@ class Bulk:
             socks = words[:, columns.SOCK][first + outline.last]
             is_there = window.are_last(socks, lives)
             first, lives = first[is_there], lives[is_there]
-        return _Chosen(outline, lives, first, listeners)
+        chosen = _Chosen(outline, lives, first, listeners)
+        return self._without_slow(words, chosen) if self.leaves_slow else chosen
+
+    def _without_slow(self, words: Words, chosen: _Chosen) -> _Chosen:
+        """Leaves the slowest to the tracker."""
+        waits_ns = _longest_waits(_Times(words, chosen.first), chosen.outline)
+        are_slow = None if waits_ns is None else self.slow.pick(waits_ns)
+        return chosen if are_slow is None else chosen.some(~are_slow)
+
+    def _count_slow(self, words: Words, chosen: _Chosen) -> None:
+        """Counts those of which nobody will be told."""
+        waits_ns = _longest_waits(_Times(words, chosen.first), chosen.outline)
+        if waits_ns is not None:
+            self.slow.leave_out(waits_ns)
 
     def _alike(self, words: Words, alike: Alike, chosen: _Chosen) -> Iterator[_Chosen]:
         """Those that go on, by whose they are."""
@@ -356,6 +379,14 @@ class _Times:
         """How long it was between two of each life's records."""
         begin, end = pair
         return self.of(end) - self.of(begin)
+
+
+def _longest_waits(times: _Times, outline: Outline) -> Numbers | None:
+    """How long the handshake, or the wait for accept(), of each life took; None without either."""
+    waits = [times.between(pair) for pair in (outline.handshake, outline.accept_wait) if pair]
+    if not waits:
+        return None
+    return waits[0] if len(waits) == 1 else np.maximum(*waits)
 
 
 def _without_clashes(window: Window, chosen: _Chosen, crowded: Words, taken: Truths) -> _Chosen:

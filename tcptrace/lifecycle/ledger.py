@@ -79,6 +79,7 @@ class Member:
     owner: Process | None
     accept_queue_peak: int = 0
     syn_queue_peak: int = 0
+    _last_peaks: tuple[int, int] = (0, 0)
     _accept_peaks: _Peak = field(default_factory=_Peak)
     _syn_peaks: _Peak = field(default_factory=_Peak)
 
@@ -111,8 +112,16 @@ class Member:
         syn_peak = max(peak_of(slot.syn_queue_peaks, epoch), slot.syn_queue_len)
         self._accept_peaks.add(at_ns, accept_peak)
         self._syn_peaks.add(at_ns, syn_peak)
+        last_accept, last_syn = self._last_peaks
+        if accept_peak > last_accept or syn_peak > last_syn:
+            self._last_peaks = max(accept_peak, last_accept), max(syn_peak, last_syn)
         self.accept_queue_peak = self._accept_peaks.value
         self.syn_queue_peak = self._syn_peaks.value
+
+    def take_peaks(self) -> tuple[int, int]:
+        """The peaks of both queues since this was asked last: for one who asks."""
+        peaks, self._last_peaks = self._last_peaks, (0, 0)
+        return peaks
 
 
 def peak_of(peaks: tuple[int, ...], epoch: int) -> int:

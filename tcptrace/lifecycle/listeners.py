@@ -115,8 +115,8 @@ class Listeners:
         listener.accept_queue_peak = max(listener.accept_queue_peak, accept_peak)
         listener.syn_queue_peak = max(listener.syn_queue_peak, syn_peak)
 
-    def drop(self, record: Record, sock: int) -> None:
-        """Counts a refusal at its stage, on its listener.
+    def drop(self, record: Record, sock: int) -> Listener:
+        """Counts a refusal at its stage, on its listener, which it returns.
 
         Request sockets outlive their listener by a second: theirs count on the closed one.
         """
@@ -129,6 +129,7 @@ class Listeners:
         else:
             listener = self.see(record, sock)
         _count_drops(listener, stage, 1)
+        return listener
 
     # Snapshots.
 

@@ -14,6 +14,7 @@ from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial
 from tcptrace.lifecycle.freezing import Freezer, seen, seen_in, shape_number
 from tcptrace.lifecycle.life import Life, last_told_ns
+from tcptrace.lifecycle.slow import SLOW_NS, slowness_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,8 @@ REST_NS: Final = 1_000_000_000
 """Nothing was told for so long of a life that rests."""
 _STEPS: Final = 256
 """How many lives are looked at each time, besides those that were told of since: 3 ms."""
+MOST_SLOW: Final = 512
+"""How many slow lives are not frozen though they rest: 1 MB."""
 
 
 class Objects:
@@ -40,6 +43,7 @@ class Objects:
         lives: a life, or what it was frozen to.
         ends: the same as above.
         freezer: what freezes them.
+        keeps_slow: whether slow lives stay as they are, so that their end can be told whole.
     """
 
     def __init__(self, ends: Ends) -> None:
@@ -49,6 +53,8 @@ class Objects:
         self._warm: deque[int] = deque()
         """Objects whose lives are not frozen, or were not: the longest so first."""
         self._warmed = 0
+        self.keeps_slow = False
+        self._slow: set[int] = set()
 
     def __len__(self) -> int:
         """How many objects have a life."""
@@ -151,7 +157,7 @@ class Objects:
                 self._warm.append(sock)
 
     def _freeze(self, sock: int, life: Life) -> bool:
-        if life.sock != sock or not self.ends.lead_to(life):
+        if life.sock != sock or not self.ends.lead_to(life) or self._stays(sock, life):
             return False
         frozen = self.freezer.freeze(life)
         if frozen is None:
@@ -159,6 +165,21 @@ class Objects:
         self.ends.freeze(life)
         self.lives[sock] = frozen
         return True
+
+    def _stays(self, sock: int, life: Life) -> bool:
+        """Whether a life that rests is not frozen: it is slow, and one of few."""
+        if not self.keeps_slow or slowness_ns(life.connection) < SLOW_NS:
+            return False
+        if sock not in self._slow and len(self._slow) >= MOST_SLOW:
+            self._slow = {one for one in self._slow if self._is_slow(one)}
+            if len(self._slow) >= MOST_SLOW:
+                return False
+        self._slow.add(sock)
+        return True
+
+    def _is_slow(self, sock: int) -> bool:
+        life = self.lives.get(sock)
+        return isinstance(life, Life) and slowness_ns(life.connection) >= SLOW_NS
 
     def thaw(self, sock: int, frozen: bytes) -> Life:
         """Makes the life in an object what it was before it was frozen."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tcptrace.lifecycle.connection import Connection, Listener
     from tcptrace.tcp import State
@@ -47,6 +47,9 @@ class Observer:
     def accepted(self, connection: Connection, listener: Listener | None) -> None:
         """accept() took it; the listener is None if it isn't known."""
 
+    def dropped(self, record: Record, listener: Listener) -> None:
+        """A listener refused a SYN or a final ACK, or lost a request, as the record tells."""
+
     def syn_retransmitted(self, netns: int, family: str) -> None:
         """A SYN left again."""
 
@@ -58,3 +61,29 @@ class Observer:
 
     def over(self, connection: Connection) -> None:
         """A life is over; not told of those that the end of the trace cuts off."""
+
+
+class Observers(Observer):
+    """Several of them, each told first what its predecessors were told.
+
+    What only one of them cares for costs no more than with that one alone.
+
+    Args:
+        observers: at least one.
+    """
+
+    def __init__(self, *observers: Observer) -> None:
+        for name in (name for name in vars(Observer) if not name.startswith("_")):
+            silent = getattr(Observer, name)
+            hearing = [getattr(one, name) for one in observers]
+            hearing = [call for call in hearing if call.__func__ is not silent]
+            if hearing:
+                setattr(self, name, hearing[0] if len(hearing) == 1 else _all_of(hearing))
+
+
+def _all_of(calls: list[Callable[..., None]]) -> Callable[..., None]:
+    def call_all(*told: Any) -> None:
+        for call in calls:
+            call(*told)
+
+    return call_all

@@ -72,11 +72,16 @@ class RequestEvents:
         rules.remember(life.connection, record)
 
     def _syn_dropped(self, record: Record) -> None:
-        self._registry.listeners.drop(record, record.origin)
+        self._drop(record)
         life = self._unborn(record)
         self._make_known(life, record)
         life.connection.syn_drops += 1
         rules.remember(life.connection, record)
+
+    def _drop(self, record: Record) -> None:
+        listener = self._registry.listeners.drop(record, record.origin)
+        if self._registry.observer is not None:
+            self._registry.observer.dropped(record, listener)
 
     def _unborn(self, record: Record) -> Life:
         """The life of a peer that knocks, while the listener keeps nothing of it.
@@ -109,7 +114,7 @@ class RequestEvents:
             self._registry.meet(life, record.at_ns)
 
     def _ack_dropped(self, record: Record) -> None:
-        self._registry.listeners.drop(record, record.origin)
+        self._drop(record)
         life = self._registry.at(record)
         if life is None and (record.flags & _COOKIE or self._registry.knocking(record)):
             life = self._refused_cookie(record)
@@ -131,7 +136,7 @@ class RequestEvents:
 
     def _request_dropped(self, record: Record) -> None:
         if record.stage in (Stage.REQUEST_EXPIRED, Stage.LISTENER_CLOSED):
-            self._registry.listeners.drop(record, record.origin)
+            self._drop(record)
         life = self._request(record)
         rules.remember(life.connection, record)
         rules.end_request(life, record)

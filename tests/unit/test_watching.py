@@ -12,6 +12,8 @@ from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
+from tcptrace.lifecycle.recent import Recent
+from tcptrace.lifecycle.slow import MOST_A_WINDOW
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.reading import READING_PERIOD_NS
@@ -25,10 +27,22 @@ from tcptrace.wire.head import AttachedHook, Losses
 from tcptrace.wire.ledger import Inventory
 from unit import samples, slots
 from unit.hosts import FakeHost, watched
+from unit.lifecycle.steps import (
+    CHILD,
+    accept,
+    close_second,
+    drop_syn,
+    listen,
+    make_child,
+    open_server,
+    queue_syn,
+)
+from unit.lifecycle.stream import SERVER, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
 
 
@@ -515,3 +529,54 @@ def test_who_holds_a_socket_that_was_there_before_is_told_to_the_snapshot() -> N
     assert watch.tracker.open_count == 1
     assert watch.reading is not None
     assert watch.reading.owners == {77: (5, b"holder")}
+
+
+def test_lives_are_told_to_who_listens() -> None:
+    stream = Stream()
+    listen(stream)
+    open_server(stream)
+    close_second(stream)
+    told: list[tuple[str, Connection]] = []
+    watch = watch_of(FakeHost(samples.batch(*stream.records)))
+    watch.on_closed.append(lambda life: told.append(("closed", life)))
+    watch.on_ended.append(lambda life: told.append(("ended", life)))
+    watched(watch, 3)
+    assert [what for what, _ in told] == ["closed", "ended"]
+    assert told[0][1] is told[1][1]
+
+
+def test_slow_lives_of_plain_course_are_told_only_if_anybody_listens() -> None:
+    stream = Stream()
+    listen(stream)
+    for _ in range(30):
+        queue_syn(stream)
+        make_child(stream)
+        stream.goes(CHILD, SERVER, State.SYN_RECV, State.ESTABLISHED)
+        stream.wait(samples.S)
+        accept(stream)
+        close_second(stream)
+    stream.now_ns = samples.START
+    batch = samples.batch(*stream.records)
+    told: list[Connection] = []
+    for listens in (False, True):
+        watch = watch_of(FakeHost(batch))
+        if listens:
+            watch.on_ended.append(told.append)
+        watched(watch, 3)
+        assert watch.tally.accept_wait.count == 30
+        assert len(told) == (MOST_A_WINDOW if listens else 0)
+
+
+def test_what_is_recent_is_told_by_records_and_readings() -> None:
+    stream = Stream()
+    listen(stream)
+    drop_syn(stream)
+    recent = Recent()
+    source = FakeHost(samples.batch(*stream.records))
+    watch = Watch(source, Tally(Bounds((), (), (), ())), 10, recent=recent)
+    watched(watch, 12)
+    assert [drop.stage for drop in recent.drops] == [Stage.SYN_ACCEPT_QUEUE_FULL]
+    assert len(recent.queues.times_ns) == 3
+    assert list(recent.queues.pasts) == [Address(slots.NETNS, "0.0.0.0", 80)]  # noqa: S104
+    assert recent.transitions == {(State.CLOSE, State.LISTEN): 0.0}
+    assert watch.tally.transitions == {(State.CLOSE, State.LISTEN): 1}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects
+from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects, slow
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -31,16 +31,25 @@ if TYPE_CHECKING:
     from unit.lifecycle.model.end import Host
 
 
-@pytest.fixture(autouse=True, scope="module", params=["awake", "frozen"])
+@pytest.fixture(autouse=True, scope="module", params=["awake", "frozen", "slow"])
 def _small_windows(request: pytest.FixtureRequest) -> Any:
-    """Everything that can be is counted at once; every life is frozen after a window, or none."""
+    """Everything that can be is counted at once; every life is frozen after a window, or none.
+
+    Or some of them are taken for slow ones: they are rebuilt, and are not frozen.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "FEWEST_RECORDS", 1)
         patch.setattr(bulk, "_FEWEST_LIVES", 1)
         patch.setattr(beginning, "FEWEST_LIVES", 1)
         patch.setattr(findings, "FEWEST", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)
-        if request.param == "frozen":
+        if request.param == "slow":
+            patch.setattr(slow, "SLOW_NS", 2 * samples.US)
+            patch.setattr(slow, "MOST_A_WINDOW", 3)
+            patch.setattr(objects, "SLOW_NS", 2 * samples.US)
+            patch.setattr(objects, "MOST_SLOW", 4)
+            patch.setattr(Way, "listens", True)
+        if request.param != "awake":
             patch.setattr(objects, "MOST_WARM", 0)
             patch.setattr(objects, "REST_NS", -(1 << 70))
             patch.setattr(objects, "_STEPS", 1 << 30)
@@ -67,10 +76,16 @@ NO_LOSSES: Final[Mapping[int, int]] = {}
 class Way:
     """A tracker and its tally, fed in one of the two ways."""
 
+    listens = False
+    """Whether somebody wants to be told of slow lives."""
+
     def __init__(self, *, at_once: bool) -> None:
         self.tally = new_tally()
         self.lives = _Counted(self.tally)
         self._bulk = Bulk(self.lives.tracker, self.tally) if at_once else None
+        if self._bulk is not None:
+            self._bulk.leaves_slow = self.listens
+            self.lives.tracker.registry.objects.keeps_slow = self.listens
 
     def feed(self, records: Sequence[Record]) -> None:
         if self._bulk is not None:
