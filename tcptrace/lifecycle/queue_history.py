@@ -56,6 +56,8 @@ class Step(NamedTuple):
         return Step(0, self.accept_queue_limit, 0, self.syn_queue_limit, 0, 0, 0)
 
 
+Series = tuple[list[int | None], ...]
+"""Many steps: for each field of Step its values, None where there was none."""
 _WIDTH: Final = len(Step._fields)
 
 
@@ -121,7 +123,7 @@ class Past:
             place = number % STEPS * _WIDTH
             self._steps[place : place + _WIDTH] = array("I", self.last)
 
-    def steps(self, last: int, count: int) -> list[Step | None] | None:
+    def series(self, last: int, count: int) -> Series | None:
         """Its last steps, the oldest first; None for those before it was known.
 
         Args:
@@ -133,16 +135,15 @@ class Past:
         """
         if last - self._unkept_in < STEPS:
             return None
-        return [
-            self._step(number) if number >= self._first else None
-            for number in range(last - count + 1, last + 1)
-        ]
-
-    def _step(self, number: int) -> Step:
+        unknown: list[int | None] = [None] * min(count, max(0, self._first - (last - count + 1)))
+        known = count - len(unknown)
         if self._steps is None:
-            return self.last.quiet
-        place = number % STEPS * _WIDTH
-        return Step(*self._steps[place : place + _WIDTH])
+            return tuple(unknown + [value] * known for value in self.last.quiet)
+        begin = (last - known + 1) % STEPS * _WIDTH
+        ordered = self._steps[begin:] + self._steps[:begin]
+        return tuple(
+            unknown + ordered[column : known * _WIDTH : _WIDTH].tolist() for column in range(_WIDTH)
+        )
 
     def _look(self, waits: AcceptWaits | None) -> Step:
         listening = self.listening
@@ -198,9 +199,9 @@ class QueueHistory:
         self.pasts: dict[Address, Past] = {}
         self._number = -1
 
-    def steps_of(self, past: Past) -> list[Step | None] | None:
+    def series_of(self, past: Past) -> Series | None:
         """A listener's steps, at `times_ns`; None if too many listeners were busy to keep them."""
-        return past.steps(self._number, len(self.times_ns))
+        return past.series(self._number, len(self.times_ns))
 
     def take(
         self, listeners: Iterable[Listening], waits: Mapping[Address, AcceptWaits], at_ns: int

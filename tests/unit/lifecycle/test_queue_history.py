@@ -31,9 +31,11 @@ class Host:
         return self.history.take(self.ledger.listeners, WAITS, at_ns)
 
     def steps(self, address: Address = WEB) -> list[Step | None]:
-        steps = self.history.steps_of(self.history.pasts[address])
-        assert steps is not None
-        return steps
+        series = self.history.series_of(self.history.pasts[address])
+        assert series is not None
+        return [
+            None if values[0] is None else Step(*values) for values in zip(*series, strict=True)
+        ]
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_of_too_many_busy_ones_some_are_told_without_steps(
     slots = {f"n{port}": slot(port=port, syn_queue_len=port) for port in range(1, 31)}
     host.read(**slots)
     pasts = host.history.pasts.values()
-    told = [host.history.steps_of(past) is not None for past in pasts]
+    told = [host.history.series_of(past) is not None for past in pasts]
     assert told == [True] * 10 + [False] * 20
     assert [past.last.syn_queue_peak for past in pasts] == list(range(1, 31))
 
