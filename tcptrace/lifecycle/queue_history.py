@@ -142,7 +142,7 @@ class Past:
         begin = (last - known + 1) % STEPS * _WIDTH
         ordered = self._steps[begin:] + self._steps[:begin]
         return tuple(
-            unknown + ordered[column : known * _WIDTH : _WIDTH].tolist() for column in range(_WIDTH)
+            [*unknown, *ordered[column : known * _WIDTH : _WIDTH]] for column in range(_WIDTH)
         )
 
     def _look(self, waits: AcceptWaits | None) -> Step:
