@@ -72,13 +72,14 @@ class Watch:
         on_ended: the same once its last object is gone, TIME_WAIT over; after on_closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is kept, and how much of it
         self,
         source: Source,
         tally: Tally,
         most_listeners: int,
         most_connections: int = MOST_CONNECTIONS,
         verdicts_ns: int = WINDOW_NS,
+        *,
         recent: Recent | None = None,
     ) -> None:
         self.source = source
