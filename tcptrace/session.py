@@ -5,7 +5,7 @@ The only place that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.summary import Summary
@@ -38,6 +38,45 @@ class Printer(Protocol):
 
     def flush(self) -> None:
         """Hands everything printed to the reader."""
+
+
+@runtime_checkable
+class Feeder(Protocol):
+    """What hands records to the tracker; without their call stacks, if it is a printer."""
+
+    def follow(self, tracker: Tracker, summary: Summary) -> None:
+        """Begins: the tracker is to be fed; lives that it is not told of are added to the sum."""
+
+    def feed(self, batch: bytes, now_ns: int) -> None:
+        """Takes records, none perhaps, now or later.
+
+        Args:
+            batch: whole records end to end.
+            now_ns: a time whose records have all been read.
+        """
+
+    def catch_up(self, now_ns: int) -> None:
+        """Has the tracker told of all that was read."""
+
+
+class _Stepwise:
+    """Feeds the tracker record by record, at once."""
+
+    def __init__(self, *, stacks: bool) -> None:
+        self._stacks = stacks
+
+    def follow(self, tracker: Tracker, _summary: Summary) -> None:
+        self._tracker = tracker
+
+    def feed(self, batch: bytes, now_ns: int) -> None:
+        if batch and self._stacks:
+            self._tracker.feed_stacked(decode_stacked(batch))
+        elif batch:
+            self._tracker.feed(decode_batch(batch))
+        self._tracker.advance(now_ns)
+
+    def catch_up(self, now_ns: int) -> None:
+        """There is nothing to catch up with."""
 
 
 class _Show:
@@ -80,7 +119,7 @@ def run(
 
     Args:
         source: closed in any case.
-        printer: shows the lives.
+        printer: shows the lives; a Feeder also feeds the tracker.
         limits: when to end by itself.
         notes: where the summary goes: stderr.
         opening: the line for `notes` once a signal would end the trace tidily.
@@ -98,7 +137,11 @@ def run(
             note(notes, opening)
             with output_errors():
                 printer.begin()
-            fault = _pump(source, tracker, printer, stop, Troubles(source, notes))
+            steps = _Stepwise(stacks=source.head.stacks)
+            feeder = printer if isinstance(printer, Feeder) else steps
+            feeder.follow(tracker, show.summary)
+            pump = _Pump(source, tracker, feeder, printer)
+            fault = pump.run(stop, Troubles(source, notes))
             now_ns = source.now_ns()
             tracker.finish(now_ns)
             with output_errors():
@@ -116,24 +159,29 @@ def run(
     return show.summary
 
 
-def _pump(
-    source: Source, tracker: Tracker, printer: Printer, stop: Stop, troubles: Troubles
-) -> BadRecording | None:
-    """Moves records until the end; returns what stopped it, if it was no orderly end."""
-    stacks = source.head.stacks
-    losing = Losing(source)
-    try:
-        for now_ns, batch in batches(source, stop):
-            if losing.goes_on():
-                tracker.lose(source.now_ns())
-            if batch and stacks:
-                tracker.feed_stacked(decode_stacked(batch))
-            elif batch:
-                tracker.feed(decode_batch(batch))
-            tracker.advance(now_ns)
-            with output_errors():
-                printer.flush()
-            troubles.tell()
-    except BadRecording as fault:
+class _Pump(NamedTuple):
+    """Moves records until the end."""
+
+    source: Source
+    tracker: Tracker
+    feeder: Feeder
+    printer: Printer
+
+    def run(self, stop: Stop, troubles: Troubles) -> BadRecording | None:
+        """Returns what stopped it, if it was no orderly end."""
+        fault = None
+        losing = Losing(self.source)
+        now_ns = 0
+        try:
+            for now_ns, batch in batches(self.source, stop):
+                if losing.goes_on():
+                    self.feeder.catch_up(now_ns)
+                    self.tracker.lose(self.source.now_ns())
+                self.feeder.feed(batch, now_ns)
+                with output_errors():
+                    self.printer.flush()
+                troubles.tell()
+        except BadRecording as damage:
+            fault = damage
+        self.feeder.catch_up(now_ns)
         return fault
-    return None

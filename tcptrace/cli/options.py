@@ -127,8 +127,12 @@ def output_options(command: _Command) -> _Command:
     return add_timeline(add_json(command))
 
 
-def printer_maker(*, timeline: bool, as_json: bool) -> Callable[[Source], Printer]:
+def printer_maker(
+    *, timeline: bool, as_json: bool, at_once: bool = False
+) -> Callable[[Source], Printer]:
     """Returns what makes the printer that was asked for, on stdout, once there is a source.
+
+    With `at_once` many lives are printed at once as JSON: it takes a while to load.
 
     Everything is imported now: once privileges are dropped, our own files may be out of reach.
     """
@@ -139,11 +143,14 @@ def printer_maker(*, timeline: bool, as_json: bool) -> Callable[[Source], Printe
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
 
     stdout = sys.stdout
+    if as_json and at_once:
+        from tcptrace.lines import Lines  # noqa: PLC0415
 
     def make(source: Source) -> Printer:
         clock = WallClock(source.head)
         if as_json:
-            return JsonPrinter(stdout, clock, source.symbol, source.names)
+            printer = JsonPrinter(stdout, clock, source.symbol, source.names)
+            return Lines(printer) if at_once else printer
         paint, width = Paint.of(stdout), width_of(stdout)
         if timeline:
             return TimelinePrinter(stdout, clock, paint, width, source.symbol, source.names)

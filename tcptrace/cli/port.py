@@ -52,7 +52,8 @@ def command(
         from tcptrace.session import run  # noqa: PLC0415
         from tcptrace.stopping import Limits  # noqa: PLC0415
 
-        make_printer = printer_maker(timeline=timeline, as_json=as_json)
+        at_once = not stacks and count is None
+        make_printer = printer_maker(timeline=timeline, as_json=as_json, at_once=at_once)
         limits = Limits(duration, count, max_connections)
         source = open_live(attaching)
     opening = tracing_line(source.head, source.weaknesses)

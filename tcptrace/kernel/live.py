@@ -6,6 +6,7 @@ import mmap
 import os
 import platform
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,7 +59,7 @@ class LiveSource:
         self._symbols = Symbols.of_kernel() if head.stacks else None
         self._attached = attached
         record_size = stride_of(head)
-        handling = _handling(options)
+        handling = _handling()
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size, handling)
         self._surroundings = Surroundings(record_size, pods, handling)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -204,9 +205,9 @@ def open_live(attaching: Attaching) -> LiveSource:
     return source
 
 
-def _handling(options: TraceOptions) -> Framing:
-    """By numpy where it is loaded anyway: what keeps a whole host in view counts by columns."""
-    if not options.ledger:
+def _handling() -> Framing:
+    """By numpy where that is loaded anyway."""
+    if "numpy" not in sys.modules:
         return framing
     from tcptrace.wire import columns  # noqa: PLC0415 - it takes a while to load
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.connection import Listener
     from tcptrace.lifecycle.counts import Place
     from tcptrace.lifecycle.life import Life
+    from tcptrace.lifecycle.listeners import Listeners
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
 
 FEWEST_RECORDS: Final = 64
 """A smaller window is not worth the columns."""
-_FEWEST_LIVES: Final = 4
+FEWEST_LIVES: Final = 4
 """Nor is a shape of fewer lives."""
-_MOST_ODD: Final = 16
+MOST_ODD: Final = 16
 """Each divides a window in two."""
-_MOST_SHAPES: Final = 1024
+MOST_SHAPES: Final = 1024
 """How many outlines are remembered: there are a few dozen, unless somebody makes them up."""
 _LATEST_NS: Final = 1 << 62
 """146 years after boot: later times are a recording's that nobody recorded."""
@@ -102,10 +103,10 @@ class Bulk:
 
     def feed(self, batch: bytes | memoryview) -> None:
         """Takes whole records in the order of the ring."""
-        odd = _odd(columns.words_of(batch))
+        odd = odd_places(columns.words_of(batch))
         if self._registry.left is not None:
             batch = self._findings.take(batch)
-        if self._registry.left is not None or len(odd) > _MOST_ODD:
+        if self._registry.left is not None or len(odd) > MOST_ODD:
             self._tracker.feed(decode_batch(batch))
             return
         begin = 0
@@ -147,7 +148,7 @@ class Bulk:
         """Finds what is to be counted, marking it in `taken`, by life."""
         others = _Others.in_window(window)
         chosen: list[_Chosen] = []
-        for alike in window.shapes(_FEWEST_LIVES):
+        for alike in window.shapes(FEWEST_LIVES):
             outline = self._outline(window.words, alike)
             if outline is not None:
                 one = self._choose(window, alike, outline, others)
@@ -172,11 +173,11 @@ class Bulk:
 
     def _outline(self, words: Words, alike: Alike) -> Outline | None:
         length = len(alike.what)
-        if len(alike.lives) < _FEWEST_LIVES or length > MOST_RECORDS:
+        if len(alike.lives) < FEWEST_LIVES or length > MOST_RECORDS:
             return None
         key = alike.key
         if key not in self._outlines:
-            if len(self._outlines) >= _MOST_SHAPES:
+            if len(self._outlines) >= MOST_SHAPES:
                 self._outlines.clear()
             first = alike.first[0]
             self._outlines[key] = outline_of(words[first : first + length].tobytes())
@@ -278,7 +279,7 @@ class Bulk:
             first = chosen.first.take(mine)
             told = [words.take(first + place, axis=0) for place in chosen.outline.with_queues]
             if told:
-                self._see(listener, np.concatenate(told))
+                see_queues(self._registry.listeners, listener, np.concatenate(told))
             if chosen.outline.accept_wait is not None:
                 self._tell_waits(listener, _Times(words, first), chosen.outline.accept_wait)
 
@@ -287,16 +288,6 @@ class Bulk:
         if waits is not None:
             lasted = np.maximum(times.between(pair), 0)
             waits.add_all(histogram_of(lasted), sum_of(lasted), int(times.of(pair[1]).max()))
-
-    def _see(self, listener: Listener, told: Words) -> None:
-        """The listener's queues, by the records of its connections that carry them."""
-        limits = columns.high(told[:, columns.ACCEPT_QUEUE])
-        self._registry.listeners.see_all(
-            listener,
-            int(limits[np.argmax(told[:, columns.AT_NS])]),
-            int(columns.low(told[:, columns.ACCEPT_QUEUE]).max()),
-            int(columns.low(told[:, columns.SYN_QUEUE]).max()),
-        )
 
     def _count_places(self, words: Words, chosen: _Chosen) -> None:
         """What is told apart by namespace and family."""
@@ -406,7 +397,18 @@ def _without_clashes(window: Window, chosen: _Chosen, crowded: Words, taken: Tru
     return chosen.some(~clashes)
 
 
-def _odd(words: Words) -> Numbers:
+def see_queues(listeners: Listeners, listener: Listener, told: Words) -> None:
+    """A listener's queues, by the records of its connections that carry them."""
+    limits = columns.high(told[:, columns.ACCEPT_QUEUE])
+    listeners.see_all(
+        listener,
+        int(limits[np.argmax(told[:, columns.AT_NS])]),
+        int(columns.low(told[:, columns.ACCEPT_QUEUE]).max()),
+        int(columns.low(told[:, columns.SYN_QUEUE]).max()),
+    )
+
+
+def odd_places(words: Words) -> Numbers:
     """The places of records that other lives may depend on: of listeners and of snapshots."""
     what = columns.what(words)
     kinds = np.ascontiguousarray(columns.kinds(what))

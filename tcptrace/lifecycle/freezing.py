@@ -66,6 +66,8 @@ _ALWAYS: Final[dict[int | None, int]] = {None: 0, 0: 1}
 _PREFIX: Final = len(MAPPED_PREFIX)
 _MOST_NUMBERS: Final = 250
 """Different ones; a life with more stays as it is."""
+_OF_MOMENT: Final = 5
+"""Numbers of each, its time first."""
 
 
 class Shape(NamedTuple):
@@ -132,6 +134,17 @@ class Shape(NamedTuple):
     def place_of_id(self) -> int | None:
         """Which of its numbers tells its id; None if none does."""
         return self._place_of(CONNECTION_NUMBERS.index("id"))
+
+    @property
+    def places_of_times(self) -> set[int]:
+        """Which of its numbers are times."""
+        names = (*CONNECTION_NUMBERS, *LIFE_NUMBERS)
+        times = [number for number, name in enumerate(names) if name.endswith("_ns")]
+        moments = _OF_LIFE + 2 * len(self.spans)
+        times += range(_OF_LIFE, moments)
+        times += range(moments, len(self.pattern), _OF_MOMENT)
+        found = map(self._place_of, times)
+        return {place for place in found if place is not None}
 
     def _place_of(self, value: int) -> int | None:
         place = self.pattern[value] - len(_ALWAYS)
@@ -354,5 +367,5 @@ def _moments(shape: Shape, values: list[Any]) -> list[Moment]:
     numbers = iter(values[_OF_LIFE + 2 * len(shape.spans) :])
     return [
         Moment(at_ns, kind, stage, *rest)
-        for (kind, stage), at_ns, *rest in zip(shape.moments, *[numbers] * 5, strict=True)
+        for (kind, stage), at_ns, *rest in zip(shape.moments, *[numbers] * _OF_MOMENT, strict=True)
     ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.lifecycle import life as rules
@@ -190,6 +191,18 @@ class Registry:
         """A snapshot found the frozen life in an object as it is known."""
         self.objects.see(sock, snapshot)
 
+    def every_ends(self) -> Iterator[dict[str, Any]]:
+        """Between which ends there are lives that are not over, as records name them."""
+        names = ("netns", "local", "local_port", "remote", "remote_port")
+        objects = (
+            self.objects.freezer.look(life).ends if isinstance(life, bytes) else life.ends
+            for life in self._lives.values()
+        )
+        held = (life.ends for _, life in self._held.values())
+        waiting = (life.ends for life in self.waiting.all)
+        for ends in chain(objects, held, waiting):
+            yield dict(zip(names, ends, strict=True))
+
     def with_ends_of(self, record: Record) -> Life | None:
         """The life between a record's ends, in whatever object."""
         return self._ends.find(record.netns, local_of(record), remote_of(record))
@@ -279,6 +292,11 @@ class Registry:
         self._ends.add(life, 0)
         self.objects.put(life.sock, life)
         self.counts.count(life, state, 0)
+
+    @property
+    def born(self) -> int:
+        """How many lives have begun."""
+        return self._born
 
     def take_ids(self, number: int) -> int:
         """So many lives are born; returns the first one's id."""

@@ -33,7 +33,7 @@ MOST_RECORDS: Final = 24
 _MOST_TIMES: Final = 60
 _FIRST_TIME: Final = 1 << 62
 
-_PLAIN: Final = frozenset(
+PLAIN: Final = frozenset(
     {
         Kind.STATE_CHANGED,
         Kind.CONNECT_SENT,
@@ -48,7 +48,8 @@ _PLAIN: Final = frozenset(
 )
 """Drops and retransmits count on their listener and by their family too."""
 
-_WITH_QUEUES: Final = (Kind.SYN_QUEUED, Kind.CHILD_CREATED)
+WITH_QUEUES: Final = (Kind.SYN_QUEUED, Kind.CHILD_CREATED)
+"""They carry their listener's queues."""
 
 Pair = tuple[int, int]
 """Two records of a life, by their numbers from 0: what lasted from the one to the other."""
@@ -98,7 +99,7 @@ class Outline:
 def outline_of(batch: bytes) -> Outline | None:
     """What the whole life that these records tell of comes to; None if more depends on."""
     records = list(decode_batch(batch))
-    if len(records) > MOST_RECORDS or any(record.kind not in _PLAIN for record in records):
+    if len(records) > MOST_RECORDS or any(record.kind not in PLAIN for record in records):
         return None
     timed = [record._replace(at_ns=time_of(number)) for number, record in enumerate(records)]
     student = _Student()
@@ -106,7 +107,7 @@ def outline_of(batch: bytes) -> Outline | None:
     tracker.feed(timed)
     outline = student.outline
     outline.with_queues = tuple(
-        number for number, record in enumerate(records) if record.kind in _WITH_QUEUES
+        number for number, record in enumerate(records) if record.kind in WITH_QUEUES
     )
     if not student.is_simple or tracker.unexpected or student.is_over + tracker.open_count != 1:
         return None
@@ -218,7 +219,7 @@ def continuation_of(life: Life, numbers: int, batch: bytes) -> Continuation | No
         batch: the records.
     """
     records = list(decode_batch(batch))
-    is_plain = all(record.kind in _PLAIN for record in records)
+    is_plain = all(record.kind in PLAIN for record in records)
     if not is_plain or not life.keys or numbers + len(records) > _MOST_TIMES:
         return None
     student = _Heir()

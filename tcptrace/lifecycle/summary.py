@@ -6,7 +6,7 @@ Adds up finished lives and listeners; the memory it takes does not grow with the
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.connection import Connection, Listener, Outcome, Partial, Process, Role
 from tcptrace.lifecycle.histogram import Histogram
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 MOST_LONE_ENDS: Final = 100_000
 """How many lives wait for their other end's to be added; of a few it never comes."""
+
+
+class Waits(NamedTuple):
+    """How long some lives took to be established, and waited in each queue; ns."""
+
+    handshake: Histogram
+    syn_queue: Histogram
+    accept: Histogram
 
 
 class Summary:
@@ -90,6 +98,24 @@ class Summary:
             self.open_states[connection.state] += 1
             if connection.state is State.CLOSE_WAIT:
                 self.close_wait_holders[connection.process] += 1
+
+    def add_alike(self, connection: Connection, count: int, waits: Waits, pairs: int) -> None:
+        """Adds lives that are alike but for their times, of which nothing went wrong.
+
+        Args:
+            connection: one of them.
+            count: how many.
+            waits: theirs.
+            pairs: connections both of whose ends are among them, or one whose other end was added
+                alike already.
+        """
+        self.outcomes[connection.role][connection.outcome] += count
+        self.handshakes[connection.role].absorb(waits.handshake)
+        self.syn_queue_wait.absorb(waits.syn_queue)
+        self.accept_wait.absorb(waits.accept)
+        self.cookies += connection.cookie * count
+        self.fastopen += connection.fastopen * count
+        self.pairs += pairs
 
     def _pair(self, connection: Connection) -> None:
         """Counts a connection whose other end was added before; remembers it until that comes."""

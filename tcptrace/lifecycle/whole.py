@@ -41,6 +41,7 @@ _TIMEWAIT_ENTERED: Final = np.uint8(Kind.TIMEWAIT_ENTERED)
 _SYN_SENT: Final = np.uint8(State.SYN_SENT)
 _ZERO: Final = np.uint8(0)
 _NONE: Final = np.empty(0, np.int64)
+_ODD: Final = 0x9E3779B97F4A7C15
 
 
 class Alike(NamedTuple):
@@ -49,19 +50,21 @@ class Alike(NamedTuple):
     Attributes:
         what: by record, as columns.what() tells it.
         generations: by record, which of the life's objects it is about: 0, 1 or 2.
+        identity: what else all of them have in common, if they must.
         lives: the numbers of the lives.
         first: where the records of each life begin in the window's order by life.
     """
 
     what: Words
     generations: Numbers
+    identity: bytes
     lives: Numbers
     first: Numbers
 
     @property
     def key(self) -> bytes:
         """The same for all lives of this shape, and for no others."""
-        return self.what.tobytes() + self.generations.tobytes()
+        return self.what.tobytes() + self.generations.tobytes() + self.identity
 
 
 class Window:
@@ -69,13 +72,17 @@ class Window:
 
     Args:
         batch: whole records end to end.
+        are_same: whether lives of one shape must also be of the same processes, listener, cgroup,
+            namespace, and kind of addresses.
 
     Attributes:
         words: the records by life.
         what: what each of them tells, as columns.what() has it.
+        places: where each of them lies in the ring's order.
+        number: of the life that it belongs to.
     """
 
-    def __init__(self, batch: bytes | memoryview) -> None:
+    def __init__(self, batch: bytes | memoryview, *, are_same: bool = False) -> None:
         words = columns.words_of(batch)
         what = columns.what(words)
         uses = _Uses(words, what)
@@ -83,25 +90,26 @@ class Window:
         codes: Numbers = np.empty(len(words), np.int64)
         code_of_use = life_of_use << _GENERATION_BITS | generation_of_use
         codes[uses.order] = code_of_use.take(uses.number)
-        self._places: Numbers = _order_of(codes >> _GENERATION_BITS)
+        self.places: Numbers = _order_of(codes >> _GENERATION_BITS)
         self._batch = words
-        self.words: Words = words.take(self._places, axis=0)
-        self.what = what.take(self._places)
-        codes = codes.take(self._places)
+        self.words: Words = words.take(self.places, axis=0)
+        self.what = what.take(self.places)
+        codes = codes.take(self.places)
         self._generation: Numbers = codes & _GENERATION
         ordered = codes >> _GENERATION_BITS
         is_first = _are_new(ordered)
         self._first: Numbers = np.flatnonzero(is_first)
         self._length: Numbers = np.diff(self._first, append=len(words))
-        self._number: Numbers = np.cumsum(is_first) - 1
+        self.number: Numbers = np.cumsum(is_first) - 1
         roots = ordered.take(self._first)
         is_alike: Truths = np.ones(self.count, np.bool_)
-        is_alike[self._number.take(self._strays())] = False
+        is_alike[self.number.take(self._strays())] = False
         broken = life_of_use.take(np.flatnonzero(~is_whole_use))
         is_alike[np.searchsorted(roots, broken)] = False
         is_born = uses.is_born.take(roots)
         self._is_whole = is_alike & is_born
         self._is_continued = is_alike & ~is_born
+        self._identities = self._find_identities() if are_same else []
         self._last_uses = uses.last_of_each_object()
         self._last_lives: Numbers = np.searchsorted(roots, life_of_use.take(self._last_uses[1]))
 
@@ -117,8 +125,8 @@ class Window:
     def first_about(self, sock: int) -> tuple[int, bytes]:
         """The first record about an object: the number of its life, and the record."""
         (about,) = np.nonzero(self.words[:, columns.SOCK] == np.uint64(sock))
-        first = about[self._places.take(about).argmin()]
-        return int(self._number[first]), self.words[first].tobytes()
+        first = about[self.places.take(about).argmin()]
+        return int(self.number[first]), self.words[first].tobytes()
 
     def left_to(self, taken: Truths) -> list[int]:
         """The objects whose last use here is that of one of these lives.
@@ -147,6 +155,15 @@ class Window:
         shared: Words = ordered[1:][ordered[1:] == ordered[:-1]]
         return shared
 
+    def singles(self, kind: int, new_state: int) -> tuple[Numbers, Numbers]:
+        """What is told of by one record only, of a kind and state: lives, and where it is."""
+        lives = np.flatnonzero(self._length == 1)
+        what = self.what.take(self._first.take(lives))
+        is_one = columns.are_any(columns.kinds(what), kind)
+        is_one &= columns.are_any(columns.new_states(what), new_state)
+        lives = lives[is_one]
+        return lives, self._first.take(lives)
+
     def left(self, taken: Truths) -> Words:
         """The records of all lives but these, by life."""
         return self.words.take(self._left(taken), axis=0)
@@ -157,10 +174,10 @@ class Window:
         The first one of a connect() may not know its port, nor its address, yet.
         """
         strays: Numbers = np.flatnonzero(columns.ends_change(self.words)) + 1
-        strays = strays[self._number.take(strays) == self._number.take(strays - 1)]
+        strays = strays[self.number.take(strays) == self.number.take(strays - 1)]
         before = strays - 1
         is_connect = columns.new_states(self.what.take(before)) == _SYN_SENT
-        is_connect &= self._first.take(self._number.take(before)) == before
+        is_connect &= self._first.take(self.number.take(before)) == before
         maybe = np.flatnonzero(is_connect)
         if len(maybe):
             begun = self.words.take(before.take(maybe), axis=0)
@@ -196,12 +213,14 @@ class Window:
     @cached_property
     def _prints(self) -> Words:
         """A number for each life that lives of the same shape share, and hardly any others."""
-        position = np.arange(len(self._number)) - self._first.repeat(self._length)
+        position = np.arange(len(self.number)) - self._first.repeat(self._length)
         unsigned = position.view(np.uint64)
         mixed: Words = self.what + (self._generation.view(np.uint64) << np.uint64(48))
+        for number, identities in enumerate(self._identities):
+            mixed += identities * np.uint64(_ODD >> number | 1)
         mixed += unsigned
         mixed += np.uint64(1)
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
+        mixed *= np.uint64(_ODD)
         mixed ^= mixed >> np.uint64(29)
         mixed *= unsigned * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
         mixed ^= mixed >> np.uint64(32)
@@ -217,10 +236,21 @@ class Window:
         records = first[:, None] + np.arange(length)
         differ = self.what.take(records) != what
         differ |= self._generation.take(records) != generations
+        identity = b""
+        for identities in self._identities:
+            one = identities[begin : begin + length]
+            differ |= identities.take(records) != one
+            identity += one.tobytes()
         if differ.any():
             same = ~differ.any(axis=1)
             lives, first = lives[same], first[same]
-        return Alike(what, generations, lives, first)
+        return Alike(what, generations, identity, lives, first)
+
+    def _find_identities(self) -> list[Words]:
+        """By record, what makes lives the same; its listener at a life's first one."""
+        origins = np.zeros(len(self.words), np.uint64)
+        origins[self._first] = self.words[:, columns.ORIGIN][self._first]
+        return [*columns.identities(self.words), origins]
 
     def rest(self, taken: Truths) -> bytes:
         """The records of all other lives, in the order of the ring.
@@ -228,7 +258,7 @@ class Window:
         Args:
             taken: by life, whether it is to be left out.
         """
-        left = self._places.take(self._left(taken))
+        left = self.places.take(self._left(taken))
         left.sort()
         return self._batch.take(left, axis=0).tobytes()
 
@@ -236,7 +266,7 @@ class Window:
         """Where the records of all lives but these are."""
         if taken.all():
             return _NONE
-        return np.flatnonzero(~taken.take(self._number))
+        return np.flatnonzero(~taken.take(self.number))
 
     @property
     def last_ns(self) -> int:

@@ -38,6 +38,10 @@ class JsonPrinter:
         clock: tells the time of day.
         symbol: names a kernel address given as its offset from _stext; None if it can't.
         names: of cgroups and network namespaces.
+
+    Attributes:
+        clock: the same as above.
+        names: the same.
     """
 
     after_time_wait = True
@@ -49,9 +53,9 @@ class JsonPrinter:
         symbol: Callable[[int], str | None] = lambda _offset: None,
         names: Names | None = None,
     ) -> None:
-        self._names = names or Names()
+        self.names = names or Names()
         self._stream = stream
-        self._clock = clock
+        self.clock = clock
         self._symbol = symbol
 
     def begin(self) -> None:
@@ -68,10 +72,18 @@ class JsonPrinter:
             connection: a life that is over, TIME_WAIT included, or that the trace's end cut off.
             now_ns: unused; what still lasts has no duration.
         """
-        line = json.dumps(self._object_of(connection), separators=(",", ":"))
-        self._stream.write(f"{line}\n")
+        self.write(self.line_of(connection))
 
-    def _object_of(self, connection: Connection) -> dict[str, Any]:
+    def line_of(self, connection: Connection) -> str:
+        """One life as a line."""
+        return f"{text_of(self.object_of(connection))}\n"
+
+    def write(self, lines: str) -> None:
+        """Prints lines as they are."""
+        self._stream.write(lines)
+
+    def object_of(self, connection: Connection) -> dict[str, Any]:
+        """One life by the keys that its line has."""
         began_ns = connection.began_ns
         return {
             "schema": SCHEMA,
@@ -82,13 +94,13 @@ class JsonPrinter:
             "family": connection.family_name,
             "v4_mapped": connection.family == socket.AF_INET6 and connection.remote.is_ipv4,
             "netns": connection.netns,
-            "netns_name": self._names.namespaces.get(connection.netns),
-            **as_json(self._names.workload(connection.cgroup), self._names),
+            "netns_name": self.names.namespaces.get(connection.netns),
+            **as_json(self.names.workload(connection.cgroup), self.names),
             "local": _endpoint(connection.local),
             "remote": _endpoint(connection.remote),
             "process": _process(connection.process),
             "listening_process": _process(connection.listening_process),
-            "began_at": None if began_ns is None else self._clock.utc(began_ns),
+            "began_at": None if began_ns is None else self.clock.utc(began_ns),
             "began_at_ns": began_ns,
             "ended_at_ns": connection.ended_at_ns,
             "handshake": _handshake(connection),
@@ -118,6 +130,11 @@ class JsonPrinter:
         if span.stack:
             written["stack"] = call_stack(span.stack, self._symbol)
         return written
+
+
+def text_of(told: dict[str, Any]) -> str:
+    """An object as it stands in a line."""
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _text(word: str | None) -> str | None:

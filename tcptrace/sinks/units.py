@@ -81,14 +81,17 @@ class WallClock:
 
     Args:
         head: the trace's head, which has one moment on both clocks.
+
+    Attributes:
+        shift_ns: from a trace's time to the time of day, since 1970.
     """
 
     def __init__(self, head: TraceHead) -> None:
-        self._shift_ns = head.began_realtime_ns - head.began_monotonic_ns
+        self.shift_ns = head.began_realtime_ns - head.began_monotonic_ns
 
     def time_of_day(self, at_ns: int) -> str:
         """Writes `21:17:03.123`, local time; `--:--:--.---` where the calendar ends."""
-        seconds, rest_ns = divmod(at_ns + self._shift_ns, NS_PER_S)
+        seconds, rest_ns = divmod(at_ns + self.shift_ns, NS_PER_S)
         try:
             parts = time.localtime(seconds)
         except (OverflowError, ValueError, OSError):
@@ -98,14 +101,14 @@ class WallClock:
     def local(self, at_ns: int) -> str:
         """Writes `2025-11-21 21:17:03`, local time; `an unknown time` where the calendar ends."""
         try:
-            parts = time.localtime((at_ns + self._shift_ns) // NS_PER_S)
+            parts = time.localtime((at_ns + self.shift_ns) // NS_PER_S)
         except (OverflowError, ValueError, OSError):
             return "an unknown time"
         return time.strftime("%Y-%m-%d %H:%M:%S", parts)
 
     def utc(self, at_ns: int) -> str | None:
         """Writes `2025-11-21T21:17:03.123456Z` (RFC 3339), or None where the calendar ends."""
-        seconds, rest_ns = divmod(at_ns + self._shift_ns, NS_PER_S)
+        seconds, rest_ns = divmod(at_ns + self.shift_ns, NS_PER_S)
         try:
             parts = time.gmtime(seconds)
         except (OverflowError, ValueError, OSError):

@@ -35,6 +35,9 @@ _HALF: Final = np.uint64(32)
 _ZERO: Final = np.uint64(0)
 _MAPPED: Final = np.uint64(0xFFFF0000)
 """What lies before an IPv4 address in the word that it ends."""
+_LOOPBACK4: Final = np.uint64(127)
+_LOOPBACK6: Final = np.uint64(1 << 56)
+"""The last word of ::1."""
 _FEW: Final = 8
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -164,11 +167,36 @@ def identity(words: Words) -> list[Words]:
     return [words[:, _PLACES], words[:, COMM], words[:, COMM + 1], cgroups(words)]
 
 
+def pair_print(words: Words) -> Words:
+    """ends_print() but for the namespace, whichever of both ends is the local one."""
+    both = ports(words)
+    local, remote = both & _PORT, both >> _PORT_BITS
+    for word in (0, 1):
+        local = mix(local, words[:, LOCAL + word])
+        remote = mix(remote, words[:, REMOTE + word])
+    return mix(local + remote, local ^ remote)
+
+
+def identities(words: Words) -> list[Words]:
+    """identity(), and of what kind the addresses are."""
+    kinds = are_ipv4(words, LOCAL).astype(np.uint64) << np.uint64(1)
+    kinds |= are_ipv4(words)
+    return [kinds, *map(np.ascontiguousarray, identity(words))]
+
+
 def are_ipv4(words: Words, side: int = REMOTE) -> Truths:
     """Whether the address that each record names is an IPv4 one, of the remote or LOCAL side."""
     are_mapped: Truths = words[:, side] == _ZERO
     are_mapped &= low(words[:, side + 1]) == _MAPPED
     return are_mapped
+
+
+def are_loopback(words: Words) -> Truths:
+    """Whether the local address that each record names is one that every namespace has."""
+    last = words[:, LOCAL + 1]
+    are: Truths = are_ipv4(words, LOCAL) & (high(last) & np.uint64(0xFF) == _LOOPBACK4)
+    are |= (words[:, LOCAL] == _ZERO) & (last == _LOOPBACK6)
+    return are
 
 
 def low(words: Words) -> Words:

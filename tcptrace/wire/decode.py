@@ -61,3 +61,12 @@ def decode_stacked(batch: bytes | memoryview) -> Iterator[Stacked]:
     for at in range(0, len(batch), stride):
         record = Record._make(_BATCH.unpack_from(batch, at))
         yield Stacked(record, decode_stack(batch[at + RECORD_SIZE : at + stride]))
+
+
+BLANK: Final = Record._make(_BATCH.unpack(bytes(RECORD_SIZE)))
+"""A record that tells nothing."""
+
+
+def encode(record: Record) -> bytes:
+    """The opposite."""
+    return _BATCH.pack(*record)

@@ -27,6 +27,7 @@ from tcptrace.kernel.live import BATCH_RECORDS
 from tcptrace.kernel.ring import Ring
 from tcptrace.kernel.surroundings import Surroundings
 from tcptrace.lifecycle.names import Names
+from tcptrace.lines import Lines
 from tcptrace.sinks.jsonl import JsonPrinter
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.terminal import Paint
@@ -118,7 +119,7 @@ def main() -> int:
         "read and decoded": lambda: decoded(ring),
         "serve: lives, counts, one scrape": lambda: served(ring),
         "port: lives, lines": lambda: traced(ring, as_lines),
-        "port --json: lives, JSON": lambda: traced(ring, as_json),
+        "port --json: lives, JSON": lambda: traced(ring, as_json, columns),
     }
     took: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
@@ -195,12 +196,16 @@ def as_lines(clock: WallClock) -> session.Printer:
 
 
 def as_json(clock: WallClock) -> session.Printer:
-    return JsonPrinter(io.StringIO(), clock, lambda _: None, Names())
+    return Lines(JsonPrinter(io.StringIO(), clock, lambda _: None, Names()))
 
 
-def traced(ring: FilledRing, printer: Callable[[WallClock], session.Printer]) -> None:
+def traced(
+    ring: FilledRing,
+    printer: Callable[[WallClock], session.Printer],
+    handling: Framing = framing,
+) -> None:
     """What `tcptrace port` runs."""
-    host = Host(0, ring.batches())
+    host = Host(0, ring.batches(handling))
     told = printer(WallClock(host.head))
     summary = session.run(host, told, Limits(), io.StringIO(), "")
     assert summary is not None

@@ -39,7 +39,7 @@ def _small_windows(request: pytest.FixtureRequest) -> Any:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "FEWEST_RECORDS", 1)
-        patch.setattr(bulk, "_FEWEST_LIVES", 1)
+        patch.setattr(bulk, "FEWEST_LIVES", 1)
         patch.setattr(beginning, "FEWEST_LIVES", 1)
         patch.setattr(findings, "FEWEST", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)

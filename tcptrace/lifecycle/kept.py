@@ -1,0 +1,169 @@
+"""Whole lives in TIME_WAIT, many at once: kept frozen with all that is known, until it runs out."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from tcptrace.lifecycle import marks
+from tcptrace.lifecycle.ends import digests_of
+from tcptrace.lifecycle.freezing import ENDS, HEAD, MAPPED
+from tcptrace.lifecycle.frozen_rows import are_mapped, column, sides_of, slices, write_sides
+from tcptrace.lifecycle.marks import Columns
+from tcptrace.lifecycle.prototypes import ending_of
+from tcptrace.wire import columns
+from tcptrace.wire.decode import decode_batch
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.life import Life
+    from tcptrace.lifecycle.registry import Registry
+    from tcptrace.wire.columns import Words
+
+    Numbers = npt.NDArray[np.int64]
+    Expired = tuple[Connection, Columns, Numbers]
+    """What lives of one shape come to, its numbers being marks; what these stand for; and which of
+    the records that were looked at end them."""
+
+_KIND: Final = HEAD.size + 4
+"""So many bytes tell the shape, and the namespace last."""
+_MOST_ENDINGS: Final = 1024
+
+
+class _Ending(NamedTuple):
+    """What lives of a shape come to."""
+
+    prototype: Connection | None
+    """Its numbers being marks; None if more depends on."""
+    times: list[int]
+    """Which of the frozen numbers are times, in their order."""
+
+
+class Kept:
+    """Freezes and ends such lives.
+
+    Args:
+        registry: where they are.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._objects = registry.objects
+        self._endings: dict[tuple[Shape, bytes], _Ending] = {}
+
+    def begin(self, life: Life, told: Columns, records: Words, socks: list[int]) -> None:
+        """Lives go on in TIME_WAIT; nothing is in their objects, or known by their ends.
+
+        Args:
+            life: what each of them comes to, its numbers being marks.
+            told: what these stand for.
+            records: of each one that names its ends.
+            socks: their objects.
+        """
+        freezer = self._objects.freezer
+        frozen = freezer.freeze(life)
+        if frozen is None:
+            raise AssertionError("a life in TIME_WAIT is fit to be frozen")
+        (number, _, _) = HEAD.unpack_from(frozen)
+        shape = freezer.shape_of(number)
+        freezer.change_uses(number, len(socks) - 1)
+        rows = np.empty((len(socks), len(frozen)), np.uint8)
+        rows[:] = np.frombuffer(frozen, np.uint8)
+        sides = sides_of(records)
+        write_sides(rows, sides, is_mapped=shape.is_mapped)
+        begin = _numbers_at(shape)
+        for place, number_kept in enumerate(
+            np.frombuffer(frozen, np.uint64, offset=begin).tolist()
+        ):
+            meaning = marks.meaning_of(number_kept)
+            if meaning is not None:
+                column(rows, "<i8", begin + 8 * place)[:] = told.of(meaning)
+        self._objects.lives.update(zip(socks, slices(rows), strict=True))
+        self._objects.ends.hold(digests_of(slices(sides)), socks)
+
+    def end(self, records: Words) -> list[Expired]:
+        """TIME_WAIT sockets are gone by their timers.
+
+        Args:
+            records: TIMEWAIT_KILLED, of different objects.
+
+        Returns:
+            The lives that were frozen, and are over now; the others are not touched.
+        """
+        rows = list(map(self._objects.lives.get, records[:, columns.SOCK].tolist()))
+        by_shape: dict[bytes, list[int]] = {}
+        for place, row in enumerate(rows):
+            if isinstance(row, bytes):
+                by_shape.setdefault(row[:_KIND], []).append(place)
+        ended = []
+        for places in by_shape.values():
+            alike = b"".join([row for place in places if isinstance(row := rows[place], bytes)])
+            which = np.array(places)
+            one = self._end_alike(records.take(which, axis=0), alike)
+            if one is not None:
+                prototype, numbers, mine = one
+                ended.append((prototype, numbers, which.take(mine)))
+        return ended
+
+    def _end_alike(self, records: Words, frozen: bytes) -> Expired | None:
+        """The same for lives of one shape and namespace."""
+        freezer = self._objects.freezer
+        number, gaps, _ = HEAD.unpack_from(frozen)
+        shape = freezer.shape_of(number)
+        rows = np.frombuffer(frozen, np.uint8).reshape(len(records), -1)
+        sides = sides_of(records)
+        expected = rows.copy()
+        write_sides(expected, sides, is_mapped=shape.is_mapped)
+        netns = int.from_bytes(frozen[HEAD.size : _KIND], "little")
+        is_same = (expected == rows).all(axis=1) & (columns.netns(records) == np.uint64(netns))
+        is_same &= are_mapped(records) == shape.is_mapped
+        if gaps != freezer.gaps or not is_same.any():
+            return None
+        one = int(np.argmax(is_same))
+        numbers = rows[:, _numbers_at(shape) :].copy().view(np.int64)
+        ending = self._ending(shape, rows[one].tobytes(), records[one])
+        times = np.column_stack(
+            [numbers[:, ending.times], records.view(np.int64)[:, columns.AT_NS]]
+        )
+        is_same &= (times[:, 1:] >= times[:, :-1]).all(axis=1)
+        mine = np.flatnonzero(is_same)
+        if ending.prototype is None or not len(mine):
+            return None
+        socks = records[:, columns.SOCK].take(mine).tolist()
+        self._objects.remove_all(socks)
+        if shape.is_known:
+            digests = digests_of(slices(sides.take(mine, axis=0)))
+            self._objects.ends.drop_all(digests, socks)
+        freezer.change_uses(number, -len(mine))
+        numbers = numbers.take(mine, axis=0)
+        meant = Columns(times.take(mine, axis=0), lambda place: numbers[:, place])
+        return ending.prototype, meant, mine
+
+    def _ending(self, shape: Shape, row: bytes, record: Words) -> _Ending:
+        """What lives of a shape and namespace come to, learnt from one of them."""
+        key = (shape, row[HEAD.size : _KIND])
+        if key not in self._endings:
+            if len(self._endings) >= _MOST_ENDINGS:
+                self._endings.clear()
+            begin = _numbers_at(shape)
+            numbers = np.frombuffer(row, np.uint64, offset=begin).tolist()
+            times = sorted(shape.places_of_times, key=numbers.__getitem__)
+            prototype = None
+            if len(times) < marks.MOST_TIMES:
+                told = [marks.value(place) for place in range(len(numbers))]
+                for rank, place in enumerate(times):
+                    told[place] = marks.time(rank)
+                (killed,) = decode_batch(record.tobytes())
+                packed = struct.pack(f"<{len(told)}Q", *told)
+                life = self._objects.freezer.thaw(killed.sock, row[:begin] + packed)
+                prototype = ending_of(life, killed._replace(at_ns=marks.time(len(times))))
+            self._endings[key] = _Ending(prototype, times)
+        return self._endings[key]
+
+
+def _numbers_at(shape: Shape) -> int:
+    return HEAD.size + (MAPPED if shape.is_mapped else ENDS).size
