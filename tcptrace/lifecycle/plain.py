@@ -279,7 +279,8 @@ class Plain:
         is_left = ~taken[window.number]
         places = np.sort(window.places[is_left])
         births = np.concatenate([places[:0], *(window.places[one.first] for one in whole)])
-        order = np.argsort(births)
+        # Stable though no two are the same: numpy's other way by AVX2 goes wrong under QEMU 7.2.
+        order = np.argsort(births, kind="stable")
         passed = np.searchsorted(births[order], places)
         records = decode_batch(window.rest(taken))
         steps: list[_Step] = list(zip(places.tolist(), passed.tolist(), records, strict=True))
