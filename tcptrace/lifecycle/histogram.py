@@ -7,10 +7,15 @@ Log-linear: each power of two is cut into 512 buckets of one width, so that a bu
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-_SUB_BITS: Final = 9
-_SUB_COUNT: Final = 1 << _SUB_BITS
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUB_BITS: Final = 9
+"""A value of more bits than that and one is in the bucket of its first so many and one, after those
+of shorter ones: (shift << SUB_BITS) + (value >> shift)."""
+_SUB_COUNT: Final = 1 << SUB_BITS
 _MAX_VALUE: Final = (1 << 64) - 1
 
 
@@ -28,22 +33,27 @@ class Histogram:
 
     def absorb(self, other: Histogram) -> None:
         """Adds all values of another."""
-        for bucket, count in other._buckets.items():
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
-        self.count += other.count
         if other.max is not None:
-            self.max = other.max if self.max is None else max(self.max, other.max)
+            self.add_all(other._buckets, other.count, other.max)
 
     def add(self, value: int) -> None:
         """Adds one value; one out of range counts as the nearest that is in range."""
-        self.add_alike(min(max(value, 0), _MAX_VALUE), 1)
+        value = min(max(value, 0), _MAX_VALUE)
+        self.add_all({_bucket_of(value): 1}, 1, value)
 
-    def add_alike(self, value: int, count: int) -> None:
-        """Adds values that all lie in the bucket of one that is in range, and don't exceed it."""
-        bucket = _bucket_of(value)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+    def add_all(self, buckets: Mapping[int, int], count: int, most: int) -> None:
+        """Adds values that are in their buckets already.
+
+        Args:
+            buckets: how many are in each: SUB_BITS says which that is.
+            count: how many they are.
+            most: the largest of them.
+        """
+        mine = self._buckets
+        for bucket, number in buckets.items():
+            mine[bucket] = mine.get(bucket, 0) + number
         self.count += count
-        self.max = value if self.max is None else max(self.max, value)
+        self.max = most if self.max is None else max(self.max, most)
 
     def quantile(self, share: float) -> int | None:
         """Finds the value that `share` of all values don't exceed, within 0.2 %.
@@ -72,18 +82,14 @@ class Histogram:
         return len(self._buckets)
 
 
-KEPT_BITS: Final = _SUB_BITS + 1
-"""Values that are the same in their first so many bits lie in one bucket."""
-
-
 def _bucket_of(value: int) -> int:
-    shift = max(0, value.bit_length() - _SUB_BITS - 1)
-    return (shift << _SUB_BITS) + (value >> shift)
+    shift = max(0, value.bit_length() - SUB_BITS - 1)
+    return (shift << SUB_BITS) + (value >> shift)
 
 
 def _middle_of(bucket: int) -> int:
     if bucket < 2 * _SUB_COUNT:
         return bucket
-    shift = (bucket >> _SUB_BITS) - 1
-    start = (bucket - (shift << _SUB_BITS)) << shift
+    shift = (bucket >> SUB_BITS) - 1
+    start = (bucket - (shift << SUB_BITS)) << shift
     return start + ((1 << shift) - 1) // 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tcptrace.lifecycle.histogram import KEPT_BITS, Histogram
+from tcptrace.lifecycle.histogram import SUB_BITS, Histogram
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -94,12 +94,10 @@ def histogram_of(values: Numbers) -> Histogram:
     if not len(values):
         return histogram
     # frexp's exponent of a number below 2 ** 53 is how many bits it has.
-    spare = np.maximum(np.frexp(values.astype(np.float64))[1] - KEPT_BITS, 0)
-    kept = values >> spare << spare
-    order = np.argsort(values, kind="stable")
-    kept, values = kept[order], values[order]
-    last = np.flatnonzero(np.append(kept[1:] != kept[:-1], [True]))
-    counts = np.diff(last, prepend=-1)
-    for value, count in zip(values[last].tolist(), counts.tolist(), strict=True):
-        histogram.add_alike(value, count)
+    shift = np.maximum(np.frexp(values.astype(np.float64))[1] - SUB_BITS - 1, 0)
+    buckets = np.sort(((shift << SUB_BITS) + (values >> shift)).astype(np.uint16), kind="stable")
+    last = np.flatnonzero(np.append(buckets[1:] != buckets[:-1], [True]))
+    counts = np.diff(last, prepend=-1).tolist()
+    in_each = dict(zip(buckets[last].tolist(), counts, strict=True))
+    histogram.add_all(in_each, len(values), int(values.max()))
     return histogram
