@@ -6,9 +6,9 @@ loopback: both ends are traced. What is counted is the time on the CPU of that p
 probes run, and of the tracer, until it has told of all connections.
 
 What a tracer does whether or not anybody connects, it does at known times, and is counted apart: it
-idles; `serve` takes a snapshot once a minute, in which each socket costs something, and is told of
-TIME_WAIT's end a minute after its beginning. Nobody connects before all of TIME_WAIT is over that
-others left.
+idles; `serve` takes a snapshot once a minute, in which each socket costs something; and tcptrace is
+told of TIME_WAIT's end a minute after its beginning, when `port --json` has a line for it. Nobody
+connects before all of TIME_WAIT is over that others left.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class Tool(NamedTuple):
     command: tuple[str, ...]
     ready: bytes
     takes_snapshots: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is told of TIME_WAIT's end too."""
+        return self.command[: len(_TCPTRACE)] == _TCPTRACE
 
 
 def _named(*names: str) -> str:
@@ -191,6 +196,7 @@ def measure(tool: Tool) -> Cost:
         resident = resident_kb(pid)
         if tool.takes_snapshots:
             later["a snapshot, a socket in TIME_WAIT"] = use.after_snapshot() / number
+        if tool.is_ours:
             _await_no_time_wait()
             later["TIME_WAIT's end, a connection"] = use.until(use.age_s + LATE_S) / number
         lost = lost_by_metrics() if tool.ready == SERVING else 0
