@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tcptrace.lifecycle.ends import digests_of
-from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, slices
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, slices, timed
 from tcptrace.lifecycle.shapes import beginning_of
 from tcptrace.tcp import State
 from tcptrace.wire import columns
@@ -118,7 +118,7 @@ class Beginning:
 
         records = newborn.words.take(newborn.first + newborn.outline.last, axis=0)
         sides = sides_of(records)
-        rows = rows_of(objects.freezer, life, sides, numbers)
+        rows = rows_of(objects.freezer, life, sides, timed(numbers))
         lack(rows, objects.freezer, numbers(0) <= self._registry.lossy_until_ns)
         socks = records[:, columns.SOCK].tolist()
         objects.lives.update(zip(socks, slices(rows), strict=True))

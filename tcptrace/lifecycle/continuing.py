@@ -14,14 +14,14 @@ import numpy as np
 
 from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.ends import digests_of
-from tcptrace.lifecycle.freezing import HEAD, numbers_at
+from tcptrace.lifecycle.freezing import HEAD, SEEN_AT, numbers_at
 from tcptrace.lifecycle.frozen_rows import (
-    SEEN_AT,
     column,
     have_ends,
     rows_of,
     sides_of,
     slices,
+    timed,
 )
 from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
 from tcptrace.wire import columns
@@ -244,7 +244,7 @@ class Continuing:
         records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
         sides = sides_of(records)
         times = _Times(window.words, heirs)
-        rows = rows_of(self._objects.freezer, life, sides, times.of)
+        rows = rows_of(self._objects.freezer, life, sides, timed(times.of))
         column(rows, "<u4", SEEN_AT)[:] = column(heirs.rows, "<u4", SEEN_AT)
         column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
         socks = records[:, columns.SOCK].tolist()

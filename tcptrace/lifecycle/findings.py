@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tcptrace.lifecycle.freezing import HEAD
-from tcptrace.lifecycle.frozen_rows import SEEN_AT, column, have_ends, slices
+from tcptrace.lifecycle.freezing import HEAD, SEEN_AT
+from tcptrace.lifecycle.frozen_rows import column, have_ends, slices
 from tcptrace.tcp import State
 from tcptrace.wire import columns
 from tcptrace.wire.events import Kind

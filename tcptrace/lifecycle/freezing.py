@@ -43,7 +43,6 @@ LIFE_SHAPE: Final = (
 
 _PROCESS: Final = CONNECTION_SHAPE.index("process")
 _CGROUP: Final = CONNECTION_SHAPE.index("cgroup")
-_ESTABLISHED_AT: Final = CONNECTION_NUMBERS.index("established_at_ns")
 _IS_SIGHTED: Final = LIFE_SHAPE.index("is_sighted")
 _IS_TIMEWAIT: Final = LIFE_SHAPE.index("is_timewait")
 
@@ -60,7 +59,8 @@ ENDS: Final = struct.Struct("<I16sH16sH")
 MAPPED: Final = struct.Struct("<I4sH4sH")
 """The same between two IPv4 addresses, whose prefix goes without saying."""
 _NUMBER: Final = struct.Struct("<I")
-_SEEN_AT: Final = 8
+SEEN_AT: Final = 8
+"""Where a snapshot's number is in it."""
 _ALWAYS: Final[dict[int | None, int]] = {None: 0, 0: 1}
 """What hardly any life is without, and none keeps."""
 _PREFIX: Final = len(MAPPED_PREFIX)
@@ -311,13 +311,13 @@ def shape_number(frozen: bytes) -> int:
 
 def seen_in(frozen: bytes) -> int:
     """The number of the last snapshot that found a frozen life."""
-    (number,) = _NUMBER.unpack_from(frozen, _SEEN_AT)
+    (number,) = _NUMBER.unpack_from(frozen, SEEN_AT)
     return int(number)
 
 
 def seen(frozen: bytes, snapshot: int) -> bytes:
     """The same life, found by a snapshot."""
-    return frozen[:_SEEN_AT] + _NUMBER.pack(snapshot) + frozen[_SEEN_AT + _NUMBER.size :]
+    return frozen[:SEEN_AT] + _NUMBER.pack(snapshot) + frozen[SEEN_AT + _NUMBER.size :]
 
 
 def _is_mapped(side: Endpoint) -> bool:

@@ -39,8 +39,6 @@ _MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
 """What is kept of it of two IPv4 addresses."""
 _GAPS_AT: Final = 4
 """Where it is told how often lives were marked until it was frozen."""
-SEEN_AT: Final = 8
-"""Where the last snapshot's number is that found a life."""
 
 
 def sides_of(records: Words) -> Bytes:
@@ -70,14 +68,16 @@ def write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
         at += int(code[-1])
 
 
-def rows_of(freezer: Freezer, life: Life, sides: Bytes, numbers: Callable[[int], Numbers]) -> Bytes:
+def rows_of(
+    freezer: Freezer, life: Life, sides: Bytes, told: Callable[[int], Numbers | None]
+) -> Bytes:
     """Many lives frozen that are like one, but for their sides and their numbers.
 
     Args:
         freezer: its shape is in use as often as there are lives, then.
-        life: one of them, whose numbers are those of shapes.time_of().
+        life: one of them.
         sides: of each.
-        numbers: what such a number stands for.
+        told: what a number of that one stands for; None if for itself.
     """
     frozen = freezer.freeze(life)
     if frozen is None:
@@ -90,10 +90,20 @@ def rows_of(freezer: Freezer, life: Life, sides: Bytes, numbers: Callable[[int],
     write_sides(rows, sides, is_mapped=is_mapped)
     begin = numbers_at(is_mapped=is_mapped)
     for place, mark in enumerate(memoryview(frozen[begin:]).cast("Q")):
-        which = number_of(mark)
-        if which is not None:
-            column(rows, "<i8", begin + 8 * place)[:] = numbers(which)
+        meant = told(mark)
+        if meant is not None:
+            column(rows, "<i8", begin + 8 * place)[:] = meant
     return rows
+
+
+def timed(numbers: Callable[[int], Numbers]) -> Callable[[int], Numbers | None]:
+    """What the numbers of shapes.time_of() stand for, as rows_of() takes it."""
+
+    def told(mark: int) -> Numbers | None:
+        which = number_of(mark)
+        return None if which is None else numbers(which)
+
+    return told
 
 
 def lack(rows: Bytes, freezer: Freezer, which: Truths) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tcptrace.lifecycle import marks
 from tcptrace.lifecycle.ends import digests_of
-from tcptrace.lifecycle.freezing import ENDS, HEAD, MAPPED
-from tcptrace.lifecycle.frozen_rows import are_mapped, column, sides_of, slices, write_sides
+from tcptrace.lifecycle.freezing import HEAD, numbers_at
+from tcptrace.lifecycle.frozen_rows import have_ends, rows_of, sides_of, slices
 from tcptrace.lifecycle.marks import Columns
 from tcptrace.lifecycle.prototypes import ending_of
 from tcptrace.wire import columns
@@ -64,24 +64,8 @@ class Kept:
             records: of each one that names its ends.
             socks: their objects.
         """
-        freezer = self._objects.freezer
-        frozen = freezer.freeze(life)
-        if frozen is None:
-            raise AssertionError("a life in TIME_WAIT is fit to be frozen")
-        (number, _, _) = HEAD.unpack_from(frozen)
-        shape = freezer.shape_of(number)
-        freezer.change_uses(number, len(socks) - 1)
-        rows = np.empty((len(socks), len(frozen)), np.uint8)
-        rows[:] = np.frombuffer(frozen, np.uint8)
         sides = sides_of(records)
-        write_sides(rows, sides, is_mapped=shape.is_mapped)
-        begin = _numbers_at(shape)
-        for place, number_kept in enumerate(
-            np.frombuffer(frozen, np.uint64, offset=begin).tolist()
-        ):
-            meaning = marks.meaning_of(number_kept)
-            if meaning is not None:
-                column(rows, "<i8", begin + 8 * place)[:] = told.of(meaning)
+        rows = rows_of(self._objects.freezer, life, sides, told.known)
         self._objects.lives.update(zip(socks, slices(rows), strict=True))
         self._objects.ends.hold(digests_of(slices(sides)), socks)
 
@@ -115,16 +99,11 @@ class Kept:
         number, gaps, _ = HEAD.unpack_from(frozen)
         shape = freezer.shape_of(number)
         rows = np.frombuffer(frozen, np.uint8).reshape(len(records), -1)
-        sides = sides_of(records)
-        expected = rows.copy()
-        write_sides(expected, sides, is_mapped=shape.is_mapped)
-        netns = int.from_bytes(frozen[HEAD.size : _KIND], "little")
-        is_same = (expected == rows).all(axis=1) & (columns.netns(records) == np.uint64(netns))
-        is_same &= are_mapped(records) == shape.is_mapped
+        is_same = have_ends(rows, shape, records)
         if gaps != freezer.gaps or not is_same.any():
             return None
         one = int(np.argmax(is_same))
-        numbers = rows[:, _numbers_at(shape) :].copy().view(np.int64)
+        numbers = rows[:, numbers_at(is_mapped=shape.is_mapped) :].copy().view(np.int64)
         ending = self._ending(shape, rows[one].tobytes(), records[one])
         times = np.column_stack(
             [numbers[:, ending.times], records.view(np.int64)[:, columns.AT_NS]]
@@ -136,7 +115,7 @@ class Kept:
         socks = records[:, columns.SOCK].take(mine).tolist()
         self._objects.remove_all(socks)
         if shape.is_known:
-            digests = digests_of(slices(sides.take(mine, axis=0)))
+            digests = digests_of(slices(sides_of(records.take(mine, axis=0))))
             self._objects.ends.drop_all(digests, socks)
         freezer.change_uses(number, -len(mine))
         numbers = numbers.take(mine, axis=0)
@@ -149,7 +128,7 @@ class Kept:
         if key not in self._endings:
             if len(self._endings) >= _MOST_ENDINGS:
                 self._endings.clear()
-            begin = _numbers_at(shape)
+            begin = numbers_at(is_mapped=shape.is_mapped)
             numbers = np.frombuffer(row, np.uint64, offset=begin).tolist()
             times = sorted(shape.places_of_times, key=numbers.__getitem__)
             prototype = None
@@ -163,7 +142,3 @@ class Kept:
                 prototype = ending_of(life, killed._replace(at_ns=marks.time(len(times))))
             self._endings[key] = _Ending(prototype, times)
         return self._endings[key]
-
-
-def _numbers_at(shape: Shape) -> int:
-    return HEAD.size + (MAPPED if shape.is_mapped else ENDS).size

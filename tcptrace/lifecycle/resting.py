@@ -1,7 +1,4 @@
-"""Lives in TIME_WAIT, many at once: each is frozen as it comes, and dropped as its timer runs out.
-
-Nothing else happens to most of them. Whatever does, thaws them.
-"""
+"""Lives that come to TIME_WAIT within a window, many at once: they are frozen as they come."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ import numpy as np
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
 from tcptrace.lifecycle.ends import SIDES, digests_of, keys_of
-from tcptrace.lifecycle.freezing import HEAD, numbers_at
-from tcptrace.lifecycle.frozen_rows import are_mapped, column, lack, sides_of, slices, write_sides
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, slices, timed
 from tcptrace.lifecycle.life import Life
+from tcptrace.lifecycle.shapes import time_of
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire import columns
 
@@ -27,10 +24,8 @@ if TYPE_CHECKING:
 
     Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.int64]
-    Truths = npt.NDArray[np.bool_]
 
 _TIME_WAIT: Final = State.TIME_WAIT
-_CLOSE: Final = State.CLOSE
 
 
 class Entries(NamedTuple):
@@ -65,12 +60,12 @@ class Entries(NamedTuple):
         )
 
     def numbers(self, ids: Numbers) -> tuple[Numbers, ...]:
-        """What is kept of each, in the order in which _life takes it."""
+        """What is kept of each, in the order in which _life() takes it."""
         return (ids, self.established_ns, self.timewait_ns, self.born_ns)
 
 
 class Resting:
-    """Puts lives that were told of whole to rest, and ends those that rest.
+    """Puts lives that were told of whole to rest.
 
     Args:
         registry: where they are.
@@ -82,26 +77,30 @@ class Resting:
     def begin(self, entries: Entries) -> None:
         """Lives go on in TIME_WAIT; whatever was in their objects is over."""
         ends = self._registry.objects.ends
-        digests = digests_of(slices(sides_of(entries.records)))
+        sides = sides_of(entries.records)
+        digests = digests_of(slices(sides))
         if not ends.are_free(digests):
-            free = np.array(ends.free_among(digests))
-            self._begin_each(entries.some(np.flatnonzero(~free)))
-            entries = entries.some(np.flatnonzero(free))
-            digests = [digest for digest, is_free in zip(digests, free, strict=True) if is_free]
+            are_free = np.array(ends.free_among(digests))
+            self._begin_each(entries.some(np.flatnonzero(~are_free)))
+            entries, sides = entries.some(np.flatnonzero(are_free)), sides[are_free]
+            digests = [one for one, is_free in zip(digests, are_free, strict=True) if is_free]
         is_mapped = are_mapped(entries.records)
-        if is_mapped.all() or not is_mapped.any():
-            self._begin_alike(entries, digests, is_mapped=bool(is_mapped.any()))
-        else:
+        if is_mapped.any() and not is_mapped.all():
             self._begin_each(entries)
+        elif entries.socks:
+            self._begin_alike(entries, sides, digests)
 
-    def _begin_alike(self, entries: Entries, digests: list[int], *, is_mapped: bool) -> None:
-        """Lives whose digests are free."""
-        if not entries.socks:
-            return
+    def _begin_alike(self, entries: Entries, sides: Bytes, digests: list[int]) -> None:
+        """Lives whose digests are free, frozen as the freezer would freeze each."""
         ids = self._take_ids(entries)
-        rows = self._freeze(entries, ids, is_mapped=is_mapped)
+        one = _life(entries.records[:1], entries.role, [time_of(place) for place in range(4)])
+        connection = one.connection
+        one.keys = keys_of(connection.netns, connection.local, connection.remote)
+        one.counted, one.place = _TIME_WAIT, entries.place
         objects = self._registry.objects
-        objects.lives.update(zip(entries.socks, rows, strict=True))
+        rows = rows_of(objects.freezer, one, sides, timed(entries.numbers(ids).__getitem__))
+        lack(rows, objects.freezer, entries.born_ns <= self._registry.lossy_until_ns)
+        objects.lives.update(zip(entries.socks, slices(rows), strict=True))
         objects.ends.hold(digests, entries.socks)
         entered_ns = entries.timewait_ns.tolist()
         entries.place.add(_TIME_WAIT, entries.role, ids.tolist(), entered_ns)
@@ -119,30 +118,6 @@ class Resting:
             if life.born_ns <= self._registry.lossy_until_ns:
                 rules.lack(life.connection, Partial.GAP)
             self._registry.rest(life, sock, int(entries.timewait_ns[place]))
-
-    def _freeze(self, entries: Entries, ids: Numbers, *, is_mapped: bool) -> list[bytes]:
-        """All of them as the freezer would freeze one."""
-        freezer = self._registry.objects.freezer
-        marks = [2, 3, 4, 5]
-        sample = _life(entries.records[:1], entries.role, marks)
-        connection = sample.connection
-        sample.keys = keys_of(connection.netns, connection.local, connection.remote)
-        sample.counted, sample.place = _TIME_WAIT, entries.place
-        frozen = freezer.freeze(sample)
-        if frozen is None:
-            raise AssertionError("a life in TIME_WAIT is fit to be frozen")
-        (number, _, _) = HEAD.unpack_from(frozen)
-        freezer.change_uses(number, len(ids) - 1)
-        rows: Bytes = np.empty((len(ids), len(frozen)), np.uint8)
-        rows[:] = np.frombuffer(frozen, np.uint8)
-        write_sides(rows, sides_of(entries.records), is_mapped=is_mapped)
-        begin = numbers_at(is_mapped=is_mapped)
-        kept = np.frombuffer(frozen, np.uint64, offset=begin).tolist()
-        told = entries.numbers(ids)
-        for place, mark in enumerate(kept):
-            column(rows, "<i8", begin + 8 * place)[:] = told[marks.index(mark)]
-        lack(rows, freezer, entries.born_ns <= self._registry.lossy_until_ns)
-        return slices(rows)
 
 
 def _life(record: Words, role: Role, numbers: list[int]) -> Life:
