@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from tcptrace.lifecycle.alike import Times, count_alike
 from tcptrace.lifecycle.beginning import Beginning, Newborn
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.continuing import Continuing, Heirs
@@ -209,13 +210,13 @@ class Bulk:
 
     def _without_slow(self, words: Words, chosen: _Chosen) -> _Chosen:
         """Leaves the slowest to the tracker."""
-        waits_ns = _longest_waits(_Times(words, chosen.first), chosen.outline)
+        waits_ns = _longest_waits(Times(words, chosen.first), chosen.outline)
         are_slow = None if waits_ns is None else self.slow.pick(waits_ns)
         return chosen if are_slow is None else chosen.some(~are_slow)
 
     def _count_slow(self, words: Words, chosen: _Chosen) -> None:
         """Counts those of which nobody will be told."""
-        waits_ns = _longest_waits(_Times(words, chosen.first), chosen.outline)
+        waits_ns = _longest_waits(Times(words, chosen.first), chosen.outline)
         if waits_ns is not None:
             self.slow.leave_out(waits_ns)
 
@@ -247,14 +248,9 @@ class Bulk:
 
     def _count(self, words: Words, chosen: _Chosen) -> None:
         outline = chosen.outline
-        times = _Times(words, chosen.first)
+        times = Times(words, chosen.first)
         tally, add = self._tally, self._scales.add
-        for kind, number in outline.kinds.items():
-            tally.events[kind] += number * len(chosen.first)
-        for old, pair, new in outline.changes:
-            tally.transitions_of(old)[new] += len(chosen.first)
-            if pair is not None:
-                add(tally.state_durations[old], times.between(pair))
+        count_alike(tally, self._scales, outline, len(chosen.first), times)
         if outline.handshake is not None:
             add(tally.handshakes[outline.role], times.between(outline.handshake))
         if outline.syn_queue_wait is not None:
@@ -281,9 +277,9 @@ class Bulk:
             if told:
                 see_queues(self._registry.listeners, listener, np.concatenate(told))
             if chosen.outline.accept_wait is not None:
-                self._tell_waits(listener, _Times(words, first), chosen.outline.accept_wait)
+                self._tell_waits(listener, Times(words, first), chosen.outline.accept_wait)
 
-    def _tell_waits(self, listener: Listener, times: _Times, pair: tuple[int, int]) -> None:
+    def _tell_waits(self, listener: Listener, times: Times, pair: tuple[int, int]) -> None:
         waits = self._tally.waits_of(listener)
         if waits is not None:
             lasted = np.maximum(times.between(pair), 0)
@@ -312,7 +308,7 @@ class Bulk:
         entered, established = outline.timewait, outline.established
         if entered is None or established is None:
             raise AssertionError("what rests in TIME_WAIT was established")
-        times = _Times(words, first)
+        times = Times(words, first)
         self._resting.begin(
             Entries(
                 words.take(first + outline.length - 1, axis=0),
@@ -350,29 +346,7 @@ class _Others(NamedTuple):
         )
 
 
-class _Times:
-    """When the records of lives of one shape came.
-
-    Args:
-        words: by life.
-        first: where the records of each begin.
-    """
-
-    def __init__(self, words: Words, first: Numbers) -> None:
-        self._at_ns = words.view(np.int64)[:, columns.AT_NS]
-        self._first = first
-
-    def of(self, number: int) -> Numbers:
-        """Each life's record of that number."""
-        return self._at_ns[self._first + number]
-
-    def between(self, pair: tuple[int, int]) -> Numbers:
-        """How long it was between two of each life's records."""
-        begin, end = pair
-        return self.of(end) - self.of(begin)
-
-
-def _longest_waits(times: _Times, outline: Outline) -> Numbers | None:
+def _longest_waits(times: Times, outline: Outline) -> Numbers | None:
     """How long the handshake, or the wait for accept(), of each life took; None without either."""
     waits = [times.between(pair) for pair in (outline.handshake, outline.accept_wait) if pair]
     if not waits:

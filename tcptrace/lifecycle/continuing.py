@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from tcptrace.lifecycle.alike import Times, count_alike
 from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.ends import digests_of
 from tcptrace.lifecycle.freezing import HEAD, SEEN_AT, numbers_at
@@ -84,6 +85,10 @@ class Heirs(NamedTuple):
         """What was frozen of each, a row for each."""
         begin = numbers_at(is_mapped=self.shape.is_mapped)
         return np.ascontiguousarray(self.rows[:, begin:]).view(np.int64)
+
+    def times(self, window: Window) -> Times:
+        """When they were told of, frozen times first."""
+        return Times(window.words, self.first, self.numbers)
 
     @property
     def ids(self) -> Numbers:
@@ -222,14 +227,8 @@ class Continuing:
         freezer.change_uses(heirs.number, -count)
         if shape.counted is not None:
             shape.place.take_away(shape.counted, shape.role, heirs.ids.tolist())
-        times = _Times(window.words, heirs)
         tally = self._tally
-        for kind, number in comes_to.kinds.items():
-            tally.events[kind] += number * count
-        for old, pair, new in comes_to.changes:
-            tally.transitions_of(old)[new] += count
-            if pair is not None:
-                self._scales.add(tally.state_durations[old], times.between(pair))
+        count_alike(tally, self._scales, comes_to, count, heirs.times(window))
         for reason in comes_to.partial:
             tally.partial[reason] += count
         netns = int.from_bytes(heirs.rows[0, _NETNS].tobytes(), "little")
@@ -243,7 +242,7 @@ class Continuing:
         life.place = shape.place
         records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
         sides = sides_of(records)
-        times = _Times(window.words, heirs)
+        times = heirs.times(window)
         rows = rows_of(self._objects.freezer, life, sides, timed(times.of))
         column(rows, "<u4", SEEN_AT)[:] = column(heirs.rows, "<u4", SEEN_AT)
         column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
@@ -254,33 +253,6 @@ class Continuing:
             entered = number_of(life.connection.spans[-1].at_ns or 0)
             entered_ns = [] if entered is None else times.of(entered).tolist()
             shape.place.add(life.counted, life.connection.role, heirs.ids.tolist(), entered_ns)
-
-
-class _Times:
-    """The times of lives of one shape: those that were frozen, and those of the records.
-
-    Args:
-        words: by life.
-        heirs: the lives.
-    """
-
-    def __init__(self, words: Words, heirs: Heirs) -> None:
-        self._at_ns = words.view(np.int64)[:, columns.AT_NS]
-        self._first = heirs.first
-        self._frozen = heirs.numbers
-
-    def of(self, number: int) -> Numbers:
-        """Each life's time of that number."""
-        count = self._frozen.shape[1]
-        if number < count:
-            return self._frozen[:, number]
-        at_ns: Numbers = self._at_ns[self._first + (number - count)]
-        return at_ns
-
-    def between(self, pair: tuple[int, int]) -> Numbers:
-        """How long it was between two of each life's times."""
-        begin, end = pair
-        return self.of(end) - self.of(begin)
 
 
 def _has_entered(life: Life, before: State | None) -> bool:
