@@ -14,6 +14,9 @@ MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """The first 12 bytes of an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2)."""
 
 
+_LOOPBACK = bytes(15) + b"\x01"
+
+
 class State(IntEnum):
     """A socket's state, by the kernel's numbers and names."""
 
@@ -41,6 +44,11 @@ class Endpoint(NamedTuple):
     def is_ipv4(self) -> bool:
         """Whether the packets are IPv4 (the socket may be a dual-stack IPv6 one)."""
         return self.address[:12] == MAPPED_PREFIX
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it never leaves its host."""
+        return self.address[:13] == MAPPED_PREFIX + b"\x7f" or self.address == _LOOPBACK
 
     def __str__(self) -> str:
         """`192.0.2.1:80` or `[2001:db8::1]:80`."""

@@ -8,18 +8,20 @@ MOST_WARM objects that got a life last are left as they are: nothing is frozen w
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial
 from tcptrace.lifecycle.freezing import Freezer, seen, seen_in, shape_number
 from tcptrace.lifecycle.life import Life, last_told_ns
 from tcptrace.lifecycle.slow import SLOW_NS, slowness_ns
+from tcptrace.tcp import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
+    from tcptrace.lifecycle.connection import Role
     from tcptrace.lifecycle.ends import Ends
     from tcptrace.lifecycle.freezing import Frozen, Shape
 
@@ -107,6 +109,16 @@ class Objects:
                 yield freezer.thaw(sock, life)
             elif life.sock == sock:
                 yield life
+
+    def time_waits(self) -> Iterator[tuple[Role, tuple[Any, ...]]]:
+        """The role and the ends (as life.ends_in() has them) of every life in TIME_WAIT."""
+        for life in self.lives.values():
+            if isinstance(life, bytes):
+                shape, ends = self.freezer.look(life)
+                if shape.state is State.TIME_WAIT:
+                    yield shape.role, ends
+            elif life.counted is State.TIME_WAIT:
+                yield life.connection.role, life.ends
 
     def each(self) -> Iterator[Life]:
         """Every life once; whoever takes one may end it."""

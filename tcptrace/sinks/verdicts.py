@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.sinks import whereabouts
 from tcptrace.sinks.terminal import comm_text, safe_text
-from tcptrace.sinks.verdict_words import RUNBOOK, TITLES, change, evidence, percent, seconds
+from tcptrace.sinks.verdict_words.causes import RUNBOOK, TITLES, change, evidence
+from tcptrace.sinks.verdict_words.told import percent, seconds
 from tcptrace.tcp import address_text
 from tcptrace.verdicts.verdict import Confidence
 
@@ -48,7 +49,10 @@ def subject(verdict: Verdict) -> str:
 def headline(verdict: Verdict, names: Names) -> str:
     """One line: who, what, whom it hurts, how long that takes."""
     told = [f"{subject(verdict)}: {TITLES[verdict.cause]}"]
-    told.append(f"{verdict.hurt:,} of {verdict.of:,} connections ({percent(verdict.share)})")
+    if verdict.hurt:
+        told.append(f"{verdict.hurt:,} of {verdict.of:,} connections ({percent(verdict.share)})")
+    else:
+        told.append("nobody is hurt yet")
     if verdict.delays_ns:
         told.append(f"{seconds(verdict.delays_ns)} late")
     if verdict.confidence is Confidence.LIKELY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,19 +10,23 @@ from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.tcp import address_text
 from tcptrace.verdicts.facts import absorb
+from tcptrace.verdicts.survey import destinations
 from tcptrace.verdicts.window import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tcptrace.lifecycle.connection import Listener, Process
-    from tcptrace.lifecycle.counts import StateCounts
     from tcptrace.lifecycle.ledger import Ledger, Listening
+    from tcptrace.lifecycle.tracker import Tracker
+    from tcptrace.tcp import Endpoint
     from tcptrace.verdicts.survey import Held, Holder
     from tcptrace.wire.ledger import LedgerReading
 
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 _NS: Final = 1e9
+_CROWDED: Final = 0.7
+"""So full of TIME_WAIT sockets are the ephemeral ports before anybody asks where they lead."""
 
 
 class Limits(NamedTuple):
@@ -53,6 +58,8 @@ class Home(NamedTuple):
     ephemeral_ports: int
     client_time_waits: int
     """TIME_WAIT sockets of connections that connect() began."""
+    destinations: Counter[Endpoint]
+    """The same by remote end, if they are so many that it matters."""
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Case:
 
     Attributes:
         facts: of the window and of open lives.
+        now_ns: the time.
         length_ns: how long the window is.
         listeners: as they are now.
         holders: who holds connections in CLOSE_WAIT.
@@ -68,6 +76,7 @@ class Case:
     """
 
     facts: Slice
+    now_ns: int
     length_ns: int
     listeners: Mapping[Address, ListenerNow]
     holders: Mapping[Holder, Held] = field(default_factory=dict)
@@ -134,11 +143,12 @@ def of_records(listeners: Iterable[Listener]) -> dict[Address, ListenerNow]:
     }
 
 
-def homes_of(reading: LedgerReading | None, counts: StateCounts) -> dict[int, Home]:
+def homes_of(reading: LedgerReading, tracker: Tracker) -> dict[int, Home]:
     """The namespaces that the ledger tells of."""
-    if reading is None:
-        return {}
-    return {
-        one.netns: Home(one.ephemeral_ports, counts.time_waits(one.netns)[Role.CLIENT])
-        for one in reading.namespaces
-    }
+    homes = {}
+    for one in reading.namespaces:
+        waits = tracker.counts.time_waits(one.netns)[Role.CLIENT]
+        is_crowded = waits > _CROWDED * one.ephemeral_ports
+        ends = destinations(tracker, one.netns) if is_crowded else Counter()
+        homes[one.netns] = Home(one.ephemeral_ports, waits, ends)
+    return homes

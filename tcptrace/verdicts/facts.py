@@ -24,6 +24,11 @@ def note(counter: Counter[_Name], name: _Name, number: int = 1) -> None:
         counter[name] += number
 
 
+def most(counter: Counter[_Name]) -> _Name | None:
+    """The name that was counted most often, if any was."""
+    return max(counter, key=counter.__getitem__, default=None)
+
+
 @dataclass(slots=True)
 class Resets:
     """Connections that a RST ended after they were established.
@@ -34,6 +39,7 @@ class Resets:
         paired: those of both whose other end is known here too.
         peers: the other ends' addresses.
         processes: whose sockets they were.
+        last_at_ns: when the last one came or went.
     """
 
     sent: int = 0
@@ -41,6 +47,7 @@ class Resets:
     paired: int = 0
     peers: Counter[bytes] = field(default_factory=Counter)
     processes: Counter[Process | None] = field(default_factory=Counter)
+    last_at_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -59,5 +59,5 @@ class Inquest:
         found = survey(tracker, now_ns)
         facts.absorb(found.facts)
         listeners = of_records(tracker.listeners) if reading is None else of_ledger(ledger)
-        homes = homes_of(reading, tracker.counts)
-        return Case(facts, length_ns, listeners, found.holders, homes)
+        homes = homes_of(reading, tracker) if reading is not None else {}
+        return Case(facts, now_ns, length_ns, listeners, found.holders, homes)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcptrace.verdicts.queues import listener_verdict
+from tcptrace.verdicts.remotes import remote_verdict
+from tcptrace.verdicts.sockets import close_wait_verdict, reset_verdicts, time_wait_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcptrace.lifecycle.ledger import Address
     from tcptrace.verdicts.case import Case
     from tcptrace.verdicts.verdict import Verdict
 
@@ -14,9 +19,23 @@ if TYPE_CHECKING:
 def judge(case: Case) -> list[Verdict]:
     """Reaches verdicts; [] is silence."""
     case.settle()
-    found = [
-        verdict
-        for address, facts in case.facts.listeners.items()
-        if (verdict := listener_verdict(case, address, facts)) is not None
-    ]
+    explained: dict[Address, Verdict] = {}
+    for address, facts in case.facts.listeners.items():
+        verdict = listener_verdict(case, address, facts)
+        if verdict is not None:
+            explained[address] = verdict
+    found = [*explained.values(), *_others(case, explained)]
     return sorted(found, key=lambda verdict: -verdict.hurt)
+
+
+def _others(case: Case, explained: dict[Address, Verdict]) -> Iterator[Verdict]:
+    verdicts: list[Verdict | None] = []
+    for remote, facts in case.facts.remotes.items():
+        verdicts.append(remote_verdict(case, remote, facts, explained))
+    for holder, held in case.holders.items():
+        verdicts.append(close_wait_verdict(case, holder, held))
+    for netns, home in case.homes.items():
+        verdicts.append(time_wait_verdict(case, netns, home))
+    for verdict in (*verdicts, *reset_verdicts(case)):
+        if verdict is not None:
+            yield verdict

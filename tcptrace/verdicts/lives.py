@@ -57,7 +57,7 @@ def count(facts: Slice, connection: Connection) -> None:
 def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:
     local = connection.local
     is_hurt = bool(connection.syn_drops or connection.ack_drops)
-    is_late = bool(connection.synack_retransmits) and connection.queued_at_ns is not None
+    is_late = bool(connection.synack_retransmits) and not is_hurt
     is_reset = _is_reset(connection)
     if not (is_hurt or is_late or is_reset):
         return
@@ -67,16 +67,16 @@ def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:
     pair = (connection.remote, local)
     listener.last_at_ns = max(listener.last_at_ns, at_ns)
     if is_hurt:
-        keep_pair(facts.dropped, pair)
+        keep_pair(facts.dropped, pair, connection.netns)
         listener.hurt += 1
         listener.unborn += connection.queued_at_ns is None
         _note_delay(listener.delays, connection.syn_at_ns, _hurt_until(connection))
     elif is_late:
-        keep_pair(facts.answered, pair)
-        listener.late += 1
+        keep_pair(facts.answered, pair, connection.netns)
+        listener.late += connection.queued_at_ns is not None
         _note_delay(listener.delays, connection.syn_at_ns, connection.queued_at_ns)
     if is_reset:
-        _note_reset(listener.resets, connection)
+        _note_reset(listener.resets, connection, at_ns)
 
 
 def _take_client(facts: Slice, connection: Connection, at_ns: int) -> None:
@@ -89,7 +89,7 @@ def _take_client(facts: Slice, connection: Connection, at_ns: int) -> None:
     if remote is None:
         return
     if is_reset:
-        _note_reset(remote.resets, connection)
+        _note_reset(remote.resets, connection, at_ns)
         remote.last_at_ns = max(remote.last_at_ns, at_ns)
     if not _note_connect(remote, connection, at_ns):
         return
@@ -128,11 +128,12 @@ def _is_reset(connection: Connection) -> bool:
     )
 
 
-def _note_reset(resets: Resets, connection: Connection) -> None:
+def _note_reset(resets: Resets, connection: Connection, at_ns: int) -> None:
     if connection.closed_how is How.RST_SENT:
         resets.sent += 1
     else:
         resets.received += 1
+    resets.last_at_ns = max(resets.last_at_ns, at_ns)
     resets.paired += connection.peer_id is not None
     note(resets.peers, connection.remote.address)
     note(resets.processes, connection.process)

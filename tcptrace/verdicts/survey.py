@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.connection import Role
-from tcptrace.tcp import State
+from tcptrace.tcp import Endpoint, State
 from tcptrace.verdicts.lives import take
 from tcptrace.verdicts.window import Slice
 from tcptrace.wire.events import Kind
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.freezing import Shape
     from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.tracker import Tracker
-    from tcptrace.tcp import Endpoint
 
 MOST_LIVES: Final = 20_000
 """How many open lives a survey looks at: some 0.2 s of work."""
@@ -109,6 +108,15 @@ def survey(tracker: Tracker, now_ns: int) -> Survey:
     for life in islice(registry.waiting.all, MOST_LIVES):
         found.add(life)
     return found
+
+
+def destinations(tracker: Tracker, netns: int) -> Counter[Endpoint]:
+    """Where the TIME_WAIT sockets lead that connect() began in a namespace."""
+    ends: Counter[Endpoint] = Counter()
+    for role, (inode, _, _, address, port) in tracker.registry.objects.time_waits():
+        if inode == netns and role is Role.CLIENT:
+            ends[Endpoint(address, port)] += 1
+    return ends
 
 
 def _may_be_troubled(shape: Shape) -> bool:

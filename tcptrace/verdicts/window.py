@@ -41,8 +41,8 @@ class Slice:
         listeners: facts by listener.
         remotes: facts by namespace and remote end.
         connects: connect() calls by namespace.
-        dropped: connections of which a listener here dropped a SYN or a final ACK.
-        answered: connections whose SYN a listener here answered, again and again.
+        dropped: connections of which a listener here dropped a SYN or a final ACK: its namespace.
+        answered: the same of those whose SYN a listener here answered, again and again.
     """
 
     def __init__(self, from_ns: int) -> None:
@@ -51,8 +51,8 @@ class Slice:
         self.listeners: dict[Address, ListenerFacts] = {}
         self.remotes: dict[Remote, RemoteFacts] = {}
         self.connects: Counter[int] = Counter()
-        self.dropped: set[Pair] = set()
-        self.answered: set[Pair] = set()
+        self.dropped: dict[Pair, int] = {}
+        self.answered: dict[Pair, int] = {}
 
     def listener(self, address: Address) -> ListenerFacts | None:
         """The facts of a listener, to be added to; None if too many others have some."""
@@ -74,10 +74,10 @@ class Slice:
         self.answered |= other.answered
 
 
-def keep_pair(pairs: set[Pair], pair: Pair) -> None:
-    """Notes a connection by its ends, unless there are too many."""
+def keep_pair(pairs: dict[Pair, int], pair: Pair, netns: int) -> None:
+    """Notes a connection by its ends, and its listener's namespace, unless there are too many."""
     if len(pairs) < MOST_PAIRS:
-        pairs.add(pair)
+        pairs[pair] = netns
 
 
 def _of(by_key: dict[_Key, _Facts], key: _Key, new: Callable[[], _Facts]) -> _Facts | None:

@@ -1,102 +1,29 @@
-"""What each cause is called, what its numbers say, and what to change: words for people."""
+"""Words for a listener's verdicts: its queues, and handshakes that stay half-open."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.sinks.units import duration, plural
-from tcptrace.verdicts.verdict import Cause, Verdict
+from tcptrace.sinks.verdict_words.told import clauses, rate_text, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from tcptrace.sinks.verdict_words.told import Told
 
 _SECOND: Final = 1_000_000_000
-
-TITLES: Final = {
-    Cause.ACCEPT_QUEUE_TOO_SMALL: "accept queue too small for its bursts",
-    Cause.ACCEPT_LOOP_SLOW: "accept loop too slow",
-    Cause.SYN_QUEUE_FULL: "SYN queue full",
-    Cause.SYN_FLOOD_WITH_COOKIES: "SYN flood, held off by cookies",
-    Cause.SYN_FLOOD_WITHOUT_COOKIES: "SYN flood, and no cookies against it",
-    Cause.SOMAXCONN_CAPS_BACKLOG: "accept queue too small: somaxconn caps the listen backlog",
-    Cause.REMOTE_SILENT: "remote does not answer",
-    Cause.REMOTE_REFUSES: "remote refuses",
-    Cause.REMOTE_LISTENER_DROPS: "remote's listener drops SYNs",
-    Cause.SYN_ACK_LOST: "SYN-ACKs get lost",
-    Cause.CLOSE_WAIT_LEAK: "connections are never closed (CLOSE_WAIT)",
-    Cause.EPHEMERAL_PORTS_IN_TIME_WAIT: "TIME_WAIT holds the ephemeral ports",
-    Cause.RESET_STORM: "connections are reset",
-    Cause.ABORT_ON_OVERFLOW: "accept queue overflows, and tcp_abort_on_overflow resets clients",
-    Cause.HALF_OPEN_EXPIRY: "handshakes stay half-open",
-}
-
-RUNBOOK: Final = {
-    Cause.ACCEPT_QUEUE_TOO_SMALL: "TcptraceAcceptQueueOverflow",
-    Cause.SOMAXCONN_CAPS_BACKLOG: "TcptraceAcceptQueueOverflow",
-    Cause.ABORT_ON_OVERFLOW: "TcptraceAcceptQueueOverflow",
-    Cause.ACCEPT_LOOP_SLOW: "TcptraceAcceptLoopSlow",
-    Cause.SYN_QUEUE_FULL: "TcptraceSynQueueFull",
-    Cause.SYN_FLOOD_WITH_COOKIES: "TcptraceSynFlood",
-    Cause.SYN_FLOOD_WITHOUT_COOKIES: "TcptraceSynFlood",
-    Cause.HALF_OPEN_EXPIRY: "TcptraceRequestsExpiring",
-    Cause.SYN_ACK_LOST: "TcptraceRequestsExpiring",
-    Cause.CLOSE_WAIT_LEAK: "TcptraceCloseWaitLeak",
-    Cause.EPHEMERAL_PORTS_IN_TIME_WAIT: "TcptraceTimeWaitNearPortExhaustion",
-    Cause.REMOTE_SILENT: "TcptraceSynRetransmits",
-    Cause.REMOTE_LISTENER_DROPS: "TcptraceSynRetransmits",
-}
-"""The alert of the same fault, and the runbook's section; the others have none."""
-
-
-class _Told:
-    """A verdict's numbers, as text."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.figures = verdict.figures
-
-    def number(self, key: str) -> int:
-        """A figure; 0 if it isn't known."""
-        return int(self.figures.get(key, 0))
-
-    def text(self, key: str) -> str:
-        """`1,204`."""
-        return f"{self.number(key):,}"
-
-    def has(self, key: str) -> bool:
-        """Whether it is known, and not 0."""
-        return bool(self.figures.get(key))
-
-    def percent(self, key: str) -> str:
-        """`41 %`."""
-        return percent(float(self.figures.get(key, 0)))
-
-
-def percent(share: float) -> str:
-    """Writes `41 %`, `0.3 %`."""
-    number = 100 * share
-    return f"{number:.1f} %" if 0 < number < 1 else f"{number:.0f} %"
-
-
-def evidence(verdict: Verdict) -> list[str]:
-    """What was seen, a sentence each."""
-    return [text for text in _EVIDENCE[verdict.cause](_Told(verdict)) if text]
-
-
-def change(verdict: Verdict) -> list[str]:
-    """What to change, a sentence each."""
-    return [text for text in _CHANGES[verdict.cause](_Told(verdict)) if text]
-
 
 # The accept queue.
 
 
-def _accept_queue(told: _Told) -> Iterator[str]:
+def accept_queue(told: Told) -> Iterator[str]:
+    """Full, or crowded; what is dropped; how it is emptied."""
     limit, share = told.text("accept_queue_limit"), told.figures.get("accept_queue_full_share")
     full = f"was full in {told.percent('accept_queue_full_share')} of the seconds" if share else ""
     if not full and _drops(told):
         full = "was full"
-    yield _sentence(f"its accept queue (limit {limit}) {full}" if full else "", _drops(told))
+    yield clauses(f"its accept queue (limit {limit}) {full}" if full else "", _drops(told))
     if not full:
         mean = told.figures.get("accept_queue_mean", 0)
         yield f"{mean:,.0f} connections wait in its accept queue (limit {limit}) on average"
@@ -104,7 +31,7 @@ def _accept_queue(told: _Told) -> Iterator[str]:
     yield _accepting(told)
 
 
-def _drops(told: _Told) -> str:
+def _drops(told: Told) -> str:
     parts = [
         plural(told.number(key), noun)
         for key, noun in (("acks_dropped", "final ACK"), ("syns_dropped", "SYN"))
@@ -117,7 +44,7 @@ def _drops(told: _Told) -> str:
     return dropped
 
 
-def _waiting(told: _Told) -> str:
+def _waiting(told: Told) -> str:
     """Which timers make clients wait."""
     delays = told.verdict.delays_ns
     if not delays:
@@ -126,31 +53,23 @@ def _waiting(told: _Told) -> str:
     return f"clients wait {seconds(delays)}: the {by}'s retransmits"
 
 
-def seconds(delays_ns: tuple[int, ...]) -> str:
-    """Writes `1 s, 3 s`."""
-    return ", ".join(f"{round(delay / _SECOND)} s" for delay in delays_ns)
-
-
-def _accepting(told: _Told) -> str:
+def _accepting(told: Told) -> str:
     rate = float(told.figures.get("accept_rate", 0))
     if not rate:
         return "accept() takes nobody"
     wait = told.figures.get("accept_wait_ns")
     waits = f"; connections wait {duration(int(wait))} for it" if wait is not None else ""
-    return f"accept() takes {_rate(rate)}{waits}"
+    return f"accept() takes {rate_text(rate)}{waits}"
 
 
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second"  # noqa: PLR2004
-
-
-def _roomy(told: _Told) -> int:
+def _roomy(told: Told) -> int:
     """A limit that would have held what was dropped at once: a power of two."""
     needed = told.number("accept_queue_limit") + 1 + told.number("drops_at_once")
     return 1 << needed.bit_length()
 
 
-def _raise_limit(told: _Told) -> Iterator[str]:
+def raise_limit(told: Told) -> Iterator[str]:
+    """A longer accept queue."""
     limit = told.number("accept_queue_limit")
     if not told.has("drops_at_once"):
         yield f"raise the listen backlog above {limit:,} and listen again, or accept faster"
@@ -167,7 +86,8 @@ def _raise_limit(told: _Told) -> Iterator[str]:
     yield "a new limit holds from the next listen(): mostly a restart"
 
 
-def _raise_somaxconn(told: _Told) -> Iterator[str]:
+def raise_somaxconn(told: Told) -> Iterator[str]:
+    """What caps it."""
     roomy, somaxconn = _roomy(told), told.text("somaxconn")
     yield (
         f"raise net.core.somaxconn (now {somaxconn}) to {roomy:,} or more: the listener asked for"
@@ -176,7 +96,8 @@ def _raise_somaxconn(told: _Told) -> Iterator[str]:
     yield "a new limit holds from the next listen(): mostly a restart"
 
 
-def _accept_faster(told: _Told) -> Iterator[str]:
+def accept_faster(told: Told) -> Iterator[str]:
+    """A quicker process."""
     process = told.verdict.process
     if not told.figures.get("accept_rate") and process is not None:
         yield (
@@ -191,7 +112,8 @@ def _accept_faster(told: _Told) -> Iterator[str]:
     yield f"{limits}: in a longer queue clients would only wait longer"
 
 
-def _no_abort(told: _Told) -> Iterator[str]:
+def no_abort(told: Told) -> Iterator[str]:
+    """No RSTs, and then the accept queue."""
     yield (
         "set net.ipv4.tcp_abort_on_overflow (now 1) to 0: a dropped ACK heals by itself, a RST"
         " does not"
@@ -200,13 +122,13 @@ def _no_abort(told: _Told) -> Iterator[str]:
     if not rate or wait > _SECOND // 2:
         yield "then accept faster: connections wait for the process, not for room"
     else:
-        yield from _raise_limit(told)
+        yield from raise_limit(told)
 
 
 # The SYN queue.
 
 
-def _syn_queue(told: _Told) -> Iterator[str]:
+def _syn_queue(told: Told) -> Iterator[str]:
     share = told.percent("syn_queue_full_share")
     full = (
         f"its SYN queue (limit {told.text('syn_queue_limit')}) was full in {share} of the seconds"
@@ -214,37 +136,42 @@ def _syn_queue(told: _Told) -> Iterator[str]:
     dropped = (
         f"{plural(told.number('syns_dropped'), 'SYN')} dropped" if told.has("syns_dropped") else ""
     )
-    yield _sentence(full if told.has("syn_queue_full_share") else "its SYN queue was full", dropped)
+    yield clauses(full if told.has("syn_queue_full_share") else "its SYN queue was full", dropped)
     if told.has("cookies_sent"):
         sent = plural(told.number("cookies_sent"), "SYN cookie")
         yield f"{sent} sent, {told.text('cookies_valid')} of them answered"
     yield _waiting(told)
 
 
-def _peers_answer(told: _Told) -> Iterator[str]:
+def peers_answer(told: Told) -> Iterator[str]:
+    """Full, without a flood."""
     yield from _syn_queue(told)
     yield "the peers do answer, so it is no flood: they are many, or far away"
 
 
-def _flood(told: _Told) -> Iterator[str]:
+def flood(told: Told) -> Iterator[str]:
+    """Full by a flood."""
     yield from _syn_queue(told)
     requests, gone = told.number("requests"), told.number("requests_expired")
     if gone:
         yield f"{gone:,} of {plural(requests, 'request')} expired without a final ACK"
 
 
-def _cookies_help(told: _Told) -> Iterator[str]:  # noqa: ARG001 - as the others
+def cookies_help(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
+    """What is left to do where cookies help."""
     yield "nothing urgent: who answers a cookie gets in, at worst without window scaling and SACK"
     yield "drop the flood upstream; a lower net.ipv4.tcp_synack_retries frees the SYN queue sooner"
 
 
-def _cookies_on(told: _Told) -> Iterator[str]:
+def cookies_on(told: Told) -> Iterator[str]:
+    """Cookies."""
     now = told.number("syncookies")
     yield f"set net.ipv4.tcp_syncookies (now {now}) to 1: peers that answer get in again"
     yield "then drop the flood upstream"
 
 
-def _raise_syn_queue(told: _Told) -> Iterator[str]:
+def raise_syn_queue(told: Told) -> Iterator[str]:
+    """A longer SYN queue."""
     if told.has("syncookies"):
         yield (
             f"raise the listen backlog (the limit is {told.text('accept_queue_limit')};"
@@ -269,7 +196,8 @@ def _raise_syn_queue(told: _Told) -> Iterator[str]:
 # Half-open.
 
 
-def _half_open(told: _Told) -> Iterator[str]:
+def half_open(told: Told) -> Iterator[str]:
+    """Whose final ACKs are missing."""
     expired, waiting = told.number("requests_expired"), told.number("requests_unanswered")
     requests = plural(told.number("requests"), "request")
     parts = [f"{expired:,} of {requests} expired without a final ACK" if expired else ""]
@@ -278,44 +206,18 @@ def _half_open(told: _Told) -> Iterator[str]:
     yield "neither queue was full, no cookie was sent: SYN-ACKs or final ACKs get lost on the way"
 
 
-def _mend_path(told: _Told) -> Iterator[str]:  # noqa: ARG001 - as the others
+def mend_path(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
+    """Where packets get lost."""
     yield (
         "see whether the answer takes the way that the SYN came (`ip route get CLIENT`), and what"
         " filters drop (`nft list ruleset`, conntrack); a port scan looks so too, and needs nothing"
     )
 
 
-def _late(told: _Told) -> Iterator[str]:
-    late = plural(told.number("syn_acks_late"), "connection")
-    yield f"{late} came to be after the SYN-ACK was sent again, and nothing was dropped here"
+def late(told: Told) -> Iterator[str]:
+    """SYN-ACKs that were answered late."""
+    number = plural(told.number("syn_acks_late"), "connection")
+    yield f"{number} came to be after the SYN-ACK was sent again, and nothing was dropped here"
     delays = told.verdict.delays_ns
     if delays:
         yield f"they took {seconds(delays)}: the SYN-ACK's retransmits"
-
-
-def _sentence(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
-
-
-_EVIDENCE: Final[dict[Cause, Callable[[_Told], Iterator[str]]]] = {
-    Cause.ACCEPT_QUEUE_TOO_SMALL: _accept_queue,
-    Cause.ACCEPT_LOOP_SLOW: _accept_queue,
-    Cause.SOMAXCONN_CAPS_BACKLOG: _accept_queue,
-    Cause.ABORT_ON_OVERFLOW: _accept_queue,
-    Cause.SYN_QUEUE_FULL: _peers_answer,
-    Cause.SYN_FLOOD_WITH_COOKIES: _flood,
-    Cause.SYN_FLOOD_WITHOUT_COOKIES: _flood,
-    Cause.HALF_OPEN_EXPIRY: _half_open,
-    Cause.SYN_ACK_LOST: _late,
-}
-_CHANGES: Final[dict[Cause, Callable[[_Told], Iterator[str]]]] = {
-    Cause.ACCEPT_QUEUE_TOO_SMALL: _raise_limit,
-    Cause.ACCEPT_LOOP_SLOW: _accept_faster,
-    Cause.SOMAXCONN_CAPS_BACKLOG: _raise_somaxconn,
-    Cause.ABORT_ON_OVERFLOW: _no_abort,
-    Cause.SYN_QUEUE_FULL: _raise_syn_queue,
-    Cause.SYN_FLOOD_WITH_COOKIES: _cookies_help,
-    Cause.SYN_FLOOD_WITHOUT_COOKIES: _cookies_on,
-    Cause.HALF_OPEN_EXPIRY: _mend_path,
-    Cause.SYN_ACK_LOST: _mend_path,
-}

@@ -1,0 +1,1 @@
+"""What verdicts say to people."""

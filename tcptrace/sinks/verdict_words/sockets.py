@@ -1,0 +1,157 @@
+"""Words for verdicts on remote ends, CLOSE_WAIT, TIME_WAIT and RSTs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.sinks.terminal import process_text
+from tcptrace.sinks.units import duration, plural
+from tcptrace.sinks.verdict_words.told import clauses, seconds
+from tcptrace.tcp import address_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcptrace.sinks.verdict_words.told import Told
+
+
+def silent(told: Told) -> Iterator[str]:
+    """Nobody answers, or not at first."""
+    alone, late = told.number("connects_unanswered"), told.number("connects_late")
+    if alone:
+        yield f"{plural(alone, 'connect()')} never answered, though the SYN was sent again"
+    if late:
+        yield f"{plural(late, 'connect()')} answered only after the SYN was sent again"
+    delays = told.verdict.delays_ns
+    if delays:
+        yield f"they wait {seconds(delays)}: the SYN's retransmits"
+    if not late:
+        yield "a closed port would refuse: packets are filtered, or the host is gone"
+
+
+def look_there(told: Told) -> Iterator[str]:
+    """Where to look."""
+    host = address_text(_end_address(told))
+    if told.has("connects_late"):
+        yield (
+            "trace the other end if it is yours (`tcptrace why PORT` there): its listener drops"
+            " SYNs, or packets get lost on the way"
+        )
+    else:
+        yield (
+            f"see whether {host} is up, and what drops packets to this port on the way: security"
+            f" groups, `nft list ruleset`, `ip route get {host}`"
+        )
+    yield "until it answers, a shorter connect timeout here fails sooner"
+
+
+def refuses(told: Told) -> Iterator[str]:
+    """RSTs."""
+    refused, connects = told.number("connects_refused"), told.text("connects")
+    yield f"{refused:,} of {connects} connect() calls answered with RST (ECONNREFUSED)"
+    yield "the host is there, and nobody listens on this port (or a firewall rejects)"
+
+
+def start_it(told: Told) -> Iterator[str]:
+    """What to do about it."""
+    port = told.verdict.where.port
+    host = address_text(_end_address(told))
+    yield f"start the service, or see what it is bound to (`ss -ltnp 'sport = :{port}'` on {host})"
+
+
+def listener_drops(told: Told) -> Iterator[str]:
+    """Both ends are traced."""
+    hurt = told.number("connects_unanswered") + told.number("connects_late")
+    yield (
+        f"both ends are traced: its listener dropped SYNs or final ACKs of"
+        f" {plural(hurt, 'connection')} from here, and neither of its queues being full is why"
+    )
+    delays = told.verdict.delays_ns
+    if delays:
+        yield f"clients wait {seconds(delays)}: the SYN's retransmits"
+
+
+def ask_listener(told: Told) -> Iterator[str]:
+    """Where to look."""
+    port = told.verdict.where.port
+    yield (
+        f"`tcptrace port {port} --timeline` tells the stage of each drop; `other` is no route back,"
+        " no memory, or a security module: see `ip route get CLIENT` there, and its kernel log"
+    )
+
+
+def close_wait(told: Told) -> Iterator[str]:
+    """Who holds what."""
+    process = told.verdict.process
+    holder = process_text(process) if process is not None else "a process that was not seen"
+    old, oldest = told.number("close_waits_old"), told.number("oldest_ns")
+    yield (
+        f"{plural(old, 'connection')} closed by their peers and still held by {holder}, the oldest"
+        f" for {duration(oldest)}"
+    )
+    yield "no timer of the kernel ends CLOSE_WAIT: in the end the process has no descriptors left"
+
+
+def close_it(told: Told) -> Iterator[str]:
+    """What to change."""
+    process = told.verdict.process
+    look = f": `ls /proc/{process.pid}/fd | wc -l` shows how many it holds" if process else ""
+    yield f"have it close() a connection when read() returns 0 (end of file){look}"
+    yield "until then a restart is all that frees them; no sysctl does"
+
+
+def time_wait(told: Told) -> Iterator[str]:
+    """How many ports are left."""
+    waits, ports = told.number("time_waits"), told.number("ephemeral_ports")
+    yield (
+        f"{waits:,} of {plural(ports, 'ephemeral port')} are in TIME_WAIT after connections to it"
+        " that this host closed first"
+    )
+    failed = told.number("connects_failed")
+    if failed:
+        yield f"{plural(failed, 'connect()')} found no port (EADDRNOTAVAIL)"
+    else:
+        yield "connect() to it soon finds none (EADDRNOTAVAIL)"
+
+
+def spare_ports(told: Told) -> Iterator[str]:
+    """What to change."""
+    ports = told.text("ephemeral_ports")
+    yield "use connections again (a pool, keep-alive), or let the other end close first"
+    yield (
+        f"else widen net.ipv4.ip_local_port_range (now {ports} ports) or set net.ipv4.tcp_tw_reuse"
+        " to 1; tcp_max_tw_buckets is not the limit here"
+    )
+
+
+def resets(told: Told) -> Iterator[str]:
+    """Who sends them."""
+    sent, received = told.number("resets_sent"), told.number("resets_received")
+    peer = address_text(told.verdict.peer) if told.verdict.peer else ""
+    ours = f"{plural(sent, 'connection')} reset by this end"
+    if told.verdict.process is not None and sent:
+        ours += f" ({process_text(told.verdict.process)})"
+    who = f"mostly {peer}" if peer else f"{plural(told.number('peers'), 'address')[:-1]}es"
+    theirs = f"{plural(received, 'connection')} reset by the other end ({who})"
+    parts = [(sent, ours), (received, theirs)]
+    yield clauses(*(text for number, text in sorted(parts, reverse=True) if number))
+
+
+def ask_sender(told: Told) -> Iterator[str]:
+    """What makes one send them."""
+    if told.number("resets_sent") >= told.number("resets_received"):
+        yield (
+            "a process resets what it closes with unread data, or with SO_LINGER 0; and the kernel"
+            " what comes after close(): read to the end before close()"
+        )
+    else:
+        yield (
+            "ask the sender: a timeout of its own, a proxy or firewall that forgot the connection,"
+            " or a crash; `tcptrace port PORT --timeline` shows after which state they come"
+        )
+
+
+def _end_address(told: Told) -> bytes:
+    where = told.verdict.where
+    return b"" if isinstance(where, Address) else where.address

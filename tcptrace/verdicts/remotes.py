@@ -1,0 +1,132 @@
+"""Verdicts on remote ends, as the clients of this host see them.
+
+Where the remote end is traced too, what happened there is known: its listener dropped the SYNs, or
+answered them. If that listener has a verdict of its own, this end's trouble is explained by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.tcp import address_text
+from tcptrace.verdicts.facts import most
+from tcptrace.verdicts.queues import ENOUGH, FEWEST, delays_of
+from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from tcptrace.verdicts.case import Case
+    from tcptrace.verdicts.facts import RemoteFacts
+    from tcptrace.verdicts.window import Pair, Remote
+
+_FEWEST_REFUSED: Final = 5
+"""Somebody is always refused now and then: a health check, a probe."""
+_RATE: Final = 0.25
+"""Refused a second; fewer matter if they are a good part of all."""
+_SILENT_RATE: Final = 0.1
+"""The same of those that were not answered: each hangs for a while."""
+_SHARE: Final = 0.1
+_LATE_SHARE: Final = 0.05
+
+
+def remote_verdict(
+    case: Case, remote: Remote, facts: RemoteFacts, explained: Collection[Address]
+) -> Verdict | None:
+    """The verdict on a remote end; None if nothing is wrong, or too little was seen.
+
+    Args:
+        case: all that is known.
+        remote: a namespace, and an end seen from it.
+        facts: what clients saw of it.
+        explained: listeners here that have a verdict.
+    """
+    return _Remote(case, remote, facts, explained).verdict()
+
+
+class _Remote:
+    """Weighs what was seen of one remote end."""
+
+    def __init__(
+        self, case: Case, remote: Remote, facts: RemoteFacts, explained: Collection[Address]
+    ) -> None:
+        self._case = case
+        self._netns, self._end = remote
+        self._facts = facts
+        self._explained = explained
+        hurt = facts.silent + facts.late + facts.refused
+        self._connects = max(case.facts.connects[self._netns], hurt)
+
+    def verdict(self) -> Verdict | None:
+        """What is wrong with it."""
+        facts = self._facts
+        if facts.silent + facts.late >= FEWEST:
+            dropped = self._known(self._case.facts.dropped)
+            answered = self._known(self._case.facts.answered)
+            if dropped or answered:
+                return self._both_traced(dropped, answered)
+        return self._silent() or self._late() or self._refused()
+
+    def _known(self, pairs: Mapping[Pair, int]) -> list[int]:
+        """The namespaces of those listeners here that the hurt clients talked to, if most did."""
+        ends = self._facts.hurt_ends
+        found = [pairs[pair] for end in ends if (pair := (end, self._end)) in pairs]
+        return found if len(found) >= max(FEWEST, len(ends) // 2) else []
+
+    def _both_traced(self, dropped: list[int], answered: list[int]) -> Verdict | None:
+        facts = self._facts
+        for netns in {*dropped, *answered}:
+            address = Address(netns, address_text(self._end.address), self._end.port)
+            if self._case.home_of(address) in self._explained:
+                return None
+        cause = Cause.REMOTE_LISTENER_DROPS if dropped else Cause.SYN_ACK_LOST
+        return self._verdict(cause, facts.silent + facts.late, is_certain=True)
+
+    def _silent(self) -> Verdict | None:
+        facts = self._facts
+        is_many = self._is_many(facts.silent, FEWEST, _SILENT_RATE)
+        if not is_many or facts.silent < facts.late:
+            return None
+        is_certain = facts.silent >= ENOUGH and not facts.late
+        return self._verdict(Cause.REMOTE_SILENT, facts.silent, is_certain=is_certain)
+
+    def _late(self) -> Verdict | None:
+        """Answers come, but not to the first SYN: lost on the way, or dropped there."""
+        hurt = self._facts.late + self._facts.silent
+        if hurt < ENOUGH // 2 or hurt < _LATE_SHARE * self._connects:
+            return None
+        return self._verdict(Cause.REMOTE_SILENT, hurt, is_certain=False)
+
+    def _refused(self) -> Verdict | None:
+        refused = self._facts.refused
+        if not self._is_many(refused, _FEWEST_REFUSED, _RATE):
+            return None
+        return self._verdict(Cause.REMOTE_REFUSES, refused, is_certain=refused >= ENOUGH)
+
+    def _is_many(self, number: int, fewest: int, rate: float) -> bool:
+        is_often = number >= rate * self._case.seconds
+        return number >= fewest and (is_often or number >= _SHARE * self._connects)
+
+    def _verdict(self, cause: Cause, hurt: int, *, is_certain: bool) -> Verdict:
+        facts = self._facts
+        return Verdict(
+            cause,
+            Confidence.CERTAIN if is_certain else Confidence.LIKELY,
+            self._netns,
+            self._end,
+            most(facts.processes),
+            most(facts.cgroups) or 0,
+            None,
+            hurt,
+            self._connects,
+            delays_of(facts.delays) if cause is not Cause.REMOTE_REFUSES else (),
+            {
+                "seconds": round(self._case.seconds, 1),
+                "connects": self._connects,
+                "connects_unanswered": facts.silent,
+                "connects_late": facts.late,
+                "connects_refused": facts.refused,
+            },
+            facts.last_at_ns,
+        )
