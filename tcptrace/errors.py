@@ -9,6 +9,7 @@
 | 4 | `BadRecording` | the file is not a recording, or is damaged |
 | 5 | `OutputFailed` | the output can't be written (disk full, no permission) |
 | 6 | `Disagrees` | verify ran, and a figure differs from the kernel's for no counted reason |
+| 7 | `FoundFaults` | why ran, and there is a verdict at least |
 """
 
 from __future__ import annotations
@@ -54,3 +55,9 @@ class Disagrees(TcptraceError):  # noqa: N818 - a finding, not a fault
     """What was counted differs from the kernel's own figures, and no counted loss explains it."""
 
     exit_code = 6
+
+
+class FoundFaults(TcptraceError):  # noqa: N818 - a finding, not a fault of ours
+    """`why` has a verdict at least."""
+
+    exit_code = 7

@@ -5,16 +5,21 @@ The only place that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from tcptrace.errors import BadRecording
+from tcptrace.lifecycle.connection import Role
+from tcptrace.lifecycle.ledger import Ledger
 from tcptrace.lifecycle.summary import Summary
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.notes import Troubles, note, output_errors
 from tcptrace.reading import Losing, batches
 from tcptrace.sinks.summary import TraceFacts, render_summary
 from tcptrace.sinks.terminal import Paint, width_of
+from tcptrace.sinks.verdicts import render as render_verdicts
 from tcptrace.stopping import Limits, Stop
+from tcptrace.verdicts.inquest import Inquest
+from tcptrace.verdicts.window import WHOLE_NS, Plain
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
@@ -22,6 +27,12 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
+    from tcptrace.verdicts.inquest import Looked
+    from tcptrace.verdicts.verdict import Verdict
+    from tcptrace.wire.ledger import LedgerReading
+
+MOST_LISTENERS: Final = 10_000
+"""Told apart in a recording's ledger."""
 
 
 class Printer(Protocol):
@@ -59,16 +70,18 @@ class Feeder(Protocol):
         """Has the tracker told of all that was read."""
 
 
-class _Stepwise:
+class Stepwise:
     """Feeds the tracker record by record, at once."""
 
     def __init__(self, *, stacks: bool) -> None:
         self._stacks = stacks
 
     def follow(self, tracker: Tracker, _summary: Summary) -> None:
+        """Begins."""
         self._tracker = tracker
 
     def feed(self, batch: bytes, now_ns: int) -> None:
+        """Takes records."""
         if batch and self._stacks:
             self._tracker.feed_stacked(decode_stacked(batch))
         elif batch:
@@ -79,11 +92,52 @@ class _Stepwise:
         """There is nothing to catch up with."""
 
 
+class Evidence:
+    """What a trace of lives finds for verdicts: the lives, and a recording's ledger."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger(MOST_LISTENERS)
+        self._reading: LedgerReading | None = None
+        self._inquest = Inquest(self._ledger, WHOLE_NS, counts_lives=True)
+        self._is_over = False
+
+    def closed(self, connection: Connection) -> None:
+        """Takes a life whose full socket is gone; those cut off by the end were looked at."""
+        if not self._is_over:
+            self._inquest.closed(connection)
+
+    def look(self, source: Source) -> None:
+        """Takes the source's next reading of the ledger, if there is one."""
+        reading = source.ledger_reading()
+        if reading is not None and reading is not self._reading:
+            self._reading = reading
+            self._ledger.absorb(reading)
+            self._inquest.read(reading, None)
+
+    def verdicts(self, tracker: Tracker, summary: Summary, now_ns: int) -> list[Verdict]:
+        """What is wrong; the end, before the tracker's."""
+        self._is_over = True
+        return self._inquest.verdicts(tracker, now_ns, _plain(summary))
+
+    @property
+    def looked(self) -> Looked:
+        """What the verdicts are based on."""
+        return self._inquest.looked
+
+
+def _plain(summary: Summary) -> Plain:
+    """All connections that came in: a Feeder tells the tracker of few of them."""
+    waits = summary.accept_wait
+    lives = summary.outcomes[Role.SERVER].total()
+    return Plain(lives, waits.count, waits.count * (waits.mean or 0))
+
+
 class _Show:
     """Passes lives from the tracker to the printer and the summary, up to the limit."""
 
     def __init__(self, source: Source, printer: Printer, count: int | None, stop: Stop) -> None:
         self.summary = Summary()
+        self.evidence = Evidence()
         self._source = source
         self._printer = printer
         self._left = count
@@ -91,6 +145,7 @@ class _Show:
 
     def closed(self, connection: Connection) -> None:
         self.summary.add(connection)
+        self.evidence.closed(connection)
         if not self._printer.after_time_wait:
             self._show(connection)
 
@@ -137,12 +192,13 @@ def run(
             note(notes, opening)
             with output_errors():
                 printer.begin()
-            steps = _Stepwise(stacks=source.head.stacks)
+            steps = Stepwise(stacks=source.head.stacks)
             feeder = printer if isinstance(printer, Feeder) else steps
             feeder.follow(tracker, show.summary)
-            pump = _Pump(source, tracker, feeder, printer)
+            pump = Pump(source, tracker, feeder, printer, show.evidence)
             fault = pump.run(stop, Troubles(source, notes))
             now_ns = source.now_ns()
+            verdicts = show.evidence.verdicts(tracker, show.summary, now_ns)
             tracker.finish(now_ns)
             with output_errors():
                 printer.flush()
@@ -153,19 +209,24 @@ def run(
     show.summary.add_folded(tracker.folded, tracker.counts.folded)
     elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
     facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected, source.names)
-    note(notes, "\n" + render_summary(show.summary, facts, Paint.of(notes), width_of(notes)))
+    paint, width = Paint.of(notes), width_of(notes)
+    told = render_summary(show.summary, facts, paint, width)
+    if verdicts:
+        told += "\n\n" + render_verdicts(verdicts, paint, source.names, width)
+    note(notes, f"\n{told}")
     if fault is not None:
         raise fault
     return show.summary
 
 
-class _Pump(NamedTuple):
+class Pump(NamedTuple):
     """Moves records until the end."""
 
     source: Source
     tracker: Tracker
     feeder: Feeder
     printer: Printer
+    evidence: Evidence
 
     def run(self, stop: Stop, troubles: Troubles) -> BadRecording | None:
         """Returns what stopped it, if it was no orderly end."""
@@ -178,6 +239,7 @@ class _Pump(NamedTuple):
                     self.feeder.catch_up(now_ns)
                     self.tracker.lose(self.source.now_ns())
                 self.feeder.feed(batch, now_ns)
+                self.evidence.look(self.source)
                 with output_errors():
                     self.printer.flush()
                 troubles.tell()

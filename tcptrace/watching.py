@@ -63,6 +63,7 @@ class Watch:
         tracker: every connection that is open.
         ledger: what each listener holds, refuses and loses.
         agreement: how far all that is from the kernel's own figures.
+        inquest: what verdicts are reached by.
         reading: the ledger's last reading; None before the first.
         fault: what ended a recording before its end, if anything.
         recent: the last 15 minutes; None if nobody looks.
@@ -85,13 +86,13 @@ class Watch:
         self.source = source
         self.lock = threading.Lock()
         self.tally = tally
-        self._inquest = Inquest(verdicts_ns)
+        self.ledger = Ledger(most_listeners)
+        self.inquest = Inquest(self.ledger, verdicts_ns)
         self.recent = recent
         self.on_closed: list[Callable[[Connection], None]] = []
         self.on_ended: list[Callable[[Connection], None]] = []
         observer = tally if recent is None else Observers(tally, recent)
         self.tracker = Tracker(self._closed, self._ended, observer, most_connections)
-        self.ledger = Ledger(most_listeners)
         hooks = (hook.name for hook in source.head.hooks)
         self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
         self.reading: LedgerReading | None = None
@@ -184,7 +185,7 @@ class Watch:
         self._bulk.feed(batch)
 
     def _closed(self, connection: Connection) -> None:
-        self._inquest.gathering.closed(connection)
+        self.inquest.closed(connection)
         for tell in self.on_closed:
             tell(connection)
 
@@ -267,7 +268,7 @@ class Watch:
             self.ledger.absorb(reading)
             self.agreement.compare(reading, before, after)
             self.reading = reading
-            self._inquest.gathering.read(self.ledger, reading, self.tally)
+            self.inquest.read(reading, self.tally)
             self._forget_waits(reading.at_ns)
             if self.recent is not None:
                 self.recent.take(
@@ -280,7 +281,7 @@ class Watch:
         The lock must be held.
         """
         self.catch_up()
-        return self._inquest.verdicts(self.tracker, self.ledger, self.reading, self.source.now_ns())
+        return self.inquest.verdicts(self.tracker, self.source.now_ns())
 
     def _leave_namespaces(self, reading: LedgerReading, began_ns: int) -> None:
         """One that is read no more had no socket left: whatever is counted there is over."""

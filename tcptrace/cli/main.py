@@ -18,7 +18,9 @@ from tcptrace.sinks.terminal import safe_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS: Final = ("port", "listeners", "serve", "record", "replay", "verify", "doctor")
+_COMMANDS: Final = (
+    "why", "port", "listeners", "serve", "record", "replay", "verify", "doctor",
+)  # fmt: skip
 _UNEXPECTED: Final = 70
 _INTERRUPTED: Final = 130
 _DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)

@@ -77,6 +77,13 @@ class Histogram:
         return self.max
 
     @property
+    def mean(self) -> int | None:
+        """The mean within 0.1 %; None while there is no value."""
+        if not self.count:
+            return None
+        return sum(_middle_of(one) * number for one, number in self._buckets.items()) // self.count
+
+    @property
     def bucket_count(self) -> int:
         """How many buckets are in use: what it costs."""
         return len(self._buckets)

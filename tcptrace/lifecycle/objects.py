@@ -117,7 +117,7 @@ class Objects:
                 shape, ends = self.freezer.look(life)
                 if shape.state is State.TIME_WAIT:
                     yield shape.role, ends
-            elif life.counted is State.TIME_WAIT:
+            elif life.connection.state is State.TIME_WAIT:
                 yield life.connection.role, life.ends
 
     def each(self) -> Iterator[Life]:

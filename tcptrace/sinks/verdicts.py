@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.sinks import whereabouts
 from tcptrace.sinks.terminal import comm_text, safe_text
+from tcptrace.sinks.units import duration, plural
 from tcptrace.sinks.verdict_words.causes import RUNBOOK, TITLES, change, evidence
 from tcptrace.sinks.verdict_words.told import percent, seconds
 from tcptrace.tcp import address_text
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.terminal import Paint
     from tcptrace.sinks.units import WallClock
+    from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
 
 SCHEMA: Final = "tcptrace.verdict.v1"
@@ -71,6 +73,35 @@ def sentences(verdict: Verdict, names: Names) -> str:
 def advice(verdict: Verdict) -> str:
     """What to change."""
     return _joined(change(verdict), upper=True)
+
+
+def matches(verdict: Verdict, wanted: str) -> bool:
+    """Whether a verdict is about a port, an address or a process of that name."""
+    where, process = verdict.where, verdict.process
+    address = where.address if isinstance(where, Address) else address_text(where.address)
+    comm = comm_text(process.comm) if process is not None else ""
+    return wanted in (str(where.port), address) or wanted in comm
+
+
+def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
+    """Says in a line that nothing is wrong, and what was looked at.
+
+    Args:
+        looked: on what that is based.
+        what: the subject that was asked for; None for all.
+        others: verdicts on other subjects.
+        paint: colours, or none.
+    """
+    told = (
+        f"{plural(looked.listeners, 'listener')}, {plural(looked.connections, 'connection')} in,"
+        f" {plural(looked.connects, 'connect()')} out in {duration(looked.length_ns)}"
+    )
+    if what is None:
+        return f"{paint('nothing wrong found', 'good')}: {told}"
+    more = f"; {plural(others, 'verdict')} on others" if others else ""
+    return (
+        f"{paint('nothing wrong found', 'good')} with {safe_text(what)}: {told} on this host{more}"
+    )
 
 
 def _joined(told: Sequence[str], *, upper: bool) -> str:

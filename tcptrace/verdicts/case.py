@@ -12,16 +12,17 @@ from tcptrace.tcp import address_text
 from tcptrace.verdicts.facts import absorb
 from tcptrace.verdicts.survey import destinations
 from tcptrace.verdicts.window import Slice
+from tcptrace.wire.ledger import Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tcptrace.lifecycle.connection import Listener, Process
+    from tcptrace.lifecycle.counts import StateCounts
     from tcptrace.lifecycle.ledger import Ledger, Listening
     from tcptrace.lifecycle.tracker import Tracker
     from tcptrace.tcp import Endpoint
     from tcptrace.verdicts.survey import Held, Holder
-    from tcptrace.wire.ledger import LedgerReading
 
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 _NS: Final = 1e9
@@ -50,16 +51,16 @@ class ListenerNow(NamedTuple):
     unanswered: int
     """Requests whose SYN-ACK was sent again already."""
     limits: Limits | None
+    is_open: bool
 
 
 class Home(NamedTuple):
     """A namespace as it is now."""
 
     ephemeral_ports: int
-    client_time_waits: int
-    """TIME_WAIT sockets of connections that connect() began."""
     destinations: Counter[Endpoint]
-    """The same by remote end, if they are so many that it matters."""
+    """TIME_WAIT sockets of connections that connect() began, by remote end; if they are so many
+    that it matters."""
 
 
 @dataclass
@@ -97,6 +98,13 @@ class Case:
             mine = merged.listener(home)
             if mine is not None:
                 absorb(mine, facts)
+        for (netns, local), plain in self.facts.plain.items():
+            address = Address(netns, address_text(local.address), local.port)
+            known = merged.listeners.get(self.home_of(address))
+            if known is not None:
+                known.lives += plain.lives
+                known.accepts += plain.accepts
+                known.wait_ns += plain.wait_ns
         self.facts = merged
 
     def home_of(self, address: Address) -> Address:
@@ -119,7 +127,7 @@ def _now(listening: Listening) -> ListenerNow:
     slots = [member.slot for member in listening.members.values()]
     members = list(listening.members.values())
     if not slots:
-        return ListenerNow(listening.owner, 0, 0, 0, 0, None)
+        return ListenerNow(listening.owner, 0, 0, 0, 0, None, is_open=False)
     tightest = min(members, key=lambda member: member.slot.accept_queue_limit)
     slot = tightest.slot
     return ListenerNow(
@@ -129,6 +137,7 @@ def _now(listening: Listening) -> ListenerNow:
         sum(one.accept_queue_len for one in slots),
         sum(max(0, one.syn_queue_len - one.syn_queue_young) for one in slots),
         Limits(slot.somaxconn, slot.max_syn_backlog, slot.syncookies, tightest.syn_queue_limit),
+        is_open=True,
     )
 
 
@@ -136,19 +145,42 @@ def of_records(listeners: Iterable[Listener]) -> dict[Address, ListenerNow]:
     """The listeners that records alone tell of."""
     return {
         Address(one.netns, address_text(one.local.address), one.local.port): ListenerNow(
-            one.process, one.cgroup, one.accept_queue_limit, 0, 0, None
+            one.process, one.cgroup, one.accept_queue_limit, 0, 0, None, one.closed_at_ns is None
         )
         for one in listeners
         if not one.folded
     }
 
 
-def homes_of(reading: LedgerReading, tracker: Tracker) -> dict[int, Home]:
-    """The namespaces that the ledger tells of."""
+def count_drops(facts: Slice, listeners: Iterable[Listener]) -> None:
+    """Adds what the records tell of drops, where no ledger does: over the whole trace."""
+    for one in listeners:
+        told = sum(one.drops.values()) + one.cookies_sent
+        if one.folded or not told:
+            continue
+        address = Address(one.netns, address_text(one.local.address), one.local.port)
+        mine = facts.listener(address)
+        if mine is not None:
+            for stage, number in one.drops.items():
+                mine.counts[stage] += number
+            mine.counts[Count.COOKIE_SENT] += one.cookies_sent
+            mine.accept_peak = max(mine.accept_peak, one.accept_queue_peak)
+            mine.syn_peak = max(mine.syn_peak, one.syn_queue_peak)
+
+
+def homes_of(
+    tracker: Tracker, ports: Mapping[int, int], counts: StateCounts | None
+) -> dict[int, Home]:
+    """The namespaces that the ledger tells of.
+
+    Args:
+        tracker: of the lives in them.
+        ports: how many ephemeral ones they have.
+        counts: of their sockets, where they are counted.
+    """
     homes = {}
-    for one in reading.namespaces:
-        waits = tracker.counts.time_waits(one.netns)[Role.CLIENT]
-        is_crowded = waits > _CROWDED * one.ephemeral_ports
-        ends = destinations(tracker, one.netns) if is_crowded else Counter()
-        homes[one.netns] = Home(one.ephemeral_ports, waits, ends)
+    for netns, number in ports.items():
+        waits = counts.time_waits(netns)[Role.CLIENT] if counts is not None else number
+        is_crowded = waits > _CROWDED * number
+        homes[netns] = Home(number, destinations(tracker, netns) if is_crowded else Counter())
     return homes

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.verdicts.case import Case, homes_of, of_ledger, of_records
+from tcptrace.verdicts.case import Case, count_drops, homes_of, of_ledger, of_records
 from tcptrace.verdicts.gathering import Gathering
 from tcptrace.verdicts.judging import judge
 from tcptrace.verdicts.survey import survey
-from tcptrace.verdicts.window import WINDOW_NS
+from tcptrace.verdicts.window import WINDOW_NS, Plain
+from tcptrace.wire.ledger import Count
 
 if TYPE_CHECKING:
+    from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.ledger import Ledger
+    from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
     from tcptrace.verdicts.verdict import Verdict
     from tcptrace.wire.ledger import LedgerReading
+
+
+class Looked(NamedTuple):
+    """What verdicts, or their absence, are based on."""
+
+    length_ns: int
+    listeners: int
+    connections: int
+    """That came in."""
+    connects: int
+    """connect() calls that went out."""
+
 
 _KEEP_NS: Final = 1_000_000_000
 """For how long verdicts are good, however often they are asked for."""
@@ -24,40 +39,76 @@ class Inquest:
     """Evidence, and what was made of it last.
 
     Args:
+        ledger: that the caller has absorb each reading; of nothing if there is none.
         length_ns: how far back it looks.
         counts_lives: whether every life comes here, and nobody else counts the plain ones.
 
     Attributes:
-        gathering: where the evidence goes.
+        looked: what the last verdicts are based on.
     """
 
-    def __init__(self, length_ns: int = WINDOW_NS, *, counts_lives: bool = False) -> None:
-        self.gathering = Gathering(length_ns, counts_lives=counts_lives)
+    def __init__(
+        self, ledger: Ledger, length_ns: int = WINDOW_NS, *, counts_lives: bool = False
+    ) -> None:
+        self._ledger = ledger
+        self._gathering = Gathering(length_ns, counts_lives=counts_lives)
+        self._counts_lives = counts_lives
+        self._reading: LedgerReading | None = None
         self._judged_ns = -_KEEP_NS
         self._verdicts: list[Verdict] = []
+        self.looked = Looked(0, 0, 0, 0)
+
+    def closed(self, connection: Connection) -> None:
+        """Takes a life whose full socket is gone."""
+        self._gathering.closed(connection)
+
+    def read(self, reading: LedgerReading, tally: Tally | None) -> None:
+        """Takes what has changed in the ledger.
+
+        Args:
+            reading: that the ledger has absorbed.
+            tally: of accept() and connect(); None where lives alone tell of them.
+        """
+        self._reading = reading
+        self._gathering.read(self._ledger, reading, tally)
 
     def verdicts(
-        self, tracker: Tracker, ledger: Ledger, reading: LedgerReading | None, now_ns: int
+        self, tracker: Tracker, now_ns: int, totals: Plain | None = None
     ) -> list[Verdict]:
         """What is wrong, as of now or a second ago at most.
 
         Args:
             tracker: whose lives came here.
-            ledger: {} of listeners if there is none: then the records tell of them.
-            reading: the ledger's last one; None if there is none.
             now_ns: the time.
+            totals: of all connections that came in, where not every life came here.
         """
         if now_ns - self._judged_ns >= _KEEP_NS:
             self._judged_ns = now_ns
-            self._verdicts = judge(self._case(tracker, ledger, reading, now_ns))
+            case = self._case(tracker, now_ns)
+            if totals is not None:
+                case.facts.complete(totals)
+            self.looked = _looked(case)
+            self._verdicts = judge(case)
         return list(self._verdicts)
 
-    def _case(
-        self, tracker: Tracker, ledger: Ledger, reading: LedgerReading | None, now_ns: int
-    ) -> Case:
-        facts, length_ns = self.gathering.window.seen(now_ns)
-        found = survey(tracker, now_ns)
+    def _case(self, tracker: Tracker, now_ns: int) -> Case:
+        facts, length_ns = self._gathering.window.seen(now_ns)
+        found = survey(tracker, now_ns, everyone=self._counts_lives)
         facts.absorb(found.facts)
-        listeners = of_records(tracker.listeners) if reading is None else of_ledger(ledger)
-        homes = homes_of(reading, tracker) if reading is not None else {}
+        reading = self._reading
+        if reading is None:
+            listeners = of_records(tracker.listeners)
+            count_drops(facts, tracker.listeners)
+        else:
+            listeners = of_ledger(self._ledger)
+        ports = {one.netns: one.ephemeral_ports for one in reading.namespaces} if reading else {}
+        homes = homes_of(tracker, ports, counts=None if self._counts_lives else tracker.counts)
         return Case(facts, now_ns, length_ns, listeners, found.holders, homes)
+
+
+def _looked(case: Case) -> Looked:
+    facts = case.facts
+    children = sum(one.counts[Count.CHILD_CREATED] for one in facts.listeners.values())
+    lives = sum(plain.lives for plain in facts.plain.values())
+    number = sum(now.is_open for now in case.listeners.values())
+    return Looked(case.length_ns, number, max(children, lives), facts.connects.total())

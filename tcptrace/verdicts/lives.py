@@ -40,18 +40,15 @@ def take(facts: Slice, connection: Connection, at_ns: int) -> None:
 
 def count(facts: Slice, connection: Connection) -> None:
     """Counts a life, where nobody else counts the plain ones."""
-    local = connection.local
     if connection.role is Role.CLIENT:
         facts.connects[connection.netns] += 1
     elif connection.queued_at_ns is not None:
-        address = Address(connection.netns, address_text(local.address), local.port)
-        listener = facts.listener(address)
-        wait_ns = connection.accept_wait_ns
-        if listener is not None:
-            listener.lives += 1
-            if wait_ns is not None:
-                listener.accepts += 1
-                listener.wait_ns += wait_ns
+        plain = facts.plain_of(connection.netns, connection.local)
+        if plain is not None:
+            plain.lives += 1
+            if connection.accepted_at_ns is not None:
+                plain.accepts += 1
+                plain.wait_ns += max(0, connection.accepted_at_ns - connection.queued_at_ns)
 
 
 def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:

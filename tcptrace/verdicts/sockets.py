@@ -91,7 +91,7 @@ def time_wait_verdict(case: Case, netns: int, home: Home) -> Verdict | None:
         {
             "seconds": round(case.seconds, 1),
             "time_waits": waits,
-            "time_waits_of_clients": home.client_time_waits,
+            "time_waits_of_clients": home.destinations.total(),
             "ephemeral_ports": home.ephemeral_ports,
             "connects": case.facts.connects[netns],
             "connects_failed": failed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.connection import Role
 from tcptrace.tcp import Endpoint, State
-from tcptrace.verdicts.lives import take
+from tcptrace.verdicts.lives import count, take
 from tcptrace.verdicts.window import Slice
 from tcptrace.wire.events import Kind
 
@@ -64,7 +64,8 @@ class Survey:
         holders: by who holds connections in CLOSE_WAIT.
     """
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, *, counts_lives: bool) -> None:
+        self._counts_lives = counts_lives
         self.facts = Slice(now_ns)
         self.holders: dict[Holder, Held] = {}
         self._now_ns = now_ns
@@ -73,6 +74,8 @@ class Survey:
         """Looks at an open life."""
         if not life.is_reported:
             take(self.facts, life.connection, self._now_ns)
+            if self._counts_lives:
+                count(self.facts, life.connection)
             self.hold(life.connection, life.born_ns)
 
     def hold(self, connection: Connection, found_ns: int) -> None:
@@ -99,12 +102,22 @@ class Survey:
         held.ends[connection.remote if is_client else connection.local] += 1
 
 
-def survey(tracker: Tracker, now_ns: int) -> Survey:
-    """Looks at a bounded number of the lives that a tracker keeps."""
-    found = Survey(now_ns)
+def survey(tracker: Tracker, now_ns: int, *, everyone: bool = False) -> Survey:
+    """Looks at a bounded number of the lives that a tracker keeps.
+
+    Args:
+        tracker: that keeps them.
+        now_ns: the time.
+        everyone: whether plain ones are counted too, and bounded by nothing: at a trace's end.
+    """
+    found = Survey(now_ns, counts_lives=everyone)
     registry = tracker.registry
-    for life in islice(registry.objects.peek(_may_be_troubled), MOST_LIVES):
-        found.add(life)
+    if everyone:
+        for life in registry.objects.peek():
+            found.add(life)
+    else:
+        for life in islice(registry.objects.peek(_may_be_troubled), MOST_LIVES):
+            found.add(life)
     for life in islice(registry.waiting.all, MOST_LIVES):
         found.add(life)
     return found

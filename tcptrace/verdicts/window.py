@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from tcptrace.verdicts.facts import ListenerFacts, RemoteFacts, absorb
@@ -26,10 +27,19 @@ MOST_PAIRS: Final = 4_096
 Pair = tuple["Endpoint", "Endpoint"]
 """A client's and a server's end."""
 Remote = tuple[int, "Endpoint"]
-"""A namespace, and a remote end seen from it."""
+"""A namespace, and an end seen from it."""
 
 _Key = TypeVar("_Key")
 _Facts = TypeVar("_Facts", ListenerFacts, RemoteFacts)
+
+
+@dataclass(slots=True)
+class Plain:
+    """Connections that came by one address here, whatever became of them."""
+
+    lives: int = 0
+    accepts: int = 0
+    wait_ns: int = 0
 
 
 class Slice:
@@ -41,6 +51,7 @@ class Slice:
         listeners: facts by listener.
         remotes: facts by namespace and remote end.
         connects: connect() calls by namespace.
+        plain: connections by namespace and local end, where lives alone tell how many there are.
         dropped: connections of which a listener here dropped a SYN or a final ACK: its namespace.
         answered: the same of those whose SYN a listener here answered, again and again.
     """
@@ -51,6 +62,7 @@ class Slice:
         self.listeners: dict[Address, ListenerFacts] = {}
         self.remotes: dict[Remote, RemoteFacts] = {}
         self.connects: Counter[int] = Counter()
+        self.plain: dict[Remote, Plain] = {}
         self.dropped: dict[Pair, int] = {}
         self.answered: dict[Pair, int] = {}
 
@@ -62,6 +74,24 @@ class Slice:
         """The same of a remote end."""
         return _of(self.remotes, (netns, end), RemoteFacts)
 
+    def plain_of(self, netns: int, end: Endpoint) -> Plain | None:
+        """Where the connections of a local end are counted."""
+        plain = self.plain.get((netns, end))
+        if plain is None and len(self.plain) < MOST_SUBJECTS:
+            plain = self.plain[netns, end] = Plain()
+        return plain
+
+    def complete(self, totals: Plain) -> None:
+        """Gives what all connections come to, to the one local end that they came by, if it is one.
+
+        Between several nobody can tell.
+        """
+        if len(self.plain) == 1:
+            (plain,) = self.plain.values()
+            if totals.lives > plain.lives:
+                plain.lives = totals.lives
+                plain.accepts, plain.wait_ns = totals.accepts, totals.wait_ns
+
     def absorb(self, other: Slice) -> None:
         """Adds what another slice has."""
         self.readings += other.readings
@@ -70,6 +100,11 @@ class Slice:
             absorb(self.listeners.setdefault(address, ListenerFacts()), more)
         for remote, seen in other.remotes.items():
             absorb(self.remotes.setdefault(remote, RemoteFacts()), seen)
+        for key, number in other.plain.items():
+            plain = self.plain.setdefault(key, Plain())
+            plain.lives += number.lives
+            plain.accepts += number.accepts
+            plain.wait_ns += number.wait_ns
         self.dropped |= other.dropped
         self.answered |= other.answered
 

@@ -1,0 +1,136 @@
+"""`tcptrace why`: what is wrong, and what to change."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tcptrace.cli.options import connections_option, host_options
+from tcptrace.cli.params import seconds
+from tcptrace.errors import BadArgument, FoundFaults
+
+if TYPE_CHECKING:
+    from tcptrace.answering import Answer
+    from tcptrace.lifecycle.names import Names
+    from tcptrace.sinks.units import WallClock
+
+_MOST: Final = 10_000
+"""Listeners told apart: more than the kernel side keeps."""
+
+
+@click.command("why", short_help="What is wrong, and what to change.")
+@click.argument("what", required=False, metavar="[PORT|ADDRESS|PROCESS]")
+@click.option(
+    "--duration",
+    type=seconds,
+    default="15s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to look: 15s, 2m, or plain seconds; Ctrl-C ends earlier.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a verdict.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Of a recording, all of it, instead of this host now.",
+)
+@connections_option
+@host_options
+def command(
+    what: str | None,
+    duration: float,
+    as_json: bool,
+    replay: Path | None,
+    max_connections: int,
+    **host: Any,
+) -> None:
+    """Look for a while, and say what is wrong: whose fault, the evidence, whom it hurts, what to
+    change. Of the whole host, or of a port, an address or a process.
+
+    Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
+    a verdict.
+    """  # noqa: D205 - it is the help's text
+    if replay is not None:
+        answer, names, clock = _of_recording(replay, max_connections)
+    else:
+        answer, names, clock = _of_host(duration, max_connections, host)
+    _show(answer, what, names, clock, as_json=as_json)
+
+
+def _of_host(
+    duration: float, max_connections: int, host: dict[str, Any]
+) -> tuple[Answer, Names, WallClock]:
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
+
+    with begin(TraceOptions(ledger=True, **host)) as attaching:
+        import tcptrace.sinks.verdicts  # noqa: F401, PLC0415 - privileges are dropped soon
+        from tcptrace.answering import of_host  # noqa: PLC0415 - while it compiles
+        from tcptrace.kernel.live import open_live  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.notes import tracing_line  # noqa: PLC0415
+        from tcptrace.sinks.units import WallClock  # noqa: PLC0415
+        from tcptrace.stopping import Limits  # noqa: PLC0415
+        from tcptrace.verdicts.window import WHOLE_NS  # noqa: PLC0415
+        from tcptrace.watching import Watch  # noqa: PLC0415
+
+        source = open_live(attaching)
+    tally = Tally(Bounds((), (), (), ()))
+    watch = Watch(source, tally, _MOST, max_connections, verdicts_ns=WHOLE_NS)
+    opening = f"{tracing_line(source.head, source.weaknesses)}; else after {duration:g} s"
+    answer = of_host(watch, Limits(duration), sys.stderr, opening)
+    return answer, source.names, WallClock(source.head)
+
+
+def _of_recording(path: Path, max_connections: int) -> tuple[Answer, Names, WallClock]:
+    from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
+    from tcptrace.replay import AT_ONCE, ReplaySource, cut_line, replaying_line  # noqa: PLC0415
+    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+    from tcptrace.sinks.units import WallClock  # noqa: PLC0415
+    from tcptrace.stopping import Limits  # noqa: PLC0415
+
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror}") from error
+    with opened:
+        reader = RecordingReader(opened, str(path))
+        source = ReplaySource(reader, AT_ONCE)
+        opening = replaying_line(reader, str(path))
+        limits = Limits(connections=max_connections)
+        answer = of_recording(source, limits, sys.stderr, opening)
+    if reader.cut:
+        click.echo(cut_line(reader, str(path)), err=True)
+    return answer, source.names, WallClock(source.head)
+
+
+def _show(
+    answer: Answer, what: str | None, names: Names, clock: WallClock, *, as_json: bool
+) -> None:
+    from tcptrace.notes import output_errors  # noqa: PLC0415 - as in _of_host
+    from tcptrace.sinks import verdicts as sink  # noqa: PLC0415
+    from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
+    from tcptrace.sinks.units import plural  # noqa: PLC0415
+
+    chosen = [one for one in answer.verdicts if what is None or sink.matches(one, what)]
+    with output_errors():
+        if as_json:
+            for verdict in chosen:
+                click.echo(json.dumps(sink.as_dict(verdict, clock, names)))
+        elif chosen:
+            click.echo(sink.render(chosen, Paint.of(sys.stdout), names, width_of(sys.stdout)))
+        else:
+            others = len(answer.verdicts)
+            click.echo(sink.silence(answer.looked, what, others, Paint.of(sys.stdout)))
+    if answer.losses.lost_records:
+        lost = plural(answer.losses.lost_records, "event")
+        click.echo(f"tcptrace: {lost} lost: verdicts may lack evidence", err=True)
+    if answer.fault is not None:
+        raise answer.fault
+    if chosen:
+        raise FoundFaults(plural(len(chosen), "verdict"))
