@@ -186,7 +186,7 @@ class _Listener:
             max(hurt, of),
             delays_of(facts.delays),
             self._figures(),
-            facts.last_at_ns,
+            facts.last_at_ns or self._case.now_ns,
         )
 
     def _figures(self) -> dict[str, int | float]:

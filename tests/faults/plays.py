@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tcptrace.verdicts.verdict import Cause
+
 from .stage import CLIENT, SERVER, UNLUCKY, WEB, Stage, recording
 
 if TYPE_CHECKING:
@@ -182,22 +184,32 @@ class Play(NamedTuple):
     play: Callable[[Stage, Path], None]
     alert: str | None
     """What fires on it; None for nothing."""
+    cause: Cause | None = None
+    """What its verdict says; None for silence."""
 
 
 PLAYS: Final = {
     "healthy": Play(healthy, None),
-    "accept-queue-overflow": Play(accept_queue_overflow, "TcptraceAcceptQueueOverflow"),
-    "accept-loop-slow": Play(accept_loop_slow, "TcptraceAcceptLoopSlow"),
-    "accept-queue-near-limit": Play(accept_queue_near_limit, "TcptraceAcceptQueueNearLimit"),
-    "syn-flood": Play(syn_flood, "TcptraceSynFlood"),
-    "syn-flood-without-cookies": Play(syn_flood_without_cookies, "TcptraceSynFlood"),
-    "syn-queue-full": Play(syn_queue_full, "TcptraceSynQueueFull"),
-    "requests-expiring": Play(requests_expiring, "TcptraceRequestsExpiring"),
-    "close-wait-leak": Play(close_wait_leak, "TcptraceCloseWaitLeak"),
-    "time-wait-near-port-exhaustion": Play(
-        time_wait_near_port_exhaustion, "TcptraceTimeWaitNearPortExhaustion"
+    "accept-queue-overflow": Play(
+        accept_queue_overflow, "TcptraceAcceptQueueOverflow", Cause.ACCEPT_QUEUE_TOO_SMALL
     ),
-    "syn-retransmits": Play(syn_retransmits, "TcptraceSynRetransmits"),
+    "accept-loop-slow": Play(accept_loop_slow, "TcptraceAcceptLoopSlow", Cause.ACCEPT_LOOP_SLOW),
+    "accept-queue-near-limit": Play(accept_queue_near_limit, "TcptraceAcceptQueueNearLimit"),
+    "syn-flood": Play(syn_flood, "TcptraceSynFlood", Cause.SYN_FLOOD_WITH_COOKIES),
+    "syn-flood-without-cookies": Play(
+        syn_flood_without_cookies, "TcptraceSynFlood", Cause.SYN_FLOOD_WITHOUT_COOKIES
+    ),
+    "syn-queue-full": Play(syn_queue_full, "TcptraceSynQueueFull", Cause.SYN_QUEUE_FULL),
+    "requests-expiring": Play(
+        requests_expiring, "TcptraceRequestsExpiring", Cause.HALF_OPEN_EXPIRY
+    ),
+    "close-wait-leak": Play(close_wait_leak, "TcptraceCloseWaitLeak", Cause.CLOSE_WAIT_LEAK),
+    "time-wait-near-port-exhaustion": Play(
+        time_wait_near_port_exhaustion,
+        "TcptraceTimeWaitNearPortExhaustion",
+        Cause.EPHEMERAL_PORTS_IN_TIME_WAIT,
+    ),
+    "syn-retransmits": Play(syn_retransmits, "TcptraceSynRetransmits", Cause.REMOTE_SILENT),
     "events-lost": Play(events_lost, "TcptraceEventsLost"),
     "ledger-disagrees": Play(ledger_disagrees, "TcptraceLedgerDisagrees"),
 }

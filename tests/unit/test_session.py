@@ -9,6 +9,7 @@ import pytest
 from tcptrace import session
 from tcptrace.errors import BadRecording, OutputFailed
 from tcptrace.lifecycle.counts import StateCounts
+from tcptrace.lifecycle.registry import Registry
 from tcptrace.recorder import record
 from tcptrace.sinks.recording import RecordingWriter
 from tcptrace.stopping import Limits
@@ -34,6 +35,7 @@ class FakeTracker:
         most: int,
     ) -> None:
         self.most = most
+        self.registry = Registry(on_closed, on_ended)
         self.folded = 0
         self.counts = StateCounts()
         self._on_closed = on_closed

@@ -32,7 +32,7 @@ def silent(told: Told) -> Iterator[str]:
 
 def look_there(told: Told) -> Iterator[str]:
     """Where to look."""
-    host = address_text(_end_address(told))
+    host = _host(told)
     if told.has("connects_late"):
         yield (
             "trace the other end if it is yours (`tcptrace why PORT` there): its listener drops"
@@ -56,7 +56,7 @@ def refuses(told: Told) -> Iterator[str]:
 def start_it(told: Told) -> Iterator[str]:
     """What to do about it."""
     port = told.verdict.where.port
-    host = address_text(_end_address(told))
+    host = _host(told)
     yield f"start the service, or see what it is bound to (`ss -ltnp 'sport = :{port}'` on {host})"
 
 
@@ -132,7 +132,7 @@ def resets(told: Told) -> Iterator[str]:
     ours = f"{plural(sent, 'connection')} reset by this end"
     if told.verdict.process is not None and sent:
         ours += f" ({process_text(told.verdict.process)})"
-    who = f"mostly {peer}" if peer else f"{plural(told.number('peers'), 'address')[:-1]}es"
+    who = f"mostly {peer}" if peer else f"{told.text('peers')} addresses"
     theirs = f"{plural(received, 'connection')} reset by the other end ({who})"
     parts = [(sent, ours), (received, theirs)]
     yield clauses(*(text for number, text in sorted(parts, reverse=True) if number))
@@ -152,6 +152,6 @@ def ask_sender(told: Told) -> Iterator[str]:
         )
 
 
-def _end_address(told: Told) -> bytes:
+def _host(told: Told) -> str:
     where = told.verdict.where
-    return b"" if isinstance(where, Address) else where.address
+    return where.address if isinstance(where, Address) else address_text(where.address)

@@ -1,0 +1,134 @@
+"""Each fault that was recorded on a real kernel has its verdict, and no other."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from faults.plays import PLAYS
+
+from tcptrace.answering import Answer, of_recording
+from tcptrace.lifecycle.ledger import Ledger
+from tcptrace.lifecycle.names import Names
+from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tracker import Tracker
+from tcptrace.replay import AT_ONCE, ReplaySource
+from tcptrace.sinks.recording import RecordingReader
+from tcptrace.sinks.verdicts import headline, sentences
+from tcptrace.stopping import Limits, Stop
+from tcptrace.verdicts.inquest import Inquest
+from tcptrace.verdicts.verdict import Cause, Confidence
+from tcptrace.verdicts.window import WHOLE_NS
+from tcptrace.watching import Watch
+from tcptrace.wire.decode import decode_batch
+
+if TYPE_CHECKING:
+    from tcptrace.verdicts.verdict import Verdict
+
+HOME: Final = Path(__file__).resolve().parents[2] / "data"
+DEMO: Final = HOME / "demo-6.12.tcptrace"
+
+
+def path_of(name: str) -> Path:
+    return HOME / "faults" / f"{name}.tcptrace"
+
+
+def answer_of(path: Path) -> Answer:
+    """As `tcptrace why --replay` finds it."""
+    with path.open("rb") as file:
+        source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
+        return of_recording(source, Limits(), io.StringIO(), "")
+
+
+def watched(path: Path) -> list[Verdict]:
+    """As a watch finds it that counts plain lives many at once."""
+    stop = Stop(Limits())
+    with path.open("rb") as file:
+        source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
+        watch = Watch(source, Tally(Bounds((), (), (), ())), 100, verdicts_ns=WHOLE_NS)
+
+        def tick() -> None:
+            stop.asked |= source.finished
+
+        watch.run(stop, tick)
+        with watch.lock:
+            return watch.verdicts()
+
+
+@pytest.mark.parametrize("name", PLAYS)
+def test_a_recording_has_its_own_verdict_alone(name: str) -> None:
+    cause = PLAYS[name].cause
+    answer = answer_of(path_of(name))
+    assert [one.cause for one in answer.verdicts] == ([cause] if cause else [])
+    assert answer.looked.listeners
+
+
+@pytest.mark.parametrize("name", PLAYS)
+def test_a_watch_finds_the_same(name: str) -> None:
+    cause = PLAYS[name].cause
+    assert [one.cause for one in watched(path_of(name))] == ([cause] if cause else [])
+
+
+def the_one_of(path: Path) -> Verdict:
+    (verdict,) = answer_of(path).verdicts
+    return verdict
+
+
+def test_it_tells_what_an_operator_needs() -> None:
+    verdict = the_one_of(path_of("accept-queue-overflow"))
+    told = sentences(verdict, Names())
+    for part in (
+        "8080 (web, pid 194)",
+        "accept queue (limit 8) was full in 51 % of the seconds",
+        "58 final ACKs and 176 SYNs dropped",
+        "Clients wait 1 s: the SYN's retransmits",
+        "connections wait 136ms",
+        "listen backlog to 32 or more",
+        "somaxconn is 4,096, not the limit here",
+    ):
+        assert part in told
+    assert verdict.confidence is Confidence.CERTAIN
+    assert (verdict.hurt, verdict.of) == (176, 320)
+    assert verdict.delays_ns == (1_000_000_000,)
+
+
+def test_a_headline_is_one_line() -> None:
+    told = headline(the_one_of(path_of("syn-retransmits")), Names())
+    assert told.startswith("10.9.0.2:9002 (of web, pid 189): remote does not answer · 33 of ")
+    assert "\n" not in told
+
+
+def test_a_recording_without_a_ledger_has_what_its_lives_tell() -> None:
+    verdict = the_one_of(DEMO)
+    assert (verdict.cause, verdict.confidence) == (Cause.ACCEPT_LOOP_SLOW, Confidence.LIKELY)
+    assert (verdict.hurt, verdict.of) == (5, 8)
+    assert "somaxconn" not in sentences(verdict, Names())  # nobody told it
+
+
+def test_a_verdict_goes_away_after_its_fault() -> None:
+    """The recording's last evidence is as old as the window, in a watch that goes on."""
+    path = path_of("accept-queue-overflow")
+    with path.open("rb") as file:
+        source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
+        ledger = Ledger(100)
+        inquest = Inquest(ledger)
+        tracker = Tracker(inquest.closed, lambda _: None, None)
+        last = None
+        while (batch := source.read(0)) is not None:
+            reading = source.ledger_reading()
+            if reading is not None and reading is not last:
+                last = reading
+                ledger.absorb(reading)
+                inquest.read(reading, None)
+            tracker.feed(decode_batch(batch))
+    assert last is not None
+    tracker.finish(last.at_ns)
+    assert [one.cause for one in inquest.verdicts(tracker, last.at_ns)]
+    emptied = [(number, slot._replace(accept_queue_len=0)) for number, slot in last.slots]
+    for second in range(1, 70):
+        later = last._replace(at_ns=last.at_ns + second * 1_000_000_000, slots=emptied)
+        ledger.absorb(later)
+        inquest.read(later, None)
+    assert inquest.verdicts(tracker, later.at_ns) == []
