@@ -72,9 +72,7 @@ class Inquest:
         self._reading = reading
         self._gathering.read(self._ledger, reading, tally)
 
-    def verdicts(
-        self, tracker: Tracker, now_ns: int, totals: Plain | None = None
-    ) -> list[Verdict]:
+    def verdicts(self, tracker: Tracker, now_ns: int, totals: Plain | None = None) -> list[Verdict]:
         """What is wrong, as of now or a second ago at most.
 
         Args:
