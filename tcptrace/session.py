@@ -128,7 +128,7 @@ class Evidence:
 def _plain(summary: Summary) -> Plain:
     """All connections that came in: a Feeder tells the tracker of few of them."""
     waits = summary.accept_wait
-    lives = summary.outcomes[Role.SERVER].total()
+    lives = summary.handshakes[Role.SERVER].count
     return Plain(lives, waits.count, waits.count * (waits.mean or 0))
 
 
