@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.errors import TcptraceError
 from tcptrace.notes import Troubles, note
-from tcptrace.sinks.metrics.exposition import Exposition
+from tcptrace.otlp.settings import METRICS, SIGNALS
+from tcptrace.sinks.metrics.deliveries import delivery_families
+from tcptrace.sinks.metrics.exposition import PROTOBUF, Exposition
 from tcptrace.sinks.metrics.health import health_families
 from tcptrace.sinks.metrics.listeners import ListenerMetrics, take_listeners
 from tcptrace.sinks.metrics.observed import healing_families, observed_families
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tcptrace.notify import Notifier
+    from tcptrace.otlp.outbox import Outbox
     from tcptrace.sinks.metrics.client import Metric
     from tcptrace.sinks.metrics.table import Table
     from tcptrace.sinks.web.server import MetricsServer
@@ -38,10 +41,12 @@ class Exporter:
 
     Attributes:
         watch: set before the first scrape; kept up to date by another thread, or by this one.
+        outbox: what is sent by OTLP, if anything.
     """
 
     def __init__(self) -> None:
         self.watch: Watch | None = None
+        self.outbox: Outbox | None = None
         self._exposition = Exposition(self._families)
         self._listeners = ListenerMetrics()
 
@@ -69,6 +74,9 @@ class Exporter:
         yield from self._listeners.families(listeners, source.names)
         yield from quality
         yield from health_families(source.head, losses, programs)
+        if self.outbox is not None:
+            signals = [one for one in SIGNALS if one in self.outbox.settings.urls]
+            yield from delivery_families(self.outbox.deliveries, signals)
 
     def _seconds(self, at_ns: int) -> float:
         """The time of day of a record's time, seconds since 1970."""
@@ -87,6 +95,7 @@ class Outlets:
         web_config: what SIGHUP has it read again.
         textfile: a directory for a file of metrics, written every TEXTFILE_PERIOD_S, removed at
             the end.
+        outbox: begun; closed at the end.
         notifier: hears when metrics are complete, and when they end.
         notes: where notes go: stderr.
     """
@@ -94,6 +103,7 @@ class Outlets:
     server: MetricsServer | None
     web_config: Path | None
     textfile: Path | None
+    outbox: Outbox | None
     notifier: Notifier
     notes: TextIO
 
@@ -112,7 +122,9 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
         BadRecording: the source is a damaged recording; what it gave before was served.
     """
     stop = Stop(Limits())
-    exporter.watch = watch
+    exporter.watch, exporter.outbox = watch, outlets.outbox
+    if outlets.outbox is not None:
+        watch.on_closed.append(outlets.outbox.offer)
     service = _Service(watch, exporter, outlets, opening)
     try:
         with stop.on_signals(), _on_hangup(service.ask_reload):
@@ -123,6 +135,7 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
             outlets.server.close()
         if outlets.textfile is not None:
             remove_textfile(outlets.textfile)
+        service.send_last()
         watch.source.close()
     if watch.fault is not None:
         raise watch.fault
@@ -148,6 +161,7 @@ class _Service:
         """Begins to serve once there is something to serve; writes the file when it is due."""
         outlets = self._outlets
         self._troubles.tell()
+        self._send()
         if self._is_reload_due:
             self._is_reload_due = False
             _reload(outlets)
@@ -163,6 +177,28 @@ class _Service:
                 self._write_file()
             except TcptraceError as error:
                 note(outlets.notes, safe_text(f"tcptrace: {error}"))
+
+    def _send(self) -> None:
+        outbox = self._outlets.outbox
+        if outbox is None:
+            return
+        if outbox.wants_metrics():
+            outbox.put_metrics(self._exporter.render(PROTOBUF)[0])
+        outbox.look()
+        self._tell(outbox)
+
+    def _tell(self, outbox: Outbox) -> None:
+        for line in outbox.take_news():
+            note(self._outlets.notes, safe_text(f"tcptrace: {line}"))
+
+    def send_last(self) -> None:
+        """Sends the metrics as they are at the end, and what waits to be sent."""
+        outbox = self._outlets.outbox
+        if outbox is not None:
+            if METRICS in outbox.settings.urls:
+                outbox.put_metrics(self._exporter.render(PROTOBUF)[0])
+            outbox.close()
+            self._tell(outbox)
 
     def _write_file(self) -> None:
         directory = self._outlets.textfile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tcptrace.kernel.attaching import Attaching
+    from tcptrace.otlp.outbox import Outbox
+    from tcptrace.otlp.settings import Settings
     from tcptrace.reading import Source
     from tcptrace.sinks.web.settings import WebConfig
 
@@ -42,6 +45,12 @@ _DEFAULT: Final = "127.0.0.1:9436"
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIRECTORY",
     help="Instead of serving, write tcptrace.prom there for node_exporter.",
+)
+@click.option(
+    "--otlp",
+    metavar="URL",
+    help="Also send metrics, and slow or failed connections as spans, to an OTLP/HTTP endpoint,"
+    " e.g. http://127.0.0.1:4318; OTEL_* variables apply.",
 )
 @click.option(
     "--max-listeners",
@@ -71,6 +80,7 @@ def command(
     listen: str,
     web_config: Path | None,
     textfile: Path | None,
+    otlp: str | None,
     max_listeners: int,
     max_connections: int,
     replay: Path | None,
@@ -85,8 +95,10 @@ def command(
     if textfile is not None and web_config is not None:
         raise BadArgument("--textfile and --web-config exclude each other")
     address = parse_address(listen)
+    settings = _sending(otlp) if otlp is not None else None
     with ExitStack() as stack:
         attaching = None if replay else stack.enter_context(_begun(host))
+        outbox = _outbox(settings, str(otlp), host["user"]) if settings is not None else None
         # While it compiles.
         from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415
         from tcptrace.notify import Notifier  # noqa: PLC0415
@@ -107,8 +119,11 @@ def command(
         elif replay is not None:
             source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
         watch = Watch(source, new_tally(), max_listeners, max_connections)
+        if outbox is not None:
+            stack.callback(outbox.close)
+            outbox.begin(source.head, source.names)
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
-        outlets = Outlets(server, web_config, textfile, notifier, sys.stderr)
+        outlets = Outlets(server, web_config, textfile, outbox, notifier, sys.stderr)
         serve(watch, exporter, outlets, f"serving {where}: {told}")
 
 
@@ -116,6 +131,20 @@ def _configured(web_config: Path) -> WebConfig:
     from tcptrace.sinks.web.config import read_config  # noqa: PLC0415 - needs YAML, bcrypt, TLS
 
     return read_config(web_config)
+
+
+def _sending(url: str) -> Settings:
+    from tcptrace.otlp.settings import read_settings, require_library  # noqa: PLC0415 - as above
+
+    settings = read_settings(url, os.environ)
+    require_library()
+    return settings
+
+
+def _outbox(settings: Settings, where: str, user: str) -> Outbox:
+    from tcptrace.otlp.outbox import Outbox  # noqa: PLC0415 - as above
+
+    return Outbox(settings, where, user)
 
 
 def _begun(host: dict[str, Any]) -> AbstractContextManager[Attaching]:

@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import socket
 import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -70,6 +71,14 @@ _CALLS: Final = """
 """
 """Allowed whatever their arguments are. Names that an architecture lacks are passed over."""
 
+_CONNECTING_CALLS: Final = "connect bind sendmmsg recvmmsg setitimer"
+"""What a sender needs besides: bind for name lookups by netlink, a timer for what takes long."""
+_CONNECTING_FAMILIES: Final = (
+    *(socket.AF_UNIX, socket.AF_INET, socket.AF_INET6),
+    socket.AF_NETLINK,
+)
+"""Of socket: where endpoints and name services are; which addresses this host has."""
+
 
 class _Comparison(ctypes.Structure):
     """struct scmp_arg_cmp."""
@@ -98,7 +107,10 @@ class _Rule(NamedTuple):
     mask: int | None = None
 
 
-def _rules() -> Iterator[_Rule]:
+def _rules(*, may_connect: bool) -> Iterator[_Rule]:
+    if may_connect:
+        for family in _CONNECTING_FAMILIES:
+            yield _Rule("socket", 0, family)
     for call in ("mmap", "mmap2", "mprotect"):
         yield _Rule(call, 2, 0, mmap.PROT_EXEC)
     yield _Rule("clone", 0, _CLONE_THREAD, _CLONE_THREAD)
@@ -116,8 +128,11 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a fault
     """The library or the kernel did not do a step; the message says which."""
 
 
-def confine() -> str:
+def confine(*, may_connect: bool = False) -> str:
     """Refuses this process, all its threads and for good, what the collector does not need.
+
+    Args:
+        may_connect: whether it needs new sockets too.
 
     Returns:
         "" when it is confined, else why it is not, in a few words: the trace goes on without.
@@ -135,7 +150,7 @@ def confine() -> str:
         return f"{LIBRARY} failed"
     filters = _Filters(library, ctypes.c_void_p(context))
     try:
-        filters.load()
+        filters.load(may_connect=may_connect)
     except _Refused as refusal:
         return str(refusal)
     finally:
@@ -158,8 +173,11 @@ class _Filters(NamedTuple):
     library: ctypes.CDLL
     context: ctypes.c_void_p
 
-    def load(self) -> None:
+    def load(self, *, may_connect: bool) -> None:
         """Adds every rule, then hands the filter to the kernel.
+
+        Args:
+            may_connect: whether new sockets are allowed.
 
         Raises:
             _Refused: a step failed; nothing is then confined.
@@ -168,9 +186,10 @@ class _Filters(NamedTuple):
             "TSYNC",
             self.library.seccomp_attr_set(self.context, _ALL_THREADS, ctypes.c_uint32(1)),
         )
-        for call in _CALLS.split():
+        calls = f"{_CALLS} {_CONNECTING_CALLS}" if may_connect else _CALLS
+        for call in calls.split():
             self._add(_ALLOW, self._number(call))
-        for rule in _rules():
+        for rule in _rules(may_connect=may_connect):
             self._add(_ALLOW, self._number(rule.call), _comparison(rule))
         self._add(_ERRNO | 38, _CLONE3)  # ENOSYS: glibc then calls clone, whose flags can be read
         self._check("load", self.library.seccomp_load(self.context))

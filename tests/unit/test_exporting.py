@@ -96,7 +96,7 @@ class Service:
 
     def run(self) -> None:
         outlets = Outlets(
-            self.server, self.web_config, self.textfile, self.manager.notifier, self.notes
+            self.server, self.web_config, self.textfile, None, self.manager.notifier, self.notes
         )
         self._deadline.start()
         try:

@@ -446,6 +446,36 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Time spent in a BPF program; absent unless kernel.bpf_stats_enabled is 1.",
         "run_time_ns of the BPF program",
     ),
+    # With --otlp alone.
+    Metric(
+        "tcptrace_otlp_sent_total",
+        Type.COUNTER,
+        ("signal",),
+        "What the OTLP endpoint took: connections (traces), states of all metrics (metrics).",
+        "the child that sends",
+    ),
+    Metric(
+        "tcptrace_otlp_lost_total",
+        Type.COUNTER,
+        ("signal", "reason"),
+        "What it never will: too_many were worth sending in a second; unsent, since the endpoint "
+        "was down or too slow; refused by it.",
+        "the child that sends, and the queue before it",
+    ),
+    Metric(
+        "tcptrace_otlp_rejected_total",
+        Type.COUNTER,
+        ("signal",),
+        "Spans (traces) and data points (metrics) that it rejected of what it otherwise took.",
+        "partial_success of its answers",
+    ),
+    Metric(
+        "tcptrace_otlp_failing",
+        Type.GAUGE,
+        ("signal",),
+        "1 while the OTLP endpoint does not take what is sent, else 0.",
+        "the child that sends",
+    ),
 )
 
 STAGES: Final = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tcptrace.sinks.metrics.client import Metric
     from tcptrace.sinks.metrics.table import Table
 
-_PROTOBUF: Final = "application/vnd.google.protobuf"
+PROTOBUF: Final = "application/vnd.google.protobuf"
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
@@ -40,7 +40,7 @@ class Exposition:
             accept: the Accept header, of any content.
         """
         families = (*self._families(), *self._process.collect())
-        if _PROTOBUF in accept:
+        if PROTOBUF in accept:
             return protobuf.encode(families), protobuf.CONTENT_TYPE
         if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.split(",")):
             return text.write_openmetrics(families), text.OPENMETRICS

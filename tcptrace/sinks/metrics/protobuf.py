@@ -81,6 +81,25 @@ def encode(families: Iterable[Metric | Table]) -> bytes:
     return b"".join(parts)
 
 
+def decode(told: bytes) -> Iterator[Any]:
+    """Yields the families again, as messages of Prometheus' definition.
+
+    Args:
+        told: what `encode` returned; nothing else is safe to read.
+    """
+    at = 0
+    while at < len(told):
+        length, shift = 0, 0
+        while True:
+            byte, at = told[at], at + 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:  # noqa: PLR2004 - the top bit says that more follow
+                break
+        yield _message("MetricFamily").FromString(told[at : at + length])
+        at += length
+
+
 def _encoded(family: Metric | Table) -> bytes:
     if isinstance(family, Table):
         return _table(family)

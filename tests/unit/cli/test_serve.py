@@ -56,6 +56,8 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple
         (["serve", "--listen", "127.0.0.1:0", "--replay", "/nowhere/t.rec"], "No such file"),
         (["serve", "--listen", "127.0.0.1:0", "--user", "root"], "root"),
         (["serve", "--listen", "127.0.0.1:0", "--user", "no-such-user"], "no-such-user"),
+        (["serve", "--otlp", "collector:4318"], "is no URL"),
+        (["serve", "--otlp", "http://user:secret@h"], "OTEL_EXPORTER_OTLP_HEADERS"),
         (["listeners", "--sort", "name"], "--sort"),
         (["listeners", "--interval", "0"], "no duration"),
         (["listeners", "--ring-size", "big"], "power of two"),
@@ -70,6 +72,15 @@ def test_a_wrong_command_line_is_one_line_and_2(
     code, line = complaint(arguments, capsys)
     assert code == 2
     assert words in line
+
+
+def test_without_the_library_there_is_no_otlp(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    code, line = complaint(["serve", "--otlp", "http://127.0.0.1:4318"], capsys)
+    assert code == 2
+    assert "pip install 'tcptrace[otlp]'" in line
 
 
 def test_a_port_in_use_is_5(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,319 @@
+"""The collector's side of sending by OTLP: the child gets what is worth it, as far as it takes it.
+
+Never waits: what the pipe does not take at once is kept, up to a bound, and what goes beyond it is
+counted. The child's answers are read as they come; why nothing arrives is told in words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from tcptrace.errors import CannotTrace
+from tcptrace.otlp import frames
+from tcptrace.otlp.settings import METRICS, SIGNALS, TRACES
+from tcptrace.otlp.spans import Spans, is_telling
+from tcptrace.sinks.metrics.deliveries import REFUSED, TOO_MANY, UNSENT
+from tcptrace.sinks.units import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcptrace.lifecycle.connection import Connection
+    from tcptrace.lifecycle.names import Names
+    from tcptrace.otlp.settings import Settings
+    from tcptrace.wire.head import TraceHead
+
+# -P: root imports nothing from the current directory.
+_CHILD: Final = (sys.executable, "-P", "-m", "tcptrace.otlp.sender")
+MOST_A_SECOND: Final = 20
+"""Lives that become spans: what a person looks at, and a burst of what a minute has at most."""
+MOST_AT_ONCE: Final = 200
+_CROWDED_S: Final = 60.0
+"""That lives are left out is said again only after so long without."""
+_MOST_WAITING: Final = 1_000
+_START_S: Final = 20.0
+_LAST_WORDS_S: Final = 1.0
+_END_S: Final = 4.0
+"""For what is left the child has so long to take it, and then so long to send it."""
+_MOST_LINE: Final = 1 << 14
+_MOST_READ: Final = 1 << 16
+_MOST_WORDS: Final = 240
+
+
+class Deliveries:
+    """What has become of everything that was to be sent.
+
+    Attributes:
+        sent: what the endpoint took, by signal: lives, or states of the metrics.
+        lost: what it never will, by signal and reason.
+        rejected: spans or data points that it rejected of requests which it took otherwise.
+        troubles: by signal, why nothing arrives; not there while all is well.
+        news: lines for people that nobody has taken yet.
+        under_way: what the child has been given and has not told of, by signal.
+    """
+
+    def __init__(self) -> None:
+        self.news: list[str] = []
+        self.under_way: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
+        self.lost: Counter[tuple[str, str]] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.troubles: dict[str, str] = {}
+
+    def give_up(self) -> int:
+        """Nothing more will be heard of what is under way; returns how many lives that is."""
+        for signal, count in self.under_way.items():
+            self.lost[signal, UNSENT] += max(0, count)
+        lives = max(0, self.under_way[TRACES])
+        self.under_way.clear()
+        return lives
+
+    def take(self, told: dict[str, Any]) -> None:
+        """Takes what the child told of one request."""
+        signal = told.get("signal")
+        if signal not in SIGNALS:
+            return
+        self.sent[signal] += _count(told, "sent")
+        self.rejected[signal] += _count(told, "rejected")
+        for reason in (UNSENT, REFUSED):
+            self.lost[signal, reason] += _count(told, reason)
+        self.under_way[signal] -= sum(_count(told, key) for key in ("sent", UNSENT, REFUSED))
+        if told.get("trouble"):
+            # That the reason is put in other words is no other trouble.
+            if signal not in self.troubles:
+                trouble = str(told["trouble"])[:_MOST_WORDS]
+                self.news.append(
+                    f"{signal}: {trouble}; tcptrace_otlp_lost_total counts what is lost"
+                )
+            self.troubles[signal] = str(told["trouble"])[:_MOST_WORDS]
+        elif _count(told, "sent") and signal in self.troubles:
+            del self.troubles[signal]
+            self.news.append(f"{signal}: the endpoint takes them again")
+
+
+def _count(told: dict[str, Any], key: str) -> int:
+    value = told.get(key, 0)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+class Outbox:
+    """Sends by a child.
+
+    Args:
+        settings: where to and how.
+        where: the same for people: the URL as it was given.
+        user: whom the child becomes.
+
+    Attributes:
+        deliveries: what has become of it.
+    """
+
+    def __init__(self, settings: Settings, where: str, user: str) -> None:
+        self.where = where
+        self.deliveries = Deliveries()
+        self.settings = settings
+        self._spans: Spans | None = None
+        self._waiting: deque[bytes] = deque()
+        self._metrics = b""
+        self._writing = memoryview(b"")
+        self._allowance = float(MOST_AT_ONCE)
+        self._refilled_s = time.monotonic()
+        self._next_metrics_s = 0.0
+        self._crowded_until_s = 0.0
+        self._buffer = b""
+        self._is_there = True
+        self._is_closing = False
+        self._child = subprocess.Popen(
+            [*_CHILD, user],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("TCPTRACE_DEBUG") else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._child.stdin is not None  # noqa: S101 - asked for above
+        assert self._child.stdout is not None  # noqa: S101
+        self._frames, self._answers = self._child.stdin, self._child.stdout
+        os.set_blocking(self._frames.fileno(), False)
+        os.set_blocking(self._answers.fileno(), False)
+
+    def begin(self, head: TraceHead, names: Names) -> None:
+        """Tells the child whose telemetry it is, and waits until it is ready.
+
+        Args:
+            head: of the trace.
+            names: of cgroups and network namespaces.
+
+        Raises:
+            CannotTrace: it is not, and says why.
+        """
+        shift_ns = head.began_realtime_ns - head.began_monotonic_ns
+        self._spans = Spans(os.urandom(16), shift_ns, names)
+        host = {"hostname": head.hostname, "kernel": head.kernel, "machine": head.machine}
+        began = {"settings": self.settings.as_json(), "head": host, "began_ns": time.time_ns()}
+        self._writing = memoryview(frames.encode(frames.BEGIN, json.dumps(began).encode()))
+        self._write()
+        end_s = time.monotonic() + _START_S
+        while self._is_there and self._await_answer(end_s):
+            for told in self._told():
+                if "error" in told:
+                    raise CannotTrace(f"--otlp: {told['error']}")
+                if "ready" in told:
+                    return
+        raise CannotTrace("--otlp: the child that sends died (TCPTRACE_DEBUG=1 shows why)")
+
+    def take_news(self) -> list[str]:
+        """Lines for people: what went wrong, or well again, since the last time."""
+        news, self.deliveries.news = self.deliveries.news, []
+        return [f"--otlp {self.where}: {line}" for line in news]
+
+    def offer(self, connection: Connection) -> None:
+        """Takes a life whose full socket is gone, if it is worth telling and there is room."""
+        if TRACES not in self.settings.urls or not is_telling(connection):
+            return
+        if not self._is_there:
+            self.deliveries.lost[TRACES, UNSENT] += 1
+            return
+        if not self._may_send():
+            self._leave_out()
+            return
+        told = self._spans.of(connection) if self._spans is not None else None
+        if told is None:
+            return  # nothing in it has a time
+        self._waiting.append(frames.encode(frames.LIFE, json.dumps(told).encode()))
+        if len(self._waiting) > _MOST_WAITING:
+            self._waiting.popleft()
+            self.deliveries.lost[TRACES, UNSENT] += 1
+
+    def _may_send(self) -> bool:
+        now_s = time.monotonic()
+        gained = (now_s - self._refilled_s) * MOST_A_SECOND
+        self._allowance = min(MOST_AT_ONCE, self._allowance + gained)
+        self._refilled_s = now_s
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _leave_out(self) -> None:
+        self.deliveries.lost[TRACES, TOO_MANY] += 1
+        now_s = time.monotonic()
+        if now_s >= self._crowded_until_s:
+            self.deliveries.news.append(
+                f"traces: more than {MOST_A_SECOND} connections a second are slow or fail:"
+                f" tcptrace_otlp_lost_total counts the others"
+            )
+        self._crowded_until_s = now_s + _CROWDED_S
+
+    def wants_metrics(self) -> bool:
+        """Whether it is time for the next state of the metrics."""
+        return METRICS in self.settings.urls and time.monotonic() >= self._next_metrics_s
+
+    def put_metrics(self, exposition: bytes) -> None:
+        """Takes the metrics' state as of now.
+
+        Args:
+            exposition: in Prometheus' protobuf format.
+        """
+        self._next_metrics_s = time.monotonic() + self.settings.period_s
+        if self._metrics or not self._is_there:
+            self.deliveries.lost[METRICS, UNSENT] += 1
+        if self._is_there:
+            told = struct.pack(">Q", time.time_ns()) + exposition
+            self._metrics = frames.encode(frames.METRICS, told)
+
+    def look(self) -> None:
+        """Takes what the child has told, and gives it what it takes."""
+        if not self._is_there:
+            return
+        for told in self._told():
+            self.deliveries.take(told)
+        self._write()
+
+    def _write(self) -> None:
+        with suppress(BlockingIOError, BrokenPipeError):
+            while self._is_there and self._fill():
+                written = os.write(self._frames.fileno(), self._writing)
+                self._writing = self._writing[written:]
+
+    def _fill(self) -> bool:
+        """Whether there is something to write; whole frames, the metrics first."""
+        if not self._writing:
+            if self._metrics:
+                self._writing, self._metrics = memoryview(self._metrics), b""
+                self.deliveries.under_way[METRICS] += 1
+            elif self._waiting:
+                self._writing = memoryview(self._waiting.popleft())
+                self.deliveries.under_way[TRACES] += 1
+        return bool(self._writing)
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        """The lines that have come, each if it is an object."""
+        try:
+            part = os.read(self._answers.fileno(), _MOST_READ)
+        except BlockingIOError:
+            return
+        if not part:
+            self._end()
+        *lines, self._buffer = (self._buffer + part).split(b"\n")
+        if len(self._buffer) > _MOST_LINE:
+            self._end()
+        for line in lines:
+            with suppress(ValueError, RecursionError):
+                told = json.loads(line)
+                if isinstance(told, dict):
+                    yield told
+
+    def _end(self) -> None:
+        """The child is gone."""
+        if self._is_there and not self._is_closing:
+            self._give_up()
+            self.deliveries.news.append("the child that sends has died: nothing is sent any more")
+            self.deliveries.troubles |= dict.fromkeys(self.settings.urls, "the child has died")
+        self._is_there = False
+
+    def _give_up(self) -> int:
+        """Counts what waits, and what is under way, as lost; returns how many lives that is."""
+        for _ in self._waiting:
+            self.deliveries.under_way[TRACES] += 1
+        self.deliveries.under_way[METRICS] += bool(self._metrics)
+        self._waiting.clear()
+        self._metrics = b""
+        return self.deliveries.give_up()
+
+    def _await_answer(self, end_s: float) -> bool:
+        """Waits until the child says something; False once the time is over."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            return bool(selector.select(max(0.0, end_s - time.monotonic())))
+
+    def close(self) -> None:
+        """Gives the child what is left, and some seconds to send it; then it ends by itself."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        end_s = time.monotonic() + _LAST_WORDS_S
+        while self._is_there and (self._writing or self._waiting or self._metrics):
+            self.look()
+            if time.monotonic() > end_s:
+                break
+            time.sleep(0.01)
+        with suppress(OSError):
+            self._frames.close()
+        end_s = time.monotonic() + _END_S
+        while self._is_there and self._await_answer(end_s):
+            for told in self._told():
+                self.deliveries.take(told)
+        self._answers.close()
+        if lives := self._give_up():
+            self.deliveries.news.append(f"traces: {plural(lives, 'connection')} could not be sent")
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._child.wait(1)
