@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.errors import TcptraceError
 from tcptrace.notes import Troubles, note
-from tcptrace.otlp.settings import METRICS, SIGNALS
+from tcptrace.otlp.settings import METRICS
 from tcptrace.sinks.metrics.deliveries import delivery_families
 from tcptrace.sinks.metrics.exposition import PROTOBUF, Exposition
 from tcptrace.sinks.metrics.health import health_families
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tcptrace.notify import Notifier
     from tcptrace.otlp.outbox import Outbox
     from tcptrace.sinks.metrics.client import Metric
+    from tcptrace.sinks.metrics.deliveries import Delivered
     from tcptrace.sinks.metrics.table import Table
     from tcptrace.sinks.web.server import MetricsServer
     from tcptrace.watching import Watch
@@ -41,12 +42,12 @@ class Exporter:
 
     Attributes:
         watch: set before the first scrape; kept up to date by another thread, or by this one.
-        outbox: what is sent by OTLP, if anything.
+        deliveries: what has become of what is sent by OTLP, if anything is.
     """
 
     def __init__(self) -> None:
         self.watch: Watch | None = None
-        self.outbox: Outbox | None = None
+        self.deliveries: Delivered | None = None
         self._exposition = Exposition(self._families)
         self._listeners = ListenerMetrics()
 
@@ -74,9 +75,8 @@ class Exporter:
         yield from self._listeners.families(listeners, source.names)
         yield from quality
         yield from health_families(source.head, losses, programs)
-        if self.outbox is not None:
-            signals = [one for one in SIGNALS if one in self.outbox.settings.urls]
-            yield from delivery_families(self.outbox.deliveries, signals)
+        if self.deliveries is not None:
+            yield from delivery_families(self.deliveries)
 
     def _seconds(self, at_ns: int) -> float:
         """The time of day of a record's time, seconds since 1970."""
@@ -122,8 +122,9 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
         BadRecording: the source is a damaged recording; what it gave before was served.
     """
     stop = Stop(Limits())
-    exporter.watch, exporter.outbox = watch, outlets.outbox
+    exporter.watch = watch
     if outlets.outbox is not None:
+        exporter.deliveries = outlets.outbox.deliveries
         watch.on_closed.append(outlets.outbox.offer)
     service = _Service(watch, exporter, outlets, opening)
     try:
@@ -145,6 +146,7 @@ class _Service:
     """What happens between two steps of the watch."""
 
     def __init__(self, watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> None:
+        self._watch = watch
         self._exporter = exporter
         self._outlets = outlets
         self._opening = opening
@@ -184,6 +186,7 @@ class _Service:
             return
         if outbox.wants_metrics():
             outbox.put_metrics(self._exporter.render(PROTOBUF)[0])
+        outbox.notice_untold(self._watch.slow_left_out)
         outbox.look()
         self._tell(outbox)
 

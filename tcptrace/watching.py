@@ -193,6 +193,11 @@ class Watch:
         for tell in self.on_ended:
             tell(connection)
 
+    @property
+    def slow_left_out(self) -> int:
+        """How many slow lives of plain course were too many to be told of."""
+        return self._bulk.slow.left_out
+
     def notice_misses(self) -> None:
         """A run of a probe that the kernel skipped is a loss too: what it had told is missing.
 

@@ -141,7 +141,7 @@ def brief() -> list[Builder[models.Panel]]:
 
 def full() -> list[Builder[models.Panel]]:
     """For the lifecycle dashboard: everything that is known."""
-    return [_lost(), _difference(), _misses(), *_tracker(), _memory(), *_programs(), _versions(16)]
+    return [_lost(), _difference(), _misses(), *_tracker(), _memory(), *_programs(), _versions(8)]
 
 
 def _tracker() -> list[Builder[models.Panel]]:
@@ -278,5 +278,22 @@ def _programs() -> list[Builder[models.Panel]]:
                 ),
                 "{{hook}} {{carrier}}",
             ),
+        ),
+        lines(
+            About(
+                "Sent by OTLP",
+                "With --otlp alone. Connections and states of metrics that the endpoint took, and "
+                "what is lost: too_many a second, unsent (down, too slow), refused. Failing: how "
+                "many signals it does not take now; stderr says why.",
+                units.EventsPerSecond,
+                8,
+            ),
+            Target(sum_rate("tcptrace_otlp_sent_total", HOST, "signal"), "{{signal}} sent"),
+            Target(
+                sum_rate("tcptrace_otlp_lost_total", HOST, "signal, reason"),
+                "{{signal}} lost, {{reason}}",
+            ),
+            Target(sum_rate("tcptrace_otlp_rejected_total", HOST, "signal"), "{{signal}} rejected"),
+            Target(f"sum by (signal) (tcptrace_otlp_failing{{{HOST}}})", "{{signal}} failing"),
         ),
     ]

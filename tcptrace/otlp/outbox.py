@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace
 from tcptrace.otlp import frames
-from tcptrace.otlp.settings import METRICS, SIGNALS, TRACES
+from tcptrace.otlp.settings import METRICS, TRACES
 from tcptrace.otlp.spans import Spans, is_telling
 from tcptrace.sinks.metrics.deliveries import REFUSED, TOO_MANY, UNSENT
 from tcptrace.sinks.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.names import Names
@@ -52,7 +52,11 @@ _MOST_WORDS: Final = 240
 class Deliveries:
     """What has become of everything that was to be sent.
 
+    Args:
+        signals: what is sent at all.
+
     Attributes:
+        signals: these.
         sent: what the endpoint took, by signal: lives, or states of the metrics.
         lost: what it never will, by signal and reason.
         rejected: spans or data points that it rejected of requests which it took otherwise.
@@ -61,7 +65,8 @@ class Deliveries:
         under_way: what the child has been given and has not told of, by signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Iterable[str]) -> None:
+        self.signals = tuple(signals)
         self.news: list[str] = []
         self.under_way: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
@@ -80,7 +85,7 @@ class Deliveries:
     def take(self, told: dict[str, Any]) -> None:
         """Takes what the child told of one request."""
         signal = told.get("signal")
-        if signal not in SIGNALS:
+        if signal not in self.signals:
             return
         self.sent[signal] += _count(told, "sent")
         self.rejected[signal] += _count(told, "rejected")
@@ -119,7 +124,7 @@ class Outbox:
 
     def __init__(self, settings: Settings, where: str, user: str) -> None:
         self.where = where
-        self.deliveries = Deliveries()
+        self.deliveries = Deliveries(settings.urls)
         self.settings = settings
         self._spans: Spans | None = None
         self._waiting: deque[bytes] = deque()
@@ -129,6 +134,7 @@ class Outbox:
         self._refilled_s = time.monotonic()
         self._next_metrics_s = 0.0
         self._crowded_until_s = 0.0
+        self._untold = 0
         self._buffer = b""
         self._is_there = True
         self._is_closing = False
@@ -183,7 +189,7 @@ class Outbox:
             self.deliveries.lost[TRACES, UNSENT] += 1
             return
         if not self._may_send():
-            self._leave_out()
+            self._leave_out(1)
             return
         told = self._spans.of(connection) if self._spans is not None else None
         if told is None:
@@ -203,8 +209,18 @@ class Outbox:
         self._allowance -= 1
         return True
 
-    def _leave_out(self) -> None:
-        self.deliveries.lost[TRACES, TOO_MANY] += 1
+    def notice_untold(self, total: int) -> None:
+        """Lives that were worth it and never offered count too.
+
+        Args:
+            total: how many since the start.
+        """
+        if total > self._untold and TRACES in self.settings.urls:
+            self._leave_out(total - self._untold)
+        self._untold = total
+
+    def _leave_out(self, lives: int) -> None:
+        self.deliveries.lost[TRACES, TOO_MANY] += lives
         now_s = time.monotonic()
         if now_s >= self._crowded_until_s:
             self.deliveries.news.append(

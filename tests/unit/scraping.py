@@ -10,6 +10,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tcptrace.exporting import Exporter
+from tcptrace.otlp.outbox import Deliveries
+from tcptrace.otlp.settings import SIGNALS
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.tcp import State
 from tcptrace.watching import Watch
@@ -94,6 +96,7 @@ def exporter_of(host: FakeHost, most: int = 100, seconds: float = 20) -> Exporte
     """An exporter of a host that has been watched for some seconds of its time."""
     exporter = Exporter()
     exporter.watch = Watch(host, new_tally(), most)
+    exporter.deliveries = Deliveries(SIGNALS)
     watched(exporter.watch, seconds)
     return exporter
 

@@ -24,6 +24,10 @@ class Delivered(Protocol):
     """What has become of everything that was to be sent, by signal."""
 
     @property
+    def signals(self) -> Iterable[str]:
+        """What is sent at all."""
+
+    @property
     def sent(self) -> Mapping[str, int]:
         """What the endpoint took."""
 
@@ -40,11 +44,11 @@ class Delivered(Protocol):
         """Why nothing arrives; not there while all is well."""
 
 
-def delivery_families(delivered: Delivered, signals: Iterable[str]) -> Iterator[Metric]:
+def delivery_families(delivered: Delivered) -> Iterator[Metric]:
     """Every family about it, 0 included."""
     sent, lost = counter("tcptrace_otlp_sent_total"), counter("tcptrace_otlp_lost_total")
     rejected, failing = counter("tcptrace_otlp_rejected_total"), gauge("tcptrace_otlp_failing")
-    for signal in signals:
+    for signal in delivered.signals:
         sent.add_metric([signal], delivered.sent.get(signal, 0))
         rejected.add_metric([signal], delivered.rejected.get(signal, 0))
         failing.add_metric([signal], int(signal in delivered.troubles))
