@@ -6,6 +6,7 @@ import heapq
 import itertools
 import selectors
 import socket
+import struct
 import time
 from contextlib import suppress
 from functools import partial
@@ -78,6 +79,11 @@ class Loop:
                 heapq.heappop(self._timers)[2]()
 
 
+def make_abrupt(end: socket.socket) -> None:
+    """Lets close() send a RST."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class Server:
     """Listens, accepts, and closes when the client has closed.
 
@@ -88,6 +94,8 @@ class Server:
         pause_s: between two rounds of accept(); 0: whenever somebody is there.
         most: connections that it takes in a round.
         late_s: how long it takes to close; None: it forgets to.
+        at_once: whether it closes what it has accepted, without waiting for the client.
+        is_abrupt: whether it closes by a RST.
     """
 
     def __init__(  # noqa: PLR0913 - so many ways to be a bad server
@@ -99,10 +107,14 @@ class Server:
         pause_s: float = 0,
         most: int = 1000,
         late_s: float | None = 0,
+        at_once: bool = False,
+        is_abrupt: bool = False,
     ) -> None:
         self._loop = loop
         self._most = most
         self._late_s = late_s
+        self._at_once = at_once
+        self._is_abrupt = is_abrupt
         self._listener = loop.keep(socket.socket(family_of(address[0])))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.settimeout(0)
@@ -120,7 +132,11 @@ class Server:
             except BlockingIOError:
                 return
             self._loop.keep(end).settimeout(0)
-            if self._late_s is not None:
+            if self._is_abrupt:
+                make_abrupt(end)
+            if self._at_once:
+                end.close()
+            elif self._late_s is not None:
                 self._loop.watch(end, selectors.EVENT_READ, partial(self._read, end))
 
     def _read(self, end: socket.socket) -> None:
@@ -143,9 +159,10 @@ class Clients:
         source: their address; "" for the kernel's choice.
         patience_s: how long they try.
         stay_s: how long they stay connected.
+        is_abrupt: whether they close by a RST.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - so many ways to be a bad client
         self,
         loop: Loop,
         home: Namespace,
@@ -153,12 +170,14 @@ class Clients:
         source: str = "",
         patience_s: float = _PATIENCE_S,
         stay_s: float = 0,
+        is_abrupt: bool = False,
     ) -> None:
         self._loop = loop
         self._home = home
         self._source = source
         self._patience_s = patience_s
         self._stay_s = stay_s
+        self._is_abrupt = is_abrupt
 
     def connect(self, address: Address, count: int = 1) -> None:
         """So many at once."""
@@ -166,6 +185,8 @@ class Clients:
             ends = [socket.socket(family_of(address[0])) for _ in range(count)]
         for end in ends:
             self._loop.keep(end).settimeout(0)
+            if self._is_abrupt:
+                make_abrupt(end)
             if self._source:
                 end.bind((self._source, 0))
         for end in ends:

@@ -18,27 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SERVER: Final = "10.9.0.1"
-CLIENT: Final = "10.9.0.2"
-UNLUCKY: Final = "10.9.0.3"
-"""Another address of the client's, for those whose packets get lost."""
 WEB: Final = 8080
+_NETWORK: Final = 9
 
 
 class Stage:
     """Both namespaces, and a loop that drives who plays there.
 
+    Args:
+        name: what their names begin with.
+        network: so that several stages have different addresses.
+
     Attributes:
         server: of the host that is traced, mostly.
         client: of everybody else.
         loop: drives servers and clients.
+        here: where the server listens, mostly.
+        there: the client's address.
+        unlucky: another one of its, for those whose packets get lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fault", network: int = _NETWORK) -> None:
         self._stack = ExitStack()
-        self.server = self._stack.enter_context(Namespace("fault-server"))
-        self.client = self._stack.enter_context(Namespace("fault-client"))
+        self.server = self._stack.enter_context(Namespace(f"{name}-server"))
+        self.client = self._stack.enter_context(Namespace(f"{name}-client"))
         self.loop = Loop()
+        self._address = f"10.{network}.0.1"
+        self.here = (self._address, WEB)
+        self.there = f"10.{network}.0.2"
+        self.unlucky = f"10.{network}.0.3"
+        self.broadcast = f"10.{network}.0.255"
         self._prepare()
 
     def __enter__(self) -> Self:
@@ -53,30 +62,34 @@ class Stage:
                        "peer", "name", "wire", "netns", self.client.name)  # fmt: skip
         # To the client the last address of the server's network is one like others.
         for home, address in (
-            (self.server, f"{SERVER}/24"),
-            (self.client, f"{CLIENT}/25"),
-            (self.client, f"{UNLUCKY}/25"),
+            (self.server, f"{self._address}/24"),
+            (self.client, f"{self.there}/25"),
+            (self.client, f"{self.unlucky}/25"),
         ):
             home.ip("address", "add", address, "dev", "wire")
             home.ip("link", "set", "wire", "up")
         # The answers to made-up sources leave by the wire, and vanish there.
-        self.server.ip("route", "add", "default", "via", CLIENT)
+        self.server.ip("route", "add", "default", "via", self.there)
         for home in (self.server, self.client):
             home.sysctl("ipv4.tcp_no_metrics_save", 1)
         with self.server.inside():
-            listener = listen((SERVER, 9))
+            listener = listen((self._address, 9))
         with self.client.inside(), listener:
-            until(_is_connected, "the wire to carry packets")
+            until(self._is_connected, "the wire to carry packets")
+
+    def _is_connected(self) -> bool:
+        with connect((self._address, 9)) as client:
+            return client.fileno() >= 0
 
     def serve(self, port: int = WEB, backlog: int = 128, **manner: float | None) -> Server:
         """Starts a server on the traced host."""
         with self.server.inside():
             return Server(self.loop, ("0.0.0.0", port), backlog, **manner)  # type: ignore[arg-type]  # noqa: S104
 
-    def serve_elsewhere(self, port: int) -> Server:
-        """Starts one on the other side, that does everything right."""
+    def serve_elsewhere(self, port: int, **manner: float) -> Server:
+        """Starts one on the other side, that does everything right unless told otherwise."""
         with self.client.inside():
-            return Server(self.loop, (CLIENT, port))
+            return Server(self.loop, (self.there, port), **manner)  # type: ignore[arg-type]
 
     def clients(self, **manner: float | str) -> Clients:
         """Somebody out there."""
@@ -95,31 +108,21 @@ class Stage:
         ):
             tool("ip", "netns", "exec", home.name, "nft", words)
 
-    @contextmanager
-    def flood(self, interval_ms: int) -> Iterator[None]:
-        """SYNs from made-up addresses."""
+    def flood(self, interval_ms: int) -> None:
+        """SYNs from made-up addresses, from now on."""
         command = ["ip", "netns", "exec", self.client.name, "hping3", "--quiet", "--syn",
                    "--rand-source", "--interval", f"u{interval_ms * 1000}",
-                   "--destport", str(WEB), SERVER]  # fmt: skip
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as hping:
-            try:
-                yield
-            finally:
-                hping.kill()
-
-
-def _is_connected() -> bool:
-    with connect((SERVER, 9)) as client:
-        return client.fileno() >= 0
+                   "--destport", str(WEB), self._address]  # fmt: skip
+        hping = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._stack.callback(hping.wait)
+        self._stack.callback(hping.kill)
 
 
 @contextmanager
-def recording(path: Path, home: Namespace, *options: str) -> Iterator[None]:
-    """Records one namespace from now on, until the block ends."""
+def recording(path: Path, *options: str) -> Iterator[None]:
+    """Records from now on, until the block ends."""
     begun_s = time.monotonic()
-    with Trace("record", "-o", str(path), "--netns", home.name, *options) as trace:
+    with Trace("record", "-o", str(path), *options) as trace:
         trace.wait_until_tracing()
         print(f"  recording after {time.monotonic() - begun_s:.0f} s", flush=True)
         yield

@@ -1,0 +1,125 @@
+"""What looks like a fault, and is none yet: no verdict, however many look at it at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .plays import API, REFUSING, SILENT, Play, accept_queue_near_limit, healthy, set_port_range
+from .stage import WEB
+
+if TYPE_CHECKING:
+    from .plays import Script
+    from .stage import Stage
+
+
+def slow_but_empty_accept_loop(stage: Stage) -> Script:
+    """accept() takes one every 0.6 s; a client comes every 2 s."""
+    stage.serve(backlog=8, pause_s=0.6, most=1)
+    visitors = stage.clients()
+    yield
+    stage.loop.every(2, lambda: visitors.connect(stage.here))
+
+
+def one_syn_ack_lost(stage: Stage) -> Script:
+    """The first SYN-ACK, and no other."""
+    flags = "tcp flags & (syn | ack) == (syn | ack)"
+    stage.drop(stage.client, f"{flags} numgen inc mod 1000 0")
+    stage.serve()
+    visitors = stage.clients()
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
+def short_close_wait(stage: Stage) -> Script:
+    """40 connections are in CLOSE_WAIT for 4 s, again and again."""
+    stage.serve(late_s=4)
+    visitors = stage.clients()
+    yield
+    stage.loop.every(6, lambda: visitors.connect(stage.here, 40))
+
+
+def time_waits_of_a_server(stage: Stage) -> Script:
+    """150 connections that the server closed first, where it has 100 ephemeral ports."""
+    with stage.server.inside():
+        set_port_range(40_000, 40_099)
+    stage.serve(at_once=True)
+    visitors = stage.clients(stay_s=1)
+    yield
+    stage.loop.every(2, lambda: visitors.connect(stage.here, 15))
+
+
+def time_waits_to_several_remotes(stage: Stage) -> Script:
+    """90 connections that this host closed first to three remotes, where it has 100 ports."""
+    with stage.server.inside():
+        set_port_range(40_000, 40_099)
+    for port in range(API + 100, API + 103):
+        stage.serve_elsewhere(port)
+    callers = stage.local_clients()
+    yield
+    for burst in range(6):
+        end = (stage.there, API + 100 + burst % 3)
+        stage.loop.after(0.5 * burst, lambda end=end: callers.connect(end, 15))  # type: ignore[misc]
+
+
+def refused_now_and_then(stage: Stage) -> Script:
+    """A health check of something that is not there, and another that hangs, among other calls."""
+    stage.serve_elsewhere(API)
+    stage.drop(stage.client, f"tcp dport {SILENT}")
+    callers, impatient = stage.local_clients(), stage.local_clients(patience_s=1.5)
+    yield
+    stage.loop.every(0.4, lambda: callers.connect((stage.there, API)))
+    stage.loop.every(8, lambda: callers.connect((stage.there, REFUSING)))
+    stage.loop.every(20, lambda: impatient.connect((stage.there, SILENT)), 5)
+
+
+def cookies_always(stage: Stage) -> Script:
+    """tcp_syncookies=2: every SYN gets a cookie, and every cookie is answered."""
+    stage.server.sysctl("ipv4.tcp_syncookies", 2)
+    stage.serve()
+    visitors = stage.clients()
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
+def resets_now_and_then(stage: Stage) -> Script:
+    """Every tenth client ends by a RST, as health checks do."""
+    stage.serve()
+    visitors, checks = stage.clients(), stage.clients(is_abrupt=True)
+    yield
+    stage.loop.every(0.4, lambda: visitors.connect(stage.here))
+    stage.loop.every(4, lambda: checks.connect(stage.here))
+
+
+def one_burst(stage: Stage) -> Script:
+    """22 clients at once where 21 fit in, and nobody after that for long."""
+    stage.serve(backlog=20, pause_s=1)
+    visitors = stage.clients()
+    yield
+    stage.loop.after(3, lambda: visitors.connect(stage.here, 22))
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here), 6)
+
+
+def room_below_somaxconn(stage: Stage) -> Script:
+    """Bursts that fit into listen(64), though net.core.somaxconn would not let it be longer."""
+    stage.server.sysctl("core.somaxconn", 64)
+    stage.serve(backlog=64, pause_s=0.2)
+    stage.serve(WEB + 1, backlog=64)
+    visitors = stage.clients()
+    yield
+    stage.loop.every(3, lambda: visitors.connect(stage.here, 30))
+
+
+NEAR: Final = {
+    "healthy": Play(healthy, 50),
+    "a-burst-that-fits": Play(accept_queue_near_limit, 30),
+    "one-burst": Play(one_burst, 30),
+    "room-below-somaxconn": Play(room_below_somaxconn, 30),
+    "slow-but-empty": Play(slow_but_empty_accept_loop, 30),
+    "one-syn-ack-lost": Play(one_syn_ack_lost, 30),
+    "short-close-wait": Play(short_close_wait, 30),
+    "time-waits-of-a-server": Play(time_waits_of_a_server, 30),
+    "time-waits-to-several": Play(time_waits_to_several_remotes, 30),
+    "refused-now-and-then": Play(refused_now_and_then, 30),
+    "cookies-always": Play(cookies_always, 30),
+    "resets-now-and-then": Play(resets_now_and_then, 30),
+}

@@ -1,0 +1,89 @@
+"""Faults that have a verdict, and no alert of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tcptrace.verdicts.verdict import Cause
+
+from .plays import API, REFUSING, Play
+
+if TYPE_CHECKING:
+    from .plays import Script
+    from .stage import Stage
+
+
+def somaxconn_caps_backlog(stage: Stage) -> Script:
+    """Bursts of 20 to listen(512), of which net.core.somaxconn leaves 8."""
+    stage.server.sysctl("core.somaxconn", 8)
+    stage.serve(backlog=512, pause_s=0.2)
+    visitors = stage.clients(stay_s=0.1)
+    yield
+    stage.loop.every(3, lambda: visitors.connect(stage.here, 20))
+
+
+def abort_on_overflow(stage: Stage) -> Script:
+    """Bursts of 20 to listen(8); who does not fit in is reset."""
+    stage.server.sysctl("ipv4.tcp_abort_on_overflow", 1)
+    stage.serve(backlog=8, pause_s=0.2)
+    visitors = stage.clients(stay_s=0.1)
+    yield
+    stage.loop.every(3, lambda: visitors.connect(stage.here, 20))
+
+
+def remote_refuses(stage: Stage) -> Script:
+    """Every second call goes to a port where nobody listens."""
+    stage.serve_elsewhere(API)
+    callers = stage.local_clients()
+    yield
+    stage.loop.every(1, lambda: callers.connect((stage.there, API)))
+    stage.loop.every(1, lambda: callers.connect((stage.there, REFUSING)), 0.5)
+
+
+def remote_listener_drops(stage: Stage) -> Script:
+    """The server has no route back to one of the clients' addresses, and drops their SYNs."""
+    stage.server.ip("route", "add", "unreachable", f"{stage.unlucky}/32")
+    stage.serve()
+    visitors = stage.clients()
+    unlucky = stage.clients(source=stage.unlucky, patience_s=3.5)
+    yield
+    stage.loop.every(1, lambda: visitors.connect(stage.here))
+    stage.loop.every(1, lambda: unlucky.connect(stage.here), 0.5)
+
+
+def syn_ack_lost(stage: Stage) -> Script:
+    """Every second SYN-ACK gets lost; the next one gets through, perhaps."""
+    flags = "tcp flags & (syn | ack) == (syn | ack)"
+    stage.drop(stage.client, f"{flags} numgen inc mod 2 0")
+    stage.serve()
+    visitors = stage.clients()
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
+def reset_storm(stage: Stage) -> Script:
+    """A server that resets whoever it has accepted."""
+    stage.serve(at_once=True, is_abrupt=True)
+    visitors = stage.clients(stay_s=1)
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
+OTHERS: Final = {
+    "somaxconn-caps-backlog": Play(
+        somaxconn_caps_backlog, 30, "TcptraceAcceptQueueOverflow", Cause.SOMAXCONN_CAPS_BACKLOG
+    ),
+    "abort-on-overflow": Play(
+        abort_on_overflow, 30, "TcptraceAcceptQueueOverflow", Cause.ABORT_ON_OVERFLOW
+    ),
+    "remote-refuses": Play(remote_refuses, 30, None, Cause.REMOTE_REFUSES),
+    "remote-listener-drops": Play(
+        remote_listener_drops,
+        30,
+        "TcptraceSynRetransmits",
+        Cause.REMOTE_LISTENER_DROPS,
+        is_wide=True,
+    ),
+    "syn-ack-lost": Play(syn_ack_lost, 30, None, Cause.SYN_ACK_LOST),
+    "reset-storm": Play(reset_storm, 30, None, Cause.RESET_STORM),
+}
