@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tcptrace.verdicts.queues import listener_verdict
 from tcptrace.verdicts.remotes import remote_verdict
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.case import Case
     from tcptrace.verdicts.verdict import Verdict
 
+MOST_VERDICTS: Final = 100
+"""Nobody reads more."""
+
 
 def judge(case: Case) -> list[Verdict]:
     """Reaches verdicts; [] is silence."""
@@ -25,7 +28,7 @@ def judge(case: Case) -> list[Verdict]:
         if verdict is not None:
             explained[address] = verdict
     found = [*explained.values(), *_others(case, explained)]
-    return sorted(found, key=lambda verdict: -verdict.hurt)
+    return sorted(found, key=lambda verdict: -verdict.hurt)[:MOST_VERDICTS]
 
 
 def _others(case: Case, explained: dict[Address, Verdict]) -> Iterator[Verdict]:

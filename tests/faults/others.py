@@ -23,12 +23,17 @@ def somaxconn_caps_backlog(stage: Stage) -> Script:
 
 
 def abort_on_overflow(stage: Stage) -> Script:
-    """Bursts of 20 to listen(8); who does not fit in is reset."""
+    """Two bursts of 6 to listen(8), from 50 ms away; whose final ACK does not fit in is reset.
+
+    The second burst's SYNs find room, and half of its final ACKs don't.
+    """
     stage.server.sysctl("ipv4.tcp_abort_on_overflow", 1)
-    stage.serve(backlog=8, pause_s=0.2)
+    stage.client.delay("wire", 50)
+    stage.serve(backlog=8, pause_s=0.7)
     visitors = stage.clients(stay_s=0.1)
     yield
-    stage.loop.every(3, lambda: visitors.connect(stage.here, 20))
+    stage.loop.every(1.4, lambda: visitors.connect(stage.here, 6))
+    stage.loop.every(1.4, lambda: visitors.connect(stage.here, 6), 0.15)
 
 
 def remote_refuses(stage: Stage) -> Script:

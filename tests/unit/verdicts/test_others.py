@@ -1,0 +1,202 @@
+"""The same for remote ends, CLOSE_WAIT, TIME_WAIT and RSTs; and what explains what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+
+from tcptrace.lifecycle.connection import Process
+from tcptrace.lifecycle.ledger import Address
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint
+from tcptrace.verdicts.case import Case, Home, ListenerNow
+from tcptrace.verdicts.judging import judge
+from tcptrace.verdicts.survey import Held, Holder
+from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
+from tcptrace.verdicts.window import Slice
+from tcptrace.wire.events import Stage
+from tcptrace.wire.ledger import Count
+
+S: Final = 1_000_000_000
+HERE: Final = 4026531840
+ELSEWHERE: Final = 4026532000
+WEB: Final = Process(812, b"web")
+LISTENER: Final = Address(ELSEWHERE, "0.0.0.0", 5432)  # noqa: S104 - a listener's
+
+
+def end(last: int, port: int) -> Endpoint:
+    return Endpoint(MAPPED_PREFIX + bytes((192, 0, 2, last)), port)
+
+
+REMOTE: Final = end(1, 5432)
+
+
+def of_remote(connects: int = 50, **facts: Any) -> Slice:
+    """What clients saw of one remote end within 20 s."""
+    seen = Slice(0)
+    seen.connects[HERE] = connects
+    remote = seen.remote(HERE, REMOTE)
+    assert remote is not None
+    for name, value in facts.items():
+        setattr(remote, name, value)
+    return seen
+
+
+def judged(seen: Slice, **more: Any) -> list[Verdict]:
+    listeners = {LISTENER: ListenerNow(WEB, 0, 64, 0, 0, None, is_open=True)}
+    return judge(Case(seen, 20 * S, 20 * S, listeners, **more))
+
+
+def causes(seen: Slice, **more: Any) -> list[Cause]:
+    return [one.cause for one in judged(seen, **more)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"silent": 2}, []),
+        ({"silent": 3}, [Cause.REMOTE_SILENT]),
+        ({"refused": 4}, []),
+        ({"refused": 5}, [Cause.REMOTE_REFUSES]),
+        ({"refused": 4, "connects": 5}, []),
+        ({"refused": 5, "connects": 10_000}, [Cause.REMOTE_REFUSES]),
+        ({"late": 4}, []),
+        ({"late": 5}, [Cause.REMOTE_SILENT]),
+        ({"late": 5, "connects": 200}, []),
+    ],
+)
+def test_a_remote_end(facts: dict[str, Any], expected: list[Cause]) -> None:
+    assert causes(of_remote(**facts)) == expected
+
+
+def test_a_check_that_fails_now_and_then_is_no_fault() -> None:
+    seen = of_remote(connects=1000, refused=6, silent=3)
+    assert judge(Case(seen, 60 * S, 60 * S, {})) == []
+
+
+def hurt_ends(number: int) -> Counter[Endpoint]:
+    return Counter({end(9, 40_000 + one): 1 for one in range(number)})
+
+
+def test_where_both_ends_are_traced_it_is_known_what_happened() -> None:
+    ends = hurt_ends(6)
+    seen = of_remote(silent=3, late=3, hurt_ends=ends)
+    seen.dropped = {(one, REMOTE): ELSEWHERE for one in ends}
+    (verdict,) = judged(seen)
+    assert verdict.cause is Cause.REMOTE_LISTENER_DROPS
+    assert (verdict.confidence, verdict.where, verdict.hurt) == (Confidence.CERTAIN, REMOTE, 6)
+    seen = of_remote(silent=3, late=3, hurt_ends=ends)
+    seen.answered = {(one, REMOTE): ELSEWHERE for one in ends}
+    assert causes(seen) == [Cause.SYN_ACK_LOST]
+
+
+def test_a_listeners_own_verdict_explains_its_clients() -> None:
+    ends = hurt_ends(6)
+    seen = of_remote(late=6, hurt_ends=ends)
+    seen.dropped = {(one, REMOTE): ELSEWHERE for one in ends}
+    listener = seen.listener(LISTENER)
+    assert listener is not None
+    listener.counts[Stage.SYN_ACCEPT_QUEUE_FULL] = 40
+    listener.accepts = 9
+    assert causes(seen) == [Cause.ACCEPT_QUEUE_TOO_SMALL]
+
+
+def test_somebody_elses_drops_do_not() -> None:
+    ends = hurt_ends(6)
+    seen = of_remote(silent=6, hurt_ends=ends)
+    seen.dropped = {(one, end(2, 5432)): ELSEWHERE for one in ends}
+    assert causes(seen) == [Cause.REMOTE_SILENT]
+
+
+def held(aged: int, oldest_s: int = 20) -> Held:
+    one = Held()
+    one.aged, one.oldest_ns = aged, oldest_s * S
+    one.ends[end(7, 8080)] = aged
+    return one
+
+
+def holder(port: int = 8080, process: Process | None = WEB) -> Holder:
+    return Holder(HERE, process, 0, port)
+
+
+def test_who_does_not_close() -> None:
+    assert causes(Slice(0), holders={holder(): held(19)}) == []
+    (verdict,) = judged(Slice(0), holders={holder(): held(20)})
+    assert (verdict.cause, verdict.process) == (Cause.CLOSE_WAIT_LEAK, WEB)
+    assert verdict.where == Address(HERE, "192.0.2.7", 8080)
+    assert verdict.confidence is Confidence.LIKELY
+    (verdict,) = judged(Slice(0), holders={holder(): held(20, 60)})
+    assert verdict.confidence is Confidence.CERTAIN
+    (verdict,) = judged(Slice(0), holders={holder(port=0): held(20)})
+    assert verdict.where == end(7, 8080), "of outgoing ones it is the remote end"
+
+
+def test_what_accept_has_not_taken_is_nobodys_leak() -> None:
+    where = Address(HERE, "192.0.2.7", 8080)
+    now = ListenerNow(WEB, 0, 64, 15, 0, None, is_open=True)
+    holders = {holder(process=None): held(30)}
+    assert judge(Case(Slice(0), 20 * S, 20 * S, {where: now}, holders)) == []
+    holders = {holder(process=None): held(35)}
+    (verdict,) = judge(Case(Slice(0), 20 * S, 20 * S, {where: now}, holders))
+    assert verdict.hurt == 20
+
+
+@pytest.mark.parametrize(
+    ("to_one", "failed", "expected", "confidence"),
+    [
+        (79, 0, None, None),
+        (80, 0, Cause.EPHEMERAL_PORTS_IN_TIME_WAIT, Confidence.LIKELY),
+        (95, 3, Cause.EPHEMERAL_PORTS_IN_TIME_WAIT, Confidence.CERTAIN),
+    ],
+)
+def test_ports_that_time_wait_holds(
+    to_one: int, failed: int, expected: Cause | None, confidence: Confidence | None
+) -> None:
+    homes = {HERE: Home(100, Counter({REMOTE: to_one, end(3, 80): 40}))}
+    found = judged(of_remote(failed=failed), homes=homes)
+    assert [(one.cause, one.confidence, one.hurt) for one in found] == (
+        [(expected, confidence, failed)] if expected else []
+    )
+
+
+def with_resets(children: int, sent: int, received: int, paired: int = 0) -> Slice:
+    seen = Slice(0)
+    listener = seen.listener(LISTENER)
+    assert listener is not None
+    listener.counts[Count.CHILD_CREATED] = children
+    resets = listener.resets
+    resets.sent, resets.received, resets.paired = sent, received, paired
+    resets.peers = Counter({end(8, 0).address: sent + received})
+    resets.processes = Counter({WEB: sent + received})
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("children", "sent", "received", "paired", "is_told"),
+    [
+        (30, 20, 0, 0, True),
+        (30, 19, 0, 0, False),
+        (100, 20, 0, 0, True),
+        (101, 20, 0, 0, False),
+        (30, 0, 20, 0, True),
+        (30, 0, 20, 20, False),
+        (30, 20, 0, 20, True),
+    ],
+)
+def test_storms_of_resets(
+    children: int, sent: int, received: int, paired: int, is_told: bool
+) -> None:
+    found = judged(with_resets(children, sent, received, paired))
+    assert [one.cause for one in found] == ([Cause.RESET_STORM] if is_told else [])
+    if found:
+        assert (found[0].where, found[0].process) == (LISTENER, WEB)
+        assert found[0].peer == end(8, 0).address
+
+
+def test_most_harm_comes_first() -> None:
+    seen = of_remote(refused=9)
+    other = seen.remote(HERE, end(4, 80))
+    assert other is not None
+    other.silent = 12
+    assert causes(seen) == [Cause.REMOTE_SILENT, Cause.REMOTE_REFUSES]
