@@ -94,11 +94,13 @@ def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
     """
     told = (
         f"{plural(looked.listeners, 'listener')}, {plural(looked.connections, 'connection')} in,"
-        f" {plural(looked.connects, 'connect()')} out in {duration(looked.length_ns)}"
+        f" {plural(looked.connects, 'connect() call')} out in {duration(looked.length_ns)}"
     )
     if what is None:
         return f"{paint('nothing wrong found', 'good')}: {told}"
     more = f"; {plural(others, 'verdict')} on others" if others else ""
+    if what.isdecimal() and int(what) not in looked.ports:
+        return f"{paint(f'nobody listens on port {what}', 'warn')}: {told} on this host{more}"
     return (
         f"{paint('nothing wrong found', 'good')} with {safe_text(what)}: {told} on this host{more}"
     )

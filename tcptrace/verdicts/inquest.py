@@ -29,6 +29,8 @@ class Looked(NamedTuple):
     """That came in."""
     connects: int
     """connect() calls that went out."""
+    ports: frozenset[int] = frozenset()
+    """On which somebody listens."""
 
 
 _KEEP_NS: Final = 1_000_000_000
@@ -108,5 +110,6 @@ def _looked(case: Case) -> Looked:
     facts = case.facts
     children = sum(one.counts[Count.CHILD_CREATED] for one in facts.listeners.values())
     lives = sum(plain.lives for plain in facts.plain.values())
-    number = sum(now.is_open for now in case.listeners.values())
-    return Looked(case.length_ns, number, max(children, lives), facts.connects.total())
+    ports = [where.port for where, now in case.listeners.items() if now.is_open]
+    connects = facts.connects.total()
+    return Looked(case.length_ns, len(ports), max(children, lives), connects, frozenset(ports))

@@ -20,9 +20,9 @@ def silent(told: Told) -> Iterator[str]:
     """Nobody answers, or not at first."""
     alone, late = told.number("connects_unanswered"), told.number("connects_late")
     if alone:
-        yield f"{plural(alone, 'connect()')} never answered, though the SYN was sent again"
+        yield f"{plural(alone, 'connect() call')} never answered, though the SYN was sent again"
     if late:
-        yield f"{plural(late, 'connect()')} answered only after the SYN was sent again"
+        yield f"{plural(late, 'connect() call')} answered only after the SYN was sent again"
     delays = told.verdict.delays_ns
     if delays:
         yield f"they wait {seconds(delays)}: the SYN's retransmits"
@@ -110,7 +110,7 @@ def time_wait(told: Told) -> Iterator[str]:
     )
     failed = told.number("connects_failed")
     if failed:
-        yield f"{plural(failed, 'connect()')} found no port (EADDRNOTAVAIL)"
+        yield f"{plural(failed, 'connect() call')} found no port (EADDRNOTAVAIL)"
     else:
         yield "connect() to it soon finds none (EADDRNOTAVAIL)"
 

@@ -29,7 +29,7 @@ READINGS: Final = 20
 
 
 def verdicts(
-    counts: dict[int, int] | None = None,
+    counts: dict[Any, int] | None = None,
     *,
     limit: int = 64,
     somaxconn: int = 4096,
@@ -51,7 +51,7 @@ def verdicts(
     return judge(Case(seen, 20 * S, 20 * S, {WHERE: now}))
 
 
-def cause(counts: dict[int, int] | None = None, **facts: Any) -> Cause | None:
+def cause(counts: dict[Any, int] | None = None, **facts: Any) -> Cause | None:
     found = verdicts(counts, **facts)
     assert len(found) <= 1
     return found[0].cause if found else None
@@ -131,7 +131,7 @@ def test_who_waits_without_a_drop(mean: int, facts: dict[str, Any], expected: Ca
         ),
     ],
 )
-def test_a_full_syn_queue(counts: dict[int, int], syncookies: int, expected: Cause | None) -> None:
+def test_a_full_syn_queue(counts: dict[Any, int], syncookies: int, expected: Cause | None) -> None:
     assert cause(counts, syncookies=syncookies) is expected
 
 

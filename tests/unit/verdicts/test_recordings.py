@@ -16,7 +16,8 @@ from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
-from tcptrace.sinks.verdicts import headline, sentences
+from tcptrace.sinks.terminal import Paint
+from tcptrace.sinks.verdicts import headline, sentences, silence
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verdicts.inquest import Inquest
 from tcptrace.verdicts.verdict import Cause, Confidence
@@ -132,3 +133,13 @@ def test_a_verdict_goes_away_after_its_fault() -> None:
         ledger.absorb(later)
         inquest.read(later, None)
     assert inquest.verdicts(tracker, later.at_ns) == []
+
+
+def test_silence_says_what_was_looked_at() -> None:
+    looked = answer_of(path_of("healthy")).looked
+    told = silence(looked, None, 0, Paint(enabled=False))
+    assert told == (
+        "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.0s"
+    )
+    assert silence(looked, "9", 2, Paint(enabled=False)).startswith("nobody listens on port 9: ")
+    assert silence(looked, "8080", 1, Paint(enabled=False)).endswith("; 1 verdict on others")
