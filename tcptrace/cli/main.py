@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tcptrace import __version__
+from tcptrace.cli import completion
 from tcptrace.errors import CannotTrace, OutputFailed, TcptraceError
 from tcptrace.sinks.terminal import safe_text
 
@@ -39,12 +39,27 @@ class _Commands(click.Group):
         return command
 
 
+def _show_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        from tcptrace.kernel.versions import version_lines  # noqa: PLC0415 - --help starts fast
+
+        click.echo("\n".join(version_lines()))
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="tcptrace", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the versions of tcptrace, kernel, bcc and Python, and exit.",
+)
 @click.pass_context
 def tcptrace(ctx: click.Context) -> None:
     """Trace the kernel's TCP sockets live.
@@ -69,10 +84,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code; errors.py lists them.
     """
+    code = 0
     try:
         _ready_stdout()
-        with tcptrace.make_context("tcptrace", list(arguments)) as context:
-            tcptrace.invoke(context)
+        code = _invoke(arguments)
         sys.stdout.flush()
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
@@ -87,6 +102,14 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(error)
     except Exception as error:  # noqa: BLE001 - the one place that may: nobody is above it
         return _complain(error)
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    if asked := os.environ.get(completion.VARIABLE):
+        return completion.complete(tcptrace, asked)
+    with tcptrace.make_context("tcptrace", list(arguments)) as context:
+        tcptrace.invoke(context)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tcptrace.cli import params
+from tcptrace.cli import completion, params
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _PID = click.option(
 _NETNS = click.option(
     "--netns",
     type=params.network_namespace,
+    shell_complete=completion.namespaces,
     metavar="NAME|PATH|PID",
     help="Only this network namespace.",
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tcptrace.cli import completion
 from tcptrace.cli.options import (
     check_output,
     connections_option,
@@ -19,7 +20,7 @@ from tcptrace.cli.params import port as read_port
 
 
 @click.command("port", short_help="Trace the connections of one port.")
-@click.argument("port", type=read_port, metavar="PORT")
+@click.argument("port", type=read_port, metavar="PORT", shell_complete=completion.ports)
 @output_options
 @click.option("--stacks", is_flag=True, help="The kernel's call stack of each transition.")
 @duration_option

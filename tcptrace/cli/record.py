@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from tcptrace.cli import completion
 from tcptrace.cli.options import duration_option, filter_options
 from tcptrace.cli.params import port as read_port
 from tcptrace.errors import OutputFailed
@@ -33,7 +34,13 @@ _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CL
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to; an older recording there is overwritten once tracing has begun.",
 )
-@click.option("--port", type=read_port, metavar="PORT", help="Only this port, local or remote.")
+@click.option(
+    "--port",
+    type=read_port,
+    shell_complete=completion.ports,
+    metavar="PORT",
+    help="Only this port, local or remote.",
+)
 @click.option("--stacks", is_flag=True, help="With the kernel's call stack of each transition.")
 @duration_option
 @filter_options

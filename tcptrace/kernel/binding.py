@@ -17,18 +17,12 @@ from tcptrace.kernel.hooks import TYPED, Carrier
 from tcptrace.kernel.privileges import keep_capabilities
 from tcptrace.kernel.program import Code, attach_typed, load
 from tcptrace.kernel.source import bpf_directory
+from tcptrace.kernel.versions import DIST_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tcptrace.kernel.hooks import Hook, Program
-
-# Where distributions put bcc's Python binding; it is pure Python, so any Python 3 can import it.
-_DIST_PACKAGES: Final = (
-    "/usr/lib/python3/dist-packages",
-    *(f"/usr/lib/python3.{minor}/site-packages" for minor in range(14, 5, -1)),
-)
-
 
 _NOT_ROOT: Final = 65534
 """Any user's number but root's."""
@@ -52,7 +46,7 @@ def import_bcc() -> Any:
     Raises:
         CannotTrace: there is none that works here.
     """
-    sys.path.extend(path for path in _DIST_PACKAGES if Path(path, "bcc").is_dir())
+    sys.path.extend(path for path in DIST_PACKAGES if Path(path, "bcc").is_dir())
     try:
         import bcc  # noqa: PLC0415 - the path to it has just been found
     except ImportError as error:
