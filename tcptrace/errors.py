@@ -10,6 +10,10 @@
 | 5 | `OutputFailed` | the output can't be written (disk full, no permission) |
 | 6 | `Disagrees` | verify ran, and a figure differs from the kernel's for no counted reason |
 | 7 | `FoundFaults` | why ran, and there is a verdict at least |
+| 70 | any other | an error that nobody foresaw |
+| 130 | – | interrupted before tracing began |
+
+They never change their meaning; new ones may come.
 """
 
 from __future__ import annotations

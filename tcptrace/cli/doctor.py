@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from tcptrace import __version__
 from tcptrace.errors import DoctorFoundProblems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcptrace.kernel.doctor import Check
+
+SCHEMA: Final = "tcptrace.examination.v1"
 
 
 @click.command("doctor", short_help="Check what tracing needs on this host.")
@@ -41,7 +44,8 @@ def _as_json(checks: Sequence[Check]) -> str:
         {"name": check.name, "ok": check.ok, "found": check.found, "mend": check.mend}
         for check in checks
     ]
-    return json.dumps({"ok": ok, "checks": listed}, indent=2)
+    told = {"schema": SCHEMA, "tcptrace": __version__, "ok": ok, "checks": listed}
+    return json.dumps(told, indent=2)
 
 
 def _as_table(checks: Sequence[Check]) -> str:

@@ -108,7 +108,8 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     if asked := os.environ.get(completion.VARIABLE):
         return completion.complete(tcptrace, asked)
-    with tcptrace.make_context("tcptrace", list(arguments)) as context:
+    # Whether there are colours is Paint's to say: click would take those away that were asked for.
+    with tcptrace.make_context("tcptrace", list(arguments), color=True) as context:
         tcptrace.invoke(context)
     return 0
 

@@ -34,10 +34,16 @@ class Paint:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str] | None = None) -> Paint:
-        """Colours if `stream` is a terminal that can, and NO_COLOR (no-color.org) isn't set."""
+        """Colours if `stream` is a terminal that can.
+
+        NO_COLOR (no-color.org) forbids it, else FORCE_COLOR (force-color.org) asks for it in any
+        case, for who pages with `less -R`; each if it is set to anything but nothing.
+        """
         environ = os.environ if environ is None else environ
-        dull = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
-        return cls(enabled=not dull and stream.isatty())
+        if environ.get("NO_COLOR"):
+            return cls(enabled=False)
+        can = stream.isatty() and environ.get("TERM") != "dumb"
+        return cls(enabled=can or bool(environ.get("FORCE_COLOR")))
 
     def __call__(self, text: str, colour: str) -> str:
         """Returns `text` in `colour`: good, warn, bad, dim or strong."""

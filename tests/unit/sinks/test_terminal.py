@@ -38,6 +38,10 @@ def test_colours_only_on_a_terminal_that_can() -> None:
     assert Paint.of(Terminal(), {"NO_COLOR": "1"})("x", "bad") == "x"
     assert Paint.of(Terminal(), {"TERM": "dumb"})("x", "bad") == "x"
     assert Paint.of(Terminal(), {"NO_COLOR": ""})("x", "bad") != "x"
+    assert Paint.of(io.StringIO(), {"FORCE_COLOR": "1"})("x", "bad") != "x"
+    assert Paint.of(Terminal(), {"FORCE_COLOR": "1", "TERM": "dumb"})("x", "bad") != "x"
+    assert Paint.of(io.StringIO(), {"FORCE_COLOR": ""})("x", "bad") == "x"
+    assert Paint.of(Terminal(), {"FORCE_COLOR": "1", "NO_COLOR": "1"})("x", "bad") == "x"
 
 
 @pytest.mark.parametrize(("columns", "width"), [("120", 120), ("20", 80), ("", None), ("-3", None)])
