@@ -23,11 +23,29 @@ _COMMANDS: Final = (
 )  # fmt: skip
 _UNEXPECTED: Final = 70
 _INTERRUPTED: Final = 130
+EXIT_CODES: Final = {
+    0: "done: traced or replayed, and what was checked is well",
+    1: "doctor found something missing",
+    2: "the command line is wrong",
+    3: "this host, kernel or user can't trace: tcptrace doctor says why",
+    4: "the file is not a recording, or is damaged; what was good has been shown",
+    5: "the output can't be written; what had been recorded stays readable",
+    6: "verify found a figure that is not the kernel's, and no counted loss is why",
+    7: "why found something wrong",
+    70: "an error that nobody foresaw: TCPTRACE_DEBUG=1 shows where; please report it",
+    130: "interrupted before tracing began",
+}
+"""What each means, whatever the command; they never change."""
 _DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
     """Imports a command only when it is asked for."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Adds the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), means) for code, means in EXIT_CODES.items()])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)

@@ -122,10 +122,17 @@ def codes() -> dict[int, str]:
 
 def test_the_tables_have_every_code() -> None:
     expected = {0, 130, *codes()}
+    assert set(main.EXIT_CODES) == expected
     readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Exit codes")[2]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)} == expected
     listed = re.findall(r"^\| (\d+) \|", str(errors.__doc__), re.MULTILINE)
     assert {int(code) for code in listed} == expected
+
+
+def test_the_help_has_them_too() -> None:
+    told = run("--help").stdout.partition("Exit codes:")[2]
+    listed = [int(code) for code in re.findall(r"^  (\d+) ", told, re.MULTILINE)]
+    assert listed == [*main.EXIT_CODES]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
