@@ -124,7 +124,8 @@ def command(
             outbox.begin(source.head, source.names)
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
         outlets = Outlets(server, web_config, textfile, outbox, notifier, sys.stderr)
-        serve(watch, exporter, outlets, f"serving {where}: {told}")
+        sending = f", sending to {otlp}" if otlp else ""
+        serve(watch, exporter, outlets, f"serving {where}{sending}: {told}")
 
 
 def _configured(web_config: Path) -> WebConfig:

@@ -92,17 +92,24 @@ class Transport:
         try:
             with _deadline(self._timeout_s):
                 return self._exchange(body, headers)
-        except (_Overdue, TimeoutError):
-            return self._failed(f"no answer within {self._timeout_s:g} s")
-        except ssl.SSLCertVerificationError as error:
-            return self._failed(f"its certificate is not to be trusted: {error.verify_message}")
-        except ssl.SSLError as error:
-            return self._failed(f"TLS fails: {error.reason or error}")
-        except HTTPException as error:
-            return self._failed(f"what it answers is not HTTP ({type(error).__name__}){self._hint}")
-        except (OSError, ValueError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return self._failed(f"can't be reached: {reason}")
+        except (_Overdue, OSError, HTTPException, ValueError) as error:
+            return self._failed(self._trouble(error))
+
+    def _trouble(self, error: Exception) -> str:
+        """What has gone wrong, in words."""
+        if isinstance(error, (_Overdue, TimeoutError)):
+            return f"no answer within {self._timeout_s:g} s"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not to be trusted: {error.verify_message}"
+        if isinstance(error, ssl.SSLError):
+            words = str(error.reason or error.args[-1]).partition(" (_ssl.c")[0]
+            return f"TLS fails: {words}"
+        if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+            return f"it closes the connection{self._hint}"
+        if isinstance(error, HTTPException):
+            return f"what it answers is not HTTP ({type(error).__name__}){self._hint}"
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"can't be reached: {reason}"
 
     def close(self) -> None:
         """Closes the connection."""

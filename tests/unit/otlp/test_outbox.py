@@ -210,7 +210,7 @@ def answers_without_end(connection: socket.socket) -> None:
     [
         (answers_garbage, "what it answers is not HTTP"),
         (never_answers, "no answer within 0.3 s"),
-        (closes_at_once, "can't be reached|not HTTP"),
+        (closes_at_once, "it closes the connection"),
         (answers_a_byte_a_moment, "no answer within 0.3 s"),
         (answers_without_end, "it answers 503"),
     ],
@@ -225,7 +225,7 @@ def test_a_rude_endpoint_is_said_once(answer: Callable[[socket.socket], None], w
         wait_for(lambda: endpoint.came >= 2, outbox.look)
         wait_for(lambda: bool(outbox.deliveries.troubles), outbox.look)
         (line,) = outbox.take_news()
-        assert any(word in line for word in words.split("|"))
+        assert words in line
         assert line.startswith(f"--otlp {endpoint.url}: traces: ")
         assert "tcptrace_otlp_lost_total" in line
         assert not lost(outbox), "it is kept, and tried again"
@@ -409,7 +409,9 @@ def test_http_asked_by_https(certificates: Certificates) -> None:
         with sending(url, OTEL_EXPORTER_OTLP_CERTIFICATE=ca) as outbox:
             outbox.offer(failed())
             wait_for(lambda: bool(outbox.deliveries.troubles), outbox.look)
-            assert "TLS fails" in outbox.take_news()[0]
+            (line,) = outbox.take_news()
+            assert "TLS fails" in line
+            assert "_ssl" not in line
 
 
 def test_a_certificate_that_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
