@@ -22,7 +22,7 @@ from tcptrace.wire.decode import WireError, decode_batch, decode_stacked
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 from tcptrace.wire.ledger import SLOT_SIZE, decode_slot
 
-from . import recordings, shown, web
+from . import otlp, recordings, shown, web
 from .recordings import sealed
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ TARGETS: Final[dict[str, Target]] = {
     "web: Authorization": Target(web.WORDS, web.check_authorization),
     "web: bytes to a server": Target(web.HEADS, web.check_bytes, 2),
     "web: TLS hellos": Target(SEEDS, web.check_hello, 2),
+    "OTLP: an endpoint's answers": Target(otlp.ANSWERS, otlp.check_answer, 2),
+    "OTLP: Retry-After": Target(otlp.RETRIES, otlp.check_retry),
+    "OTLP: lines of the child that sends": Target(otlp.LINES, otlp.check_line),
     "web configuration": Target(
         st.binary(max_size=200)
         | st.lists(PIECES, max_size=40).map(lambda pieces: "".join(pieces).encode())
