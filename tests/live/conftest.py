@@ -46,6 +46,7 @@ _FIRST = (
     "test_ledger",
     "test_snapshot",
     "test_prometheus",
+    "test_otlp",
     "test_hostile",
     "test_overload",
     "test_verify",
