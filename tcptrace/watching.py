@@ -66,6 +66,7 @@ class Watch:
         inquest: what verdicts are reached by.
         reading: the ledger's last reading; None before the first.
         fault: what ended a recording before its end, if anything.
+        is_over: whether a recording came to its end.
         recent: the last 15 minutes; None if nobody looks.
         on_closed: called with each life that the tracker rebuilds once its full socket is gone, by
             the thread that runs this, under the lock. Lives of plain course are counted many at
@@ -97,6 +98,7 @@ class Watch:
         self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
         self.reading: LedgerReading | None = None
         self.fault: BadRecording | None = None
+        self.is_over = False
         self._bulk = Bulk(self.tracker, tally)
         # Kept from window to window: fresh memory costs a page fault every 4 KB.
         self._gathered = memoryview(bytearray(_MOST_GATHERED))
@@ -127,6 +129,7 @@ class Watch:
             self.catch_up()
         if not stop.due:
             self.read_ledger()
+            self.is_over = True
         while not stop.due:
             time.sleep(min(TICK_S, stop.wait_s))
             tick()
@@ -183,6 +186,11 @@ class Watch:
         listens = bool(self.on_closed or self.on_ended or self.recent)
         self._bulk.leaves_slow = self.tracker.registry.objects.keeps_slow = listens
         self._bulk.feed(batch)
+
+    @property
+    def slow_left_out(self) -> int:
+        """How many slow lives of plain course were counted at once, and told to nobody."""
+        return self._bulk.slow.left_out
 
     def _closed(self, connection: Connection) -> None:
         self.inquest.closed(connection)

@@ -17,6 +17,7 @@ from tcptrace.errors import BadArgument
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from tcptrace.browsing import Pages
     from tcptrace.kernel.attaching import Attaching
     from tcptrace.otlp.outbox import Outbox
     from tcptrace.otlp.settings import Settings
@@ -53,6 +54,11 @@ _DEFAULT: Final = "127.0.0.1:9436"
     " e.g. http://127.0.0.1:4318; OTEL_* variables apply.",
 )
 @click.option(
+    "--ui/--no-ui",
+    default=True,
+    help="Whether `/` is a page for browsers: listeners, drops, slow handshakes, states.",
+)
+@click.option(
     "--max-listeners",
     type=click.IntRange(min=1),
     default=1000,
@@ -81,6 +87,7 @@ def command(
     web_config: Path | None,
     textfile: Path | None,
     otlp: str | None,
+    ui: bool,
     max_listeners: int,
     max_connections: int,
     replay: Path | None,
@@ -101,6 +108,7 @@ def command(
         outbox = _outbox(settings, str(otlp), host["user"]) if settings is not None else None
         # While it compiles.
         from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415
+        from tcptrace.lifecycle.recent import Recent  # noqa: PLC0415
         from tcptrace.notify import Notifier  # noqa: PLC0415
         from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
         from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
@@ -111,14 +119,19 @@ def command(
         stack.callback(notifier.close)
         config = _configured(web_config) if web_config else None
         exporter = Exporter()
-        server = None if textfile else MetricsServer(address, exporter.render, config)
+        pages = _pages() if ui and not textfile else None
+        answer = pages.answer if pages else None
+        server = None if textfile else MetricsServer(address, exporter.render, config, pages=answer)
         if server is not None:
             stack.callback(server.close)
         if attaching is not None:
             source, told = _live(attaching)
         elif replay is not None:
             source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
-        watch = Watch(source, new_tally(), max_listeners, max_connections)
+        recent = Recent() if pages else None
+        watch = Watch(source, new_tally(), max_listeners, max_connections, recent=recent)
+        if pages is not None:
+            pages.watch = watch
         if outbox is not None:
             stack.callback(outbox.close)
             outbox.begin(source.head, source.names)
@@ -146,6 +159,12 @@ def _outbox(settings: Settings, where: str, user: str) -> Outbox:
     from tcptrace.otlp.outbox import Outbox  # noqa: PLC0415 - as above
 
     return Outbox(settings, where, user)
+
+
+def _pages() -> Pages:
+    from tcptrace.browsing import Pages  # noqa: PLC0415 - not with --no-ui
+
+    return Pages()
 
 
 def _begun(host: dict[str, Any]) -> AbstractContextManager[Attaching]:

@@ -31,6 +31,7 @@ from tcptrace.lifecycle.folding import (
 from tcptrace.lifecycle.life import Life, ends_in, has_ends_of, local_of, remote_of
 from tcptrace.lifecycle.listeners import Listeners
 from tcptrace.lifecycle.objects import Objects
+from tcptrace.lifecycle.transitions import BORN_FROM
 from tcptrace.lifecycle.waiting import Waiting, is_silent
 from tcptrace.tcp import State
 
@@ -60,8 +61,6 @@ _CLOSE: Final = State.CLOSE
 _ESTABLISHED: Final = State.ESTABLISHED
 _TIME_WAIT: Final = State.TIME_WAIT
 _END_LOST: Final = Partial.END_LOST
-_BORN_IN: Final = {State.NEW_SYN_RECV: State.LISTEN, State.SYN_RECV: State.LISTEN}
-"""A request is made in the name of its listener; the child is its clone. All else begins closed."""
 
 
 class Registry:
@@ -367,7 +366,7 @@ class Registry:
             last = spans[-2]
             observer.changed(last.state, last.duration_ns, state)
         else:
-            observer.changed(_BORN_IN.get(state, _CLOSE), None, state)
+            observer.changed(BORN_FROM.get(state, _CLOSE), None, state)
         self.counts.count(life, state, at_ns)
         if state is _ESTABLISHED and not life.was_established:
             life.was_established = True

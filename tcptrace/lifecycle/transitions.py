@@ -39,6 +39,10 @@ NEXT: Final[Mapping[State, frozenset[State]]] = {
 }
 """Which states may follow which within one life."""
 
+BORN_FROM: Final[Mapping[State, State]] = {S.NEW_SYN_RECV: S.LISTEN, S.SYN_RECV: S.LISTEN}
+"""In what state of another socket a life begins that does not begin in CLOSE: a request is made in
+the name of its listener; the child is its clone."""
+
 FIRST_CLOSER: Final[Mapping[tuple[State, State], Side]] = {
     (S.ESTABLISHED, S.FIN_WAIT1): Side.LOCAL,
     (S.SYN_RECV, S.FIN_WAIT1): Side.LOCAL,

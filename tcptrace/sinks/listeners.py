@@ -17,7 +17,7 @@ from tcptrace.wire.ledger import Count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tcptrace.lifecycle.ledger import Member
+    from tcptrace.lifecycle.ledger import Address, Member
     from tcptrace.lifecycle.names import Names
     from tcptrace.lifecycle.overview import Row
     from tcptrace.sinks.terminal import Paint
@@ -72,7 +72,7 @@ def render(
         width: columns to stay within, if there are 95; None for 100.
     """
     width = width or _WIDTH
-    titles = [_name(row, names) for row in rows]
+    titles = [title_of(row.listening.address, names) for row in rows]
     most = max(_LEAST_NAME, min(_MOST_NAME, width - _CELLS_WIDTH - _GAP))
     room = max([_LEAST_NAME, *(len(title) for title in titles if len(title) <= most)])
     lines = [paint(line, "dim") for line in flow(note, width)]
@@ -88,9 +88,8 @@ def _line(title: str, room: int, *cells: str) -> str:
     return f"{title:{room}}{'':{_GAP}}{_CELLS.format(*cells)}".rstrip()
 
 
-def _name(row: Row, names: Names) -> str:
-    """Its address, and the namespace if it isn't the tracer's own."""
-    address = row.listening.address
+def title_of(address: Address, names: Names) -> str:
+    """A listener's address, and its namespace if it isn't the tracer's own."""
     name = names.namespaces.get(address.netns, "")
     if names.own_netns and not name:
         name = str(address.netns)

@@ -11,7 +11,7 @@ from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.reception import Reception
 from tcptrace.sinks.web.request import BadRequest, parse_head
 from tcptrace.sinks.web.settings import WebConfig
-from tcptrace.sinks.web.site import Render, Response, Site, refusal
+from tcptrace.sinks.web.site import Pages, Render, Response, Site, refusal
 
 if TYPE_CHECKING:
     from tcptrace.sinks.web.connection import Connection
@@ -22,7 +22,7 @@ _TLS_ONLY: Final = Response(HTTPStatus.BAD_REQUEST, b"this port speaks https\n")
 
 
 class MetricsServer:
-    """Serves `/metrics`, `/` and `/-/healthy`.
+    """Serves `/metrics`, `/-/healthy`, and pages if there are any.
 
     Listens once constructed, so that privileges can be dropped before `start`. Requests are served
     concurrently, but `render` is called by one at a time.
@@ -32,6 +32,7 @@ class MetricsServer:
         render: from an Accept header to the metrics and their content type. What it raises is
             reported on stderr, and answered with 500.
         config: certificates, users, headers.
+        pages: what else is served; called by several threads at once.
         limits: how many clients, how long.
 
     Raises:
@@ -45,9 +46,11 @@ class MetricsServer:
         render: Render,
         config: WebConfig | None = None,
         *,
+        pages: Pages | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._render = render
+        self._pages = pages
         self._rendering = threading.Lock()
         self._limits = limits or Limits()
         self._site = self._site_of(config)
@@ -87,7 +90,7 @@ class MetricsServer:
         self._reception.forget()
 
     def _site_of(self, config: WebConfig | None) -> Site:
-        return Site(config or WebConfig(), self._render_alone)
+        return Site(config or WebConfig(), self._render_alone, self._pages)
 
     def _render_alone(self, accept: str) -> tuple[bytes, str]:
         with self._rendering:

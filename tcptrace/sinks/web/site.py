@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """From an Accept header (empty: none came) to a body and its content type."""
+Pages: TypeAlias = Callable[[str], "Response | None"]
+"""From a path to what is there besides the metrics; None if nothing is. From any thread."""
 
 _PLAIN: Final = "text/plain; charset=utf-8"
 _WORTH_ZIPPING: Final = 4096
@@ -34,7 +36,7 @@ _SAFETY: Final = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""Unless the configuration says otherwise."""
+"""Unless the response or the configuration says otherwise."""
 
 
 class Response(NamedTuple):
@@ -65,11 +67,13 @@ class Site:
     Args:
         config: whom to answer, and with which headers.
         render: makes the metrics; called from one thread at a time.
+        pages: has other things to show; without it `/` has a link to the metrics.
     """
 
-    def __init__(self, config: WebConfig, render: Render) -> None:
+    def __init__(self, config: WebConfig, render: Render, pages: Pages | None = None) -> None:
         self.tls = config.tls
-        self._headers = {**_SAFETY, **config.headers}
+        self._headers = config.headers
+        self._pages = pages
         self._auth = _auth(config.users)
         self._render = render
 
@@ -84,11 +88,11 @@ class Site:
         match request.path:
             case "/metrics":
                 return self._metrics(request)
-            case "/":
-                return Response(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
             case "/-/healthy":
                 return Response(HTTPStatus.OK, b"healthy\n")
-        return refusal(HTTPStatus.NOT_FOUND)
+            case "/" if self._pages is None:
+                return Response(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
+        return self._page(request)
 
     def encode(self, response: Response, *, has_body: bool, keep_alive: bool) -> bytes:
         """Writes a response as HTTP/1.1.
@@ -103,6 +107,7 @@ class Site:
             "Content-Type": response.content_type,
             "Content-Length": str(len(response.body)),
             "Connection": "keep-alive" if keep_alive else "close",
+            **_SAFETY,
             **response.headers,
             **self._headers,
         }
@@ -118,8 +123,23 @@ class Site:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next scrape may succeed
             complain(f"rendering the metrics failed: {type(error).__name__}: {error}")
             return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
-        headers = {"Vary": "Accept, Accept-Encoding"}
-        if len(body) >= _WORTH_ZIPPING and request.accepts_gzip():
-            body = gzip.compress(body, _LEVEL, mtime=0)
-            headers["Content-Encoding"] = "gzip"
-        return Response(HTTPStatus.OK, body, content_type, headers)
+        return _zipped(Response(HTTPStatus.OK, body, content_type, {"Vary": "Accept"}), request)
+
+    def _page(self, request: Request) -> Response:
+        try:
+            response = self._pages(request.path) if self._pages is not None else None
+        except Exception as error:  # noqa: BLE001 - the next one may succeed
+            complain(f"showing {request.path} failed: {type(error).__name__}: {error}")
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return refusal(HTTPStatus.NOT_FOUND) if response is None else _zipped(response, request)
+
+
+def _zipped(response: Response, request: Request) -> Response:
+    """The same, compressed if it is worth it and the client can read it."""
+    vary = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
+    headers = {**response.headers, "Vary": vary}
+    body = response.body
+    if len(body) >= _WORTH_ZIPPING and request.accepts_gzip():
+        body = gzip.compress(body, _LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return response._replace(body=body, headers=headers)
