@@ -59,8 +59,8 @@ setup-kernels: setup-python
 	@touch $@
 
 .PHONY: test-unit
-test-unit: setup-python ## unit and contract tests, on this machine, without root
-	$(BIN)/python -m pytest tests/unit tests/contract
+test-unit: setup-python ## unit and contract tests, and those of the page in Chromium; on this machine, without root
+	$(BIN)/python -m pytest tests/unit tests/contract tests/browser
 
 .PHONY: test-live
 test-live: $(KERNEL:%=test-live-%) ## live tests in guests; KERNEL=5.10 for another kernel
@@ -120,6 +120,7 @@ clean: ## remove what was built and cached, .venv and the guests' kernels includ
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
 	$(BIN)/python -m tests.screens
 	$(BIN)/python -m tests.screens.dashboards
+	$(BIN)/python -m tests.screens.page
 
 .PHONY: recordings
 recordings: setup ## record every alert's fault in a guest, into tests/data/faults; FAULTS=NAME… for some

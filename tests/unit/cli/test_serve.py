@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -140,6 +141,18 @@ class Serving:
             body: bytes = answer.read()
             return body.decode()
 
+    def ask(self, path: str) -> int:
+        """The status of another path's answer."""
+        found = re.search(r"http://\S+/(?=metrics)", self.opening)
+        assert found is not None, self.opening
+        try:
+            with urllib.request.urlopen(f"{found[0]}{path}", timeout=WAIT_S) as answer:  # noqa: S310
+                status: int = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+            error.close()
+        return status
+
     def end(self) -> tuple[int, str]:
         """The exit code, and what else it said."""
         self.process.send_signal(signal.SIGTERM)
@@ -170,6 +183,17 @@ def test_a_recording_is_served_until_it_is_told_to_end(tmp_path: Path) -> None:
             assert time.monotonic() < until_s, text
         assert served.end() == (0, "")
     assert 'tcptrace_listener_drops_total{address="0.0.0.0",' in text
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 200), (("--no-ui",), 404)])
+def test_a_page_unless_it_is_unwanted(
+    tmp_path: Path, options: tuple[str, ...], status: int
+) -> None:
+    path = recording(tmp_path / "t.rec")
+    with serving("--listen", "127.0.0.1:0", "--replay", str(path), *options) as served:
+        assert served.ask("") == 200
+        assert [served.ask(name) for name in ("page.js", "now.json")] == [status] * 2
+        assert served.end() == (0, "")
 
 
 def test_a_damaged_recording_is_served_and_then_4(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ export function makeLife(told) {
     when: element("span"),
     what: element("span", { class: "what" }),
     who: element("span", { class: "who" }),
-    story: element("div", { class: "story", role: "region", tabindex: "0", "aria-label": "Timeline" }),
+    story: element("div", { class: "story", role: "region", tabindex: "0" }),
   };
   const node = element("details", { class: "life" },
     element("summary", {}, parts.when, parts.what, parts.who), parts.story);
@@ -17,11 +17,12 @@ export function makeLife(told) {
 }
 
 export function updateLife(node, told, what) {
-  const { when, what: title, who } = node.parts;
+  const { when, what: title, who, story } = node.parts;
   say(when, timeOfDay(told.began_at, 3));
   say(title, what);
-  const arrow = { client: "→", server: "←" }[told.role] ?? "↔";
-  say(who, [`${told.local} ${arrow} ${told.remote}`, told.process, ...told.troubles].filter(Boolean).join(" · "));
+  const ends = `${told.local} ${{ client: "→", server: "←" }[told.role] ?? "↔"} ${told.remote}`;
+  story.setAttribute("aria-label", `Timeline of ${ends}, ${what}`);
+  say(who, [ends, told.process, ...told.troubles].filter(Boolean).join(" · "));
   if (node.open && node.state !== told.state) tellStory(node, told.id);
   node.state = told.state;
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tcptrace.sinks.web.limits import Limits
     from tcptrace.sinks.web.settings import WebConfig
-    from tcptrace.sinks.web.site import Render
+    from tcptrace.sinks.web.site import Pages, Render
 
 DEADLINE_S = 20
 """How long a test waits for what must come; on a busy machine too."""
@@ -64,8 +64,9 @@ def serving(
     *,
     limits: Limits | None = None,
     host: str = "127.0.0.1",
+    pages: Pages | None = None,
 ) -> Iterator[MetricsServer]:
-    server = MetricsServer((host, 0), render, config, limits=limits)
+    server = MetricsServer((host, 0), render, config, pages=pages, limits=limits)
     try:
         server.start()
         yield server
