@@ -187,11 +187,6 @@ class Watch:
         self._bulk.leaves_slow = self.tracker.registry.objects.keeps_slow = listens
         self._bulk.feed(batch)
 
-    @property
-    def slow_left_out(self) -> int:
-        """How many slow lives of plain course were counted at once, and told to nobody."""
-        return self._bulk.slow.left_out
-
     def _closed(self, connection: Connection) -> None:
         self.inquest.closed(connection)
         for tell in self.on_closed:
