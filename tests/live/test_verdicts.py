@@ -104,6 +104,7 @@ def test_nothing_is_told_of_anybody_else(looked: Looked) -> None:
 
 def test_each_is_what_the_schema_says(looked: Looked) -> None:
     for verdict in looked.verdicts:
+        print(verdict["text"])
         jsonschema.validate(verdict, SCHEMA, cls=jsonschema.Draft202012Validator)
 
 

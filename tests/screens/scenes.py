@@ -25,6 +25,10 @@ ELISION = b"\x1b[2m\xe2\x80\xa6\x1b[0m\r\n"
 DROPPED_CLIENT = "127.0.0.4"
 """The third client: it finds the queue of listen(1) full, which holds two."""
 
+OVERFLOW = "tests/data/faults/accept-queue-overflow.tcptrace"
+FOUND_FAULTS = 7
+"""The exit status of `why`."""
+
 
 def play_overflow() -> Typescripts:
     with Terminal(["port", str(PORT)], WIDTH) as terminal:
@@ -75,6 +79,13 @@ def play_listeners() -> Typescripts:
                 return {"listeners": terminal.rest()}
 
 
+def play_why() -> Typescripts:
+    """On a recording of an overflow: bursts that the accept queue does not hold."""
+    with Terminal(["why", "--replay", OVERFLOW], WIDTH, status=FOUND_FAULTS) as terminal:
+        prompt, _opening, *told = terminal.rest().split(b"\r\n")
+    return {"why": b"\r\n".join([prompt, *told])}
+
+
 def play_doctor() -> Typescripts:
     with Terminal(["doctor"], WIDTH) as terminal:
         return {"doctor": terminal.rest()}
@@ -85,6 +96,7 @@ PICTURES: dict[str, Callable[[], Typescripts]] = {
     "summary": play_overflow,
     "timeline": play_timeline,
     "listeners": play_listeners,
+    "why": play_why,
     "doctor": play_doctor,
     "stacks": play_stacks,
 }

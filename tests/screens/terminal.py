@@ -30,9 +30,11 @@ class Terminal:
     Args:
         arguments: tcptrace's.
         width: columns.
+        status: with which it should end.
     """
 
-    def __init__(self, arguments: Sequence[str], width: int) -> None:
+    def __init__(self, arguments: Sequence[str], width: int, status: int = 0) -> None:
+        self._status = status
         shown = shlex.join(["tcptrace", *arguments])
         self.got = f"{PROMPT}\x1b[1m{shown}\x1b[0m\r\n".encode()
         command = [sys.executable, "-m", "tcptrace.cli.main", *arguments]
@@ -53,7 +55,7 @@ class Terminal:
         os.close(self._descriptor)
         status = os.waitpid(self._pid, 0)[1]
         code = os.waitstatus_to_exitcode(status)
-        if code and error is None:
+        if code != self._status and error is None:
             sys.exit(f"screens: the command ended with {code}:\n{self.got.decode()}")
 
     def wait_for(self, text: str) -> None:
