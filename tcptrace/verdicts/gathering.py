@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.ledger import OTHER_ADDRESS, peak_of
-from tcptrace.verdicts.lives import count, take
+from tcptrace.verdicts.lives import count, take, tells
 from tcptrace.verdicts.window import WINDOW_NS, Window
 from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import COUNTS, Count
@@ -63,11 +63,15 @@ class Gathering:
 
     def closed(self, connection: Connection) -> None:
         """Takes a life whose full socket is gone, or that the end of the trace cut off."""
+        is_told = tells(connection)
+        if not (is_told or self._counts_lives):
+            return
         at_ns = connection.gone_at_ns or self._last_ns
         # Lives end in about the order of their times; a slice begins with no earlier one.
         self._last_ns = max(self._last_ns, at_ns)
         now = self.window.now(self._last_ns)
-        take(now, connection, at_ns)
+        if is_told:
+            take(now, connection, at_ns)
         if self._counts_lives:
             count(now, connection)
 

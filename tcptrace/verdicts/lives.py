@@ -19,8 +19,20 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.window import Slice
 
 _SECOND: Final = 1_000_000_000
+_CLOSED: Final = Outcome.CLOSED
 _RESETS: Final = frozenset({How.RST_SENT, How.RST_RECEIVED})
 _REFUSALS: Final = (Kind.SYN_DROPPED, Kind.ACK_DROPPED)
+
+
+def tells(connection: Connection) -> bool:
+    """Whether a life tells anything: most don't, and are asked this alone."""
+    return (
+        connection.outcome is not _CLOSED
+        or connection.syn_retransmits > 0
+        or connection.synack_retransmits > 0
+        or connection.syn_drops > 0
+        or connection.ack_drops > 0
+    )
 
 
 def take(facts: Slice, connection: Connection, at_ns: int) -> None:
@@ -61,7 +73,7 @@ def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:
     listener = facts.listener(Address(connection.netns, address_text(local.address), local.port))
     if listener is None:
         return
-    pair = (connection.remote, local)
+    pair = (connection.remote, local) if connection.peer_id is not None else None
     listener.last_at_ns = max(listener.last_at_ns, at_ns)
     if is_hurt:
         keep_pair(facts.dropped, pair, connection.netns)

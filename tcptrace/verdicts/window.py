@@ -52,7 +52,8 @@ class Slice:
         remotes: facts by namespace and remote end.
         connects: connect() calls by namespace.
         plain: connections by namespace and local end, where lives alone tell how many there are.
-        dropped: connections of which a listener here dropped a SYN or a final ACK: its namespace.
+        dropped: connections of which a listener here dropped a SYN or a final ACK, where both ends
+            are known: its namespace.
         answered: the same of those whose SYN a listener here answered, again and again.
     """
 
@@ -109,9 +110,15 @@ class Slice:
         self.answered |= other.answered
 
 
-def keep_pair(pairs: dict[Pair, int], pair: Pair, netns: int) -> None:
-    """Notes a connection by its ends, and its listener's namespace, unless there are too many."""
-    if len(pairs) < MOST_PAIRS:
+def keep_pair(pairs: dict[Pair, int], pair: Pair | None, netns: int) -> None:
+    """Notes a connection by its ends, and its listener's namespace, unless there are too many.
+
+    Args:
+        pairs: where.
+        pair: None if the other end is not known here: nobody will ask for it.
+        netns: the listener's.
+    """
+    if pair is not None and len(pairs) < MOST_PAIRS:
         pairs[pair] = netns
 
 
