@@ -13,7 +13,7 @@ from tcptrace.sinks.units import duration, plural
 from tcptrace.sinks.verdict_words.causes import RUNBOOK, TITLES, change, evidence
 from tcptrace.sinks.verdict_words.told import percent, seconds
 from tcptrace.tcp import address_text
-from tcptrace.verdicts.verdict import Confidence
+from tcptrace.verdicts.verdict import Cause, Confidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,9 @@ def subject(verdict: Verdict) -> str:
 def headline(verdict: Verdict, names: Names) -> str:
     """One line: who, what, whom it hurts, how long that takes."""
     told = [f"{subject(verdict)}: {TITLES[verdict.cause]}"]
+    noun = "SYNs" if verdict.cause is Cause.SYN_FLOOD_WITHOUT_COOKIES else "connections"
     if verdict.hurt:
-        told.append(f"{verdict.hurt:,} of {verdict.of:,} connections ({percent(verdict.share)})")
+        told.append(f"{verdict.hurt:,} of {verdict.of:,} {noun} ({percent(verdict.share)})")
     else:
         told.append("nobody is hurt yet")
     if verdict.delays_ns:

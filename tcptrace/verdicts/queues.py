@@ -25,6 +25,8 @@ FEWEST: Final = 3
 ENOUGH: Final = 10
 SLOW_NS: Final = 500_000_000
 """Whoever waits longer for accept() waits for the process, not for a burst to pass."""
+_FEWEST_GONE: Final = 5
+"""Scans leave half-open requests too."""
 _CROWD: Final = 4
 """So many must wait for accept() all the time before that alone is a fault."""
 _STUCK_NS: Final = 5_000_000_000
@@ -125,8 +127,17 @@ class _Listener:
         stage = self._worst(_SYN_STAGES)
         if self._syn_drops >= FEWEST:
             is_flood = self._syn_drops >= ENOUGH and self._children < _ANSWERED * queued
-            cause = Cause.SYN_FLOOD_WITHOUT_COOKIES if is_flood else Cause.SYN_QUEUE_FULL
-            return self._verdict(cause, is_certain=self._syn_drops >= ENOUGH, stage=stage)
+            is_certain = self._syn_drops >= ENOUGH
+            if not is_flood:
+                return self._verdict(Cause.SYN_QUEUE_FULL, is_certain=is_certain, stage=stage)
+            # Who of them was a real client, nobody can tell: SYNs are counted.
+            return self._verdict(
+                Cause.SYN_FLOOD_WITHOUT_COOKIES,
+                is_certain=is_certain,
+                stage=stage,
+                hurt=self._syn_drops,
+                of=self._syn_drops + queued,
+            )
         is_asked = limits is not None and limits.syncookies == _ALWAYS
         if sent >= ENOUGH and not is_asked:
             return self._verdict(
@@ -141,7 +152,7 @@ class _Listener:
         facts, counts = self._facts, self._facts.counts
         queued = max(counts[Count.SYN_QUEUED], facts.lives)
         gone = counts[Stage.REQUEST_EXPIRED] + self._now.unanswered
-        if gone >= FEWEST and gone > _EXPIRING * queued and gone >= facts.late:
+        if gone >= _FEWEST_GONE and gone > _EXPIRING * queued and gone >= facts.late:
             return self._verdict(
                 Cause.HALF_OPEN_EXPIRY,
                 is_certain=counts[Stage.REQUEST_EXPIRED] >= ENOUGH,

@@ -71,7 +71,7 @@ class Verdict:
         process: whose listener or sockets; None if unknown.
         cgroup: id of the cgroup of the listener or the sockets; 0 if unknown.
         stage: where packets are dropped, if they are.
-        hurt: connections that it hurt.
+        hurt: connections that it hurt; of a flood without cookies, SYNs that were dropped.
         of: of how many.
         delays_ns: what it makes connections wait, the usual ones; () if none was seen.
         figures: the numbers behind it; keys are those of docs/schema/verdict-v1.json.

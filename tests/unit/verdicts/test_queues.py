@@ -138,9 +138,10 @@ def test_a_full_syn_queue(counts: dict[Any, int], syncookies: int, expected: Cau
 @pytest.mark.parametrize(
     ("expired", "unanswered", "requests", "expected"),
     [
-        (3, 0, 40, Cause.HALF_OPEN_EXPIRY),
-        (0, 3, 40, Cause.HALF_OPEN_EXPIRY),
-        (2, 0, 10, None),
+        (5, 0, 40, Cause.HALF_OPEN_EXPIRY),
+        (0, 5, 40, Cause.HALF_OPEN_EXPIRY),
+        (2, 3, 40, Cause.HALF_OPEN_EXPIRY),
+        (4, 0, 10, None),
         (5, 0, 100, None),
     ],
 )
