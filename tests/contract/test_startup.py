@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-COMMANDS = ("port", "record", "replay", "doctor")
+COMMANDS = ("why", "port", "record", "replay", "doctor")
 HEAVY = ("bcc", "tcptrace.kernel", "ctypes", "hypothesis")
 
 

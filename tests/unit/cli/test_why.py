@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tcptrace.cli.main import run
+from tcptrace.errors import BadArgument, BadRecording, FoundFaults
+
+if TYPE_CHECKING:
+    from pytest import CaptureFixture, MonkeyPatch  # noqa: PT013 - types alone
+
+HOME: Final = Path(__file__).resolve().parents[2] / "data/faults"
+OVERFLOW: Final = str(HOME / "accept-queue-overflow.tcptrace")
+HEALTHY: Final = str(HOME / "healthy.tcptrace")
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+
+
+def test_a_verdict_is_told_and_is_the_exit_status(capsys: CaptureFixture[str]) -> None:
+    assert run(["why", "--replay", OVERFLOW]) == FoundFaults.exit_code
+    told = capsys.readouterr()
+    assert told.out.startswith("✗ 8080 (web, pid 194): accept queue too small for its bursts")
+    assert max(map(len, told.out.splitlines())) <= 90
+    assert "\x1b" not in told.out
+    assert told.err.splitlines()[-1] == "tcptrace: 1 verdict"
+
+
+def test_a_healthy_host_takes_a_line(capsys: CaptureFixture[str]) -> None:
+    assert run(["why", "--replay", HEALTHY]) == 0
+    assert capsys.readouterr().out.startswith("nothing wrong found: 1 listener, ")
+
+
+@pytest.mark.parametrize("what", ["8080", "web", "0.0.0.0"])  # noqa: S104 - a listener's
+def test_it_can_be_asked_about_one_subject(what: str, capsys: CaptureFixture[str]) -> None:
+    assert run(["why", what, "--replay", OVERFLOW]) == FoundFaults.exit_code
+    assert "✗ 8080" in capsys.readouterr().out
+
+
+def test_the_others_verdicts_are_not_its_own(capsys: CaptureFixture[str]) -> None:
+    assert run(["why", "8081", "--replay", OVERFLOW]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("nothing wrong found with 8081: ")
+    assert told.endswith("; 1 verdict on others\n")
+    assert run(["why", "9", "--replay", OVERFLOW]) == 0
+    assert capsys.readouterr().out.startswith("nobody listens on port 9: ")
+
+
+def test_json_is_an_object_a_line(capsys: CaptureFixture[str]) -> None:
+    assert run(["why", "--json", "--replay", OVERFLOW]) == FoundFaults.exit_code
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["cause"] == "accept_queue_too_small"
+    assert run(["why", "--json", "--replay", HEALTHY]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_no_recording_is_refused(tmp_path: Path, capsys: CaptureFixture[str]) -> None:
+    assert run(["why", "--replay", str(tmp_path / "none")]) == BadArgument.exit_code
+    other = tmp_path / "other"
+    other.write_text("something else")
+    assert run(["why", "--replay", str(other)]) == BadRecording.exit_code
+    assert all(line.startswith("tcptrace: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_damaged_recording_tells_what_was_good(
+    tmp_path: Path, capsys: CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.tcptrace"
+    whole = Path(OVERFLOW).read_bytes()
+    damaged.write_bytes(whole[:90_000] + bytes(3000) + whole[93_000:])
+    assert run(["why", "--replay", str(damaged)]) == BadRecording.exit_code
+    assert "✗ 8080" in capsys.readouterr().out
