@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     from grafana_foundation_sdk.cog.builder import Builder
 
+FLEET: Final = "tcptrace-fleet"
 OVERVIEW: Final = "tcptrace-overview"
 LISTENER: Final = "tcptrace-listener"
 LIFECYCLE: Final = "tcptrace-lifecycle"
 TITLES: Final = {
-    OVERVIEW: "tcptrace / Fleet overview",
+    FLEET: "tcptrace / Fleet",
+    OVERVIEW: "tcptrace / Overview",
     LISTENER: "tcptrace / Listener",
     LIFECYCLE: "tcptrace / Connection lifecycle",
 }
@@ -49,15 +51,22 @@ def _chosen(name: str, label: str, metric: str, selector: str) -> builders.Query
     )
 
 
+def fleet_variables() -> list[Builder[models.VariableModel]]:
+    """Variables of every dashboard: where to ask, and for which job."""
+    return [
+        builders.DatasourceVariable("datasource").label("Data source").type("prometheus"),
+        _chosen("job", "Job", "tcptrace_build_info", ""),
+    ]
+
+
 def host_variables(netns_from: str) -> list[Builder[models.VariableModel]]:
-    """Variables of every dashboard.
+    """Variables that choose hosts.
 
     Args:
         netns_from: The metric whose network namespaces can be chosen.
     """
     return [
-        builders.DatasourceVariable("datasource").label("Data source").type("prometheus"),
-        _chosen("job", "Job", "tcptrace_build_info", ""),
+        *fleet_variables(),
         _chosen("instance", "Host", "tcptrace_build_info", 'job=~"$job"'),
         _chosen("netns", "Network namespace", netns_from, HOST),
     ]
@@ -87,9 +96,10 @@ def to_listener(*, table: bool = False) -> builders.DashboardLink:
     return _click("Show this listener", LISTENER, chosen)
 
 
-def to_host(uid: str) -> builders.DashboardLink:
-    """A click on a series leads to another dashboard of that host."""
-    return _click(f"Show this host: {TITLES[uid]}", uid, "var-instance=${__field.labels.instance}")
+def to_host(uid: str, *, table: bool = False) -> builders.DashboardLink:
+    """A click on a series (or a table's line) leads to another dashboard of that host."""
+    labels = "__data.fields" if table else "__field.labels"
+    return _click(f"Show this host: {TITLES[uid]}", uid, f"var-instance=${{{labels}.instance}}")
 
 
 def _click(title: str, uid: str, chosen: str) -> builders.DashboardLink:

@@ -8,7 +8,15 @@ from typing import Any, Final
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards.build import alerts, lifecycle, listener, overview, recording
+from dashboards.build import (
+    alerts,
+    fleet,
+    fleet_rules,
+    lifecycle,
+    listener,
+    overview,
+    recording,
+)
 from dashboards.build.scenarios import SCENARIOS
 from dashboards.build.unit_tests import document
 
@@ -46,9 +54,10 @@ def render() -> dict[str, str]:
     """
     files = {
         "alerts/tcptrace-recording.yaml": _yaml("recording.py", recording.document()),
+        "alerts/tcptrace-fleet.yaml": _yaml("fleet_rules.py", fleet_rules.document()),
         "alerts/tcptrace-alerts.yaml": _yaml("alerts.py", alerts.document()),
     }
-    for board in (overview.build(), listener.build(), lifecycle.build()):
+    for board in (fleet.build(), overview.build(), listener.build(), lifecycle.build()):
         text = json.dumps(board, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
         files[f"grafana/{board.uid}.json"] = text + "\n"
     for scenario in SCENARIOS:

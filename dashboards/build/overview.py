@@ -1,4 +1,4 @@
-"""The fleet overview: which hosts and listeners need a look."""
+"""The overview of hosts: which hosts and listeners need a look."""
 
 from __future__ import annotations
 

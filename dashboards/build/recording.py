@@ -2,20 +2,30 @@
 
 Names are level:metric:operations. The level says which labels are left, besides job, instance and
 whatever else the scrape adds: `listener` is netns, address and port; `netns` is netns; `instance`
-is none of ours. The aggregations say `without`, so that the labels of the scrape survive.
+is none of ours. `job` is the sum over the hosts of one Prometheus, so instance is gone too; what
+is asked of many of those is in fleet_rules. The aggregations say `without`, so that the labels of
+the scrape survive.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ACCEPT_QUEUE_STAGES: Final = ("syn_accept_queue_full", "ack_accept_queue_full", "abort_on_overflow")
 """A full accept queue made the kernel refuse a connection."""
 SYN_QUEUE_STAGES: Final = ("syn_syn_queue_full", "syn_last_quarter")
 """A full SYN queue did, there being no cookies."""
 
+EXPIRED: Final = "request_expired"
+"""Nobody was refused: the client never answered, as some never do."""
+
 _LISTENER: Final = ("netns", "address", "port")
 _DROPS: Final = "tcptrace_listener_drops_total"
+_BY_STAGE: Final = "listener_stage:tcptrace_listener_drops:rate5m"
+_WHOSE: Final = "on (job, instance, netns, address, port)"
 
 
 class Recording(NamedTuple):
@@ -25,10 +35,21 @@ class Recording(NamedTuple):
     labels: tuple[str, ...]
     """The labels of ours that are left."""
     expr: str
+    is_of_one_host: bool = True
+    """Whether it has the label instance."""
 
 
 def _drops_at(stages: tuple[str, ...]) -> str:
     return f'sum without (stage) (rate({_DROPS}{{stage=~"{"|".join(stages)}"}}[5m]))'
+
+
+def _refusals() -> str:
+    """With the name of who listens, where it is known."""
+    refused = f'({_BY_STAGE}{{stage!="{EXPIRED}"}} > 0)'
+    return (
+        f"{refused} * {_WHOSE} group_left (comm) tcptrace_listener_info\n"
+        f"or (\n  {refused}\n  unless {_WHOSE} tcptrace_listener_info\n)"
+    )
 
 
 def _cookies(result: str) -> str:
@@ -36,18 +57,17 @@ def _cookies(result: str) -> str:
 
 
 BY_LISTENER: Final = (
+    Recording(_BY_STAGE, (*_LISTENER, "stage"), f"rate({_DROPS}[5m])"),
     Recording(
-        "listener_stage:tcptrace_listener_drops:rate5m",
-        (*_LISTENER, "stage"),
-        f"rate({_DROPS}[5m])",
+        "listener_stage:tcptrace_listener_refusals:rate5m",
+        (*_LISTENER, "comm", "stage"),
+        _refusals(),
     ),
     Recording(
         "listener:tcptrace_accept_queue_drops:rate5m", _LISTENER, _drops_at(ACCEPT_QUEUE_STAGES)
     ),
     Recording("listener:tcptrace_syn_queue_drops:rate5m", _LISTENER, _drops_at(SYN_QUEUE_STAGES)),
-    Recording(
-        "listener:tcptrace_requests_expired:rate5m", _LISTENER, _drops_at(("request_expired",))
-    ),
+    Recording("listener:tcptrace_requests_expired:rate5m", _LISTENER, _drops_at((EXPIRED,))),
     Recording(
         "listener:tcptrace_listener_syns:rate5m",
         _LISTENER,
@@ -103,12 +123,23 @@ BY_INSTANCE: Final = (
     Recording(
         "instance_stage:tcptrace_listener_drops:rate5m",
         ("stage",),
-        "sum without (netns, address, port) (listener_stage:tcptrace_listener_drops:rate5m)",
+        f"sum without (netns, address, port) ({_BY_STAGE})",
     ),
     Recording(
         "instance:tcptrace_listener_drops:rate5m",
         (),
         "sum without (stage) (instance_stage:tcptrace_listener_drops:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_listener_refusals:rate5m",
+        (),
+        "sum without (stage) "
+        f'(instance_stage:tcptrace_listener_drops:rate5m{{stage!="{EXPIRED}"}})',
+    ),
+    Recording(
+        "instance:tcptrace_listeners:count",
+        (),
+        "count without (netns, address, port) (tcptrace_listener_sockets)",
     ),
     Recording(
         "instance:tcptrace_listener_accepts:rate5m",
@@ -130,20 +161,86 @@ BY_INSTANCE: Final = (
         ("role",),
         "histogram_quantile(0.99, rate(tcptrace_handshake_seconds_bucket[5m]))",
     ),
+    Recording(
+        "instance:tcptrace_connects:rate5m",
+        (),
+        "sum without (netns) (netns:tcptrace_connects:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_syn_retransmits:rate5m",
+        (),
+        "sum without (netns) (netns:tcptrace_syn_retransmits:rate5m)",
+    ),
+    Recording(
+        "instance:tcptrace_syn_cookies_unanswered:rate5m",
+        (),
+        "clamp_min(\n"
+        "  sum without (netns, address, port) (listener:tcptrace_syn_cookies_sent:rate5m)\n"
+        "  - sum without (netns, address, port) (listener:tcptrace_syn_cookies_valid:rate5m),\n"
+        "  0\n"
+        ")",
+    ),
+    Recording(
+        "instance:tcptrace_close_wait_older_than_300s:sum",
+        (),
+        "sum without (netns) (netns:tcptrace_close_wait_older_than_300s:sum)",
+    ),
+    Recording(
+        "instance:tcptrace_client_time_wait_per_port:max",
+        (),
+        "max without (netns) (netns:tcptrace_client_time_wait_per_port:ratio)",
+    ),
+    Recording(
+        "instance:tcptrace_events_lost:rate5m",
+        (),
+        "rate(tcptrace_events_lost_total[5m])",
+    ),
+    Recording(
+        "instance:tcptrace_reconciliation_differing:count",
+        (),
+        "sum without (netns, counter) (tcptrace_reconciliation_difference != bool 0)",
+    ),
 )
 
-RECORDINGS: Final = (*BY_LISTENER, *BY_NETNS, *BY_INSTANCE)
+BY_JOB: Final = (
+    Recording(
+        "job_stage:tcptrace_listener_refusals:rate5m",
+        ("comm", "port", "stage"),
+        "sum without (instance, netns, address) (listener_stage:tcptrace_listener_refusals:rate5m)",
+        is_of_one_host=False,
+    ),
+    Recording(
+        "job_role:tcptrace_handshake_seconds_bucket:rate5m",
+        ("role",),
+        "sum without (instance) (rate(tcptrace_handshake_seconds_bucket[5m]))",
+        is_of_one_host=False,
+    ),
+    Recording(
+        "job:tcptrace_accept_wait_seconds_bucket:rate5m",
+        (),
+        "sum without (instance) (rate(tcptrace_accept_wait_seconds_bucket[5m]))",
+        is_of_one_host=False,
+    ),
+)
+
+RECORDINGS: Final = (*BY_LISTENER, *BY_NETNS, *BY_INSTANCE, *BY_JOB)
 
 
 def document() -> dict[str, Any]:
     """The rule file, as Prometheus reads it. Later groups read what earlier ones record."""
-    groups = (("listener", BY_LISTENER), ("netns", BY_NETNS), ("instance", BY_INSTANCE))
+    return document_of(
+        {"listener": BY_LISTENER, "netns": BY_NETNS, "instance": BY_INSTANCE, "job": BY_JOB}
+    )
+
+
+def document_of(groups: Mapping[str, Iterable[Recording]]) -> dict[str, Any]:
+    """A rule file of groups by level."""
     return {
         "groups": [
             {
                 "name": f"tcptrace-recording-{level}",
                 "rules": [{"record": rule.record, "expr": rule.expr} for rule in rules],
             }
-            for level, rules in groups
+            for level, rules in groups.items()
         ]
     }

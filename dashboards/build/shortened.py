@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from dashboards.build import alerts, recording
+from dashboards.build import alerts, fleet_rules, recording
 from tcptrace.sinks.metrics.catalogue import BY_NAME
 
 AGES: Final = BY_NAME["tcptrace_socket_age_seconds"].buckets
@@ -18,8 +18,8 @@ _RANGE: Final = re.compile(r"\[(\d+[smhd])\]")
 _AGE: Final = re.compile(r'le=~"(\d+)\(')
 
 
-def documents(divisor: float, speed: float = 1) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rule files of recording rules and of alerts, from the expressions that are shipped.
+def documents(divisor: float, speed: float = 1) -> dict[str, dict[str, Any]]:
+    """The rule files by name, from the expressions that are shipped.
 
     Args:
         divisor: of every time.
@@ -29,10 +29,12 @@ def documents(divisor: float, speed: float = 1) -> tuple[dict[str, Any], dict[st
     Raises:
         ValueError: an age that is asked for is no bucket's bound when it is divided.
     """
-    return (
-        _document(recording.document(), divisor, speed),
-        _document(alerts.document(), divisor, speed),
-    )
+    shipped = {
+        "recording": recording.document(),
+        "fleet": fleet_rules.document(),
+        "alerts": alerts.document(),
+    }
+    return {name: _document(document, divisor, speed) for name, document in shipped.items()}
 
 
 def _document(document: dict[str, Any], divisor: float, speed: float) -> dict[str, Any]:

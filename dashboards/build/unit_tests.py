@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.build import alerts, recording
+from dashboards.build import alerts, fleet_rules, recording
 from dashboards.build.alerts import ALERTS, Alert
 
 if TYPE_CHECKING:
     from dashboards.build.scenarios.scenario import Firing, Scenario
 
-RULES: Final = ("../tcptrace-recording.yaml", "../tcptrace-alerts.yaml")
+RULES: Final = tuple(f"../tcptrace-{name}.yaml" for name in ("recording", "fleet", "alerts"))
 
 
 def _expected(alert: Alert, firing: Firing) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def document(scenario: Scenario) -> dict[str, Any]:
         "evaluation_interval": "1m",
         "group_eval_order": [
             group["name"]
-            for rules in (recording.document(), alerts.document())
+            for rules in (recording.document(), fleet_rules.document(), alerts.document())
             for group in rules["groups"]
         ],
         "tests": [

@@ -17,6 +17,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.build.alerts import ALERTS
+from dashboards.build.fleet_rules import FLEET
 from dashboards.build.outputs import render
 from dashboards.build.promql import uses
 from dashboards.build.recording import RECORDINGS
@@ -50,6 +51,9 @@ TEST_FILES = sorted((HOME / "alerts/tests").glob("*.yaml"))
 
 TARGET_LABELS = {"job", "instance"}
 """What the scrape adds to every series."""
+SHARD = "shard"
+"""What a Prometheus adds that has some of the hosts; see docs/fleet.md."""
+RECORDED = (*RECORDINGS, *FLEET)
 SUFFIXES = {
     Type.HISTOGRAM: ("_bucket", "_sum", "_count"),
     Type.GAUGE_HISTOGRAM: ("_bucket", "_gsum", "_gcount"),
@@ -63,22 +67,32 @@ LEGAL: dict[str, set[str]] = {
     "reason": {reason.value for reason in Partial},
     "outcome": set(re.findall(r"\w+", BY_NAME["tcptrace_connects_total"].help.split(":")[1])),
     "job": {"tcptrace"},
+    "alertstate": {"pending", "firing"},
 }
 """The values that a matcher may name."""
 
 
 def series() -> dict[str, set[str]]:
     """The labels of every series that may be asked for, by name."""
-    known = {"up": set(TARGET_LABELS)}
+    known = {name: {*TARGET_LABELS, SHARD} for name in ("up", "scrape_samples_scraped")}
+    of_an_alert = {*TARGET_LABELS, "alertname", "severity", "netns", "address", "port"}
+    known |= {"ALERTS": {*of_an_alert, "alertstate"}, "ALERTS_FOR_STATE": of_an_alert}
     for metric in BY_NAME.values():
         for name in (metric.name + suffix for suffix in SUFFIXES.get(metric.type, ("",))):
             bucket = {"le"} if name.endswith("_bucket") else set()
             known[name] = {*metric.labels, *TARGET_LABELS, *bucket}
-    for recording in RECORDINGS:
-        known[recording.record] = {*recording.labels, *TARGET_LABELS}
+    for recording in RECORDED:
+        known[recording.record] = {*recording.labels, *of_the_scrape(recording)}
     for name in ("resident_memory_bytes", "start_time_seconds", "cpu_seconds_total"):
         known[f"process_{name}"] = set(TARGET_LABELS)
     return known
+
+
+def of_the_scrape(recording: Recording) -> set[str]:
+    """The labels that are left of those that are not ours."""
+    if recording in FLEET:
+        return {"job"}
+    return {*TARGET_LABELS, SHARD} if recording.is_of_one_host else {"job", SHARD}
 
 
 def faults(expr: str) -> Iterator[str]:
@@ -238,13 +252,39 @@ def test_what_cannot_be_read_is_refused(expr: str) -> None:
         uses(expr)
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: str(recording.record))
+@pytest.mark.parametrize("recording", RECORDED, ids=lambda recording: str(recording.record))
 def test_a_recording_has_the_labels_that_it_names(recording: Recording) -> None:
+    """Aggregations say without; of a metric that is joined only what is named comes in."""
     used, known = uses(recording.expr), series()
-    before = set.union(*(known[metric] for metric, _ in used.selectors))
-    assert {grouping.word for grouping in used.groupings} <= {"without"}
-    dropped = {label for grouping in used.groupings for label in grouping.labels}
-    assert {*recording.labels} == before - dropped - TARGET_LABELS - {"le"}
+    words = {grouping.word for grouping in used.groupings}
+    added = [grouping.labels for grouping in used.groupings if grouping.word == "group_left"]
+    joined = set(itertools.chain(*added))
+    own = used.selectors[:1] if joined else used.selectors
+    before = joined.union(*(known[metric] for metric, _ in own))
+    assert words <= ({"on", "group_left"} if joined else {"without"})
+    dropped = {label for word, labels, _ in used.groupings if word == "without" for label in labels}
+    ours = TARGET_LABELS | {SHARD, "le"}
+    assert {*recording.labels} == before - dropped - ours
+    is_over_hosts = "instance" in dropped or "instance" not in before
+    assert recording.is_of_one_host is not is_over_hosts
+    assert (recording in FLEET) == ("shard" in dropped)
+
+
+def test_over_all_hosts_nothing_is_asked_for_that_a_host_has_many_of() -> None:
+    """So that it can be evaluated where only recorded series are gathered."""
+    asked = {selector.metric for rule in FLEET for selector in uses(rule.expr).selectors}
+    placed = panels(BOARDS["tcptrace-fleet"])
+    queries = [target["expr"] for panel in placed for target in panel["targets"]]
+    asked |= {selector.metric for expr in queries for selector in uses(expr).selectors}
+    one_a_host = {"up", "scrape_samples_scraped", "tcptrace_build_info"}
+    sparse = {"ALERTS", "ALERTS_FOR_STATE", "listener_stage:tcptrace_listener_refusals:rate5m"}
+    levels = {name.partition(":")[0].partition("_")[0] for name in asked - one_a_host - sparse}
+    assert levels == {"instance", "job", "fleet"}
+
+
+@pytest.mark.parametrize("rule", FLEET, ids=lambda rule: str(rule.record))
+def test_what_is_recorded_over_all_hosts_is_shown(rule: Recording) -> None:
+    assert rule.record in json.dumps(BOARDS["tcptrace-fleet"])
 
 
 def test_every_metric_is_shown_or_recorded() -> None:
@@ -333,6 +373,7 @@ def test_promtool_finds_the_rules_sound() -> None:
     assert done.returncode == 0, done.stdout
     assert f"{len(ALERTS)} rules found" in done.stdout
     assert f"{len(RECORDINGS)} rules found" in done.stdout
+    assert f"{len(FLEET)} rules found" in done.stdout
 
 
 def test_promtool_finds_that_every_scenario_fires_what_it_should() -> None:

@@ -18,8 +18,9 @@ from faults.replayed import scraped
 from faults.scrapes import scrapes
 from faults.verdicts import DIVISOR, PERIOD_S, fired, series
 
-from dashboards.build import alerts, recording, shortened
+from dashboards.build import alerts, fleet_rules, recording, shortened
 from dashboards.build.alerts import ALERTS, DOWN
+from dashboards.build.fleet_rules import FLEET
 from dashboards.build.recording import RECORDINGS
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from faults.replayed import Scraped
     from faults.scrapes import Samples
+
+    from dashboards.build.recording import Recording
 
 HOME: Final = Path(__file__).resolve().parents[1] / "data/faults"
 OVERFLOW: Final = "accept-queue-overflow"
@@ -46,6 +49,8 @@ EMPTY: Final = {
     "tcptrace_last_loss": "nothing was lost",
     "tcptrace_last_heal": "nothing was lost",
     "tcptrace_namespace_counts_suspect": "nothing was lost",
+    "instance:tcptrace_syn_cookies_unanswered": "no cookie was sent",
+    "instance:tcptrace_close_wait_older_than": "no socket is that old",
 }
 """What has no series on the recording of an overflow, by a part of its query, and why."""
 
@@ -79,7 +84,8 @@ def test_shortened_rules_are_the_shipped_ones_but_for_time() -> None:
     same = {"300000ms": "5m", "120000ms": "2m", "600000ms": "10m", "900000ms": "15m",
             "3600000ms": "1h"}  # fmt: skip
     text = re.sub(r"\d+ms", lambda found: same[found[0]], json.dumps(shortened.documents(1)))
-    assert json.loads(text) == [recording.document(), alerts.document()]
+    shipped = {"recording": recording, "fleet": fleet_rules, "alerts": alerts}
+    assert json.loads(text) == {name: module.document() for name, module in shipped.items()}
 
 
 def test_an_age_without_a_bucket_is_refused() -> None:
@@ -120,15 +126,21 @@ def test_prometheus_fires_the_alert(overflow: Scraped) -> None:
     ]
 
 
-@pytest.mark.parametrize("record", [rule.record for rule in RECORDINGS])
-def test_every_recording_rule_records(overflow: Scraped, record: str) -> None:
-    (rule,) = (rule for rule in RECORDINGS if rule.record == record)
-    found = overflow.over_time(record)
+@pytest.mark.parametrize("rule", [*RECORDINGS, *FLEET], ids=lambda rule: str(rule.record))
+def test_every_recording_rule_records(overflow: Scraped, rule: Recording) -> None:
+    found = overflow.over_time(rule.record)
     assert found
+    of_the_scrape = {"job", "instance"} if rule.is_of_one_host else {"job"}
+    buckets = {"le"} if "_bucket:" in rule.record else set()
     for one in found:
-        assert one.labels.keys() == {"__name__", "job", "instance", *rule.labels}
+        assert one.labels.keys() == {"__name__", *of_the_scrape, *rule.labels, *buckets}
     if "port" in rule.labels:
-        assert {one.labels["port"] for one in found} == LISTENERS
+        assert {one.labels["port"] for one in found} == listeners_of(rule.record)
+
+
+def listeners_of(expr: str) -> set[str]:
+    """The ports that it must tell: of those that refuse, or of all."""
+    return {FULL} if "refusals" in expr or "ALERTS" in expr else LISTENERS
 
 
 def queries() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -156,4 +168,4 @@ def test_every_dashboards_query_finds_its_series(overflow: Scraped, name: str) -
         assert labels.keys() >= legend
         assert labels.get("instance", INSTANCE) == INSTANCE
     if "port" in found[0]:
-        assert {labels["port"] for labels in found} == LISTENERS
+        assert {labels["port"] for labels in found} == listeners_of(expr)

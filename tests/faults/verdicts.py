@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from dashboards.build import alerts, recording, shortened
+from dashboards.build import alerts, fleet_rules, recording, shortened
 from dashboards.build.promql import uses
 
 from .prometheus import need
@@ -31,7 +31,8 @@ _MISSING: Final = "_"
 
 def _names() -> frozenset[str]:
     """The metrics that rules ask for."""
-    exprs = [rule.expr for rule in recording.RECORDINGS] + [one.expr for one in alerts.ALERTS]
+    exprs = [rule.expr for rule in (*recording.RECORDINGS, *fleet_rules.FLEET)]
+    exprs += [alert.expr for alert in alerts.ALERTS]
     return frozenset(selector.metric for expr in exprs for selector in uses(expr).selectors)
 
 
@@ -41,9 +42,7 @@ _ASKED_FOR: Final = _names()
 def write_rules(directory: Path, divisor: float = DIVISOR, speed: float = 1) -> list[Path]:
     """Writes the rules, their times divided, and returns the files."""
     files = []
-    for name, document in zip(
-        ("recording", "alerts"), shortened.documents(divisor, speed), strict=True
-    ):
+    for name, document in shortened.documents(divisor, speed).items():
         files.append(directory / f"{name}.yaml")
         files[-1].write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return files
@@ -93,7 +92,9 @@ def fired(directory: Path, scraped: dict[str, str], length: int) -> set[str]:
     need("promtool")
     rules = write_rules(directory)
     groups = [
-        group["name"] for document in shortened.documents(DIVISOR) for group in document["groups"]
+        group["name"]
+        for document in shortened.documents(DIVISOR).values()
+        for group in document["groups"]
     ]
     test: dict[str, Any] = {
         "rule_files": [str(path) for path in rules],

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from dashboards.build.scenarios import accept_queue, health, sockets, syn_queue
+from dashboards.build.scenarios import accept_queue, fleet, health, sockets, syn_queue
 
 SCENARIOS: Final = (
     *accept_queue.SCENARIOS,
     *syn_queue.SCENARIOS,
     *sockets.SCENARIOS,
     *health.SCENARIOS,
+    *fleet.SCENARIOS,
 )

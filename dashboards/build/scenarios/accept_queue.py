@@ -17,7 +17,7 @@ from dashboards.build.scenarios.scenario import (
     synack_retransmits,
 )
 
-_OVERFLOW: Final = {
+OVERFLOW: Final = {
     **https(
         accept_queue_peak=steady(512),
         accept_queue_fullest_ratio=steady(1),
@@ -26,7 +26,8 @@ _OVERFLOW: Final = {
 }
 
 
-def _overflow(rate: str) -> Firing:
+def overflow(rate: str) -> Firing:
+    """The alert of an overflow in bursts."""
     return Firing(
         alerts.ACCEPT_QUEUE_OVERFLOW,
         HTTPS,
@@ -72,10 +73,10 @@ SCENARIOS: Final = (
         "bursts overflow the accept queue; accept() takes them within 20 ms",
         "30m",
         {
-            **_OVERFLOW,
+            **OVERFLOW,
             **drops(syn_accept_queue_full=growing(120), ack_accept_queue_full=growing(60)),
         },
-        (_overflow("3.00"),),
+        (overflow("3.00"),),
         (
             (
                 "listener:tcptrace_accept_wait_seconds:mean5m > 0.01",
@@ -87,20 +88,29 @@ SCENARIOS: Final = (
                 series("instance:tcptrace_accept_queue_fullest:max", JOB),
                 1,
             ),
+            # Who listens is not known.
+            (
+                'job_stage:tcptrace_listener_refusals:rate5m{stage="syn_accept_queue_full"}',
+                series(
+                    "job_stage:tcptrace_listener_refusals:rate5m",
+                    {"job": "tcptrace", "port": "443", "stage": "syn_accept_queue_full"},
+                ),
+                2,
+            ),
         ),
     ),
     Scenario(
         "accept-queue-overflow-abort",
         "the same with tcp_abort_on_overflow: a RST instead of silence",
         "30m",
-        {**_OVERFLOW, **drops(abort_on_overflow=growing(60))},
-        (_overflow("1.00"),),
+        {**OVERFLOW, **drops(abort_on_overflow=growing(60))},
+        (overflow("1.00"),),
     ),
     Scenario(
         "accept-queue-one-burst",
         "a single burst in an hour is no alert",
         "33m",
-        {**_OVERFLOW, **drops(syn_accept_queue_full="0x30 300x90")},
+        {**OVERFLOW, **drops(syn_accept_queue_full="0x30 300x90")},
     ),
     Scenario(
         "accept-loop-slow",

@@ -49,6 +49,13 @@ _BRIEFLY: Final = {
     series("tcptrace_events_lost_total", JOB): "0x28 500x90",
     series("up", JOB): "1x28 0x1 1x90",
 }
+DOWN: Final = Firing(
+    alerts.DOWN,
+    JOB,
+    "tcptrace on web-1:9436 does not answer.",
+    "Prometheus cannot scrape job tcptrace, instance web-1:9436. No other alert of tcptrace can "
+    "fire for it meanwhile.",
+)
 SCENARIOS: Final = (
     Scenario("healthy", "nothing is wrong", "100m", {}),
     Scenario(
@@ -107,15 +114,7 @@ SCENARIOS: Final = (
             **{name: f"{values.partition('x')[0]}x20 stale" for name, values in HEALTHY.items()},
             series("up", JOB): "1x20 0x100",
         },
-        (
-            Firing(
-                alerts.DOWN,
-                JOB,
-                "tcptrace on web-1:9436 does not answer.",
-                "Prometheus cannot scrape job tcptrace, instance web-1:9436. No other alert of "
-                "tcptrace can fire for it meanwhile.",
-            ),
-        ),
+        (DOWN,),
     ),
     Scenario(
         "gone",
