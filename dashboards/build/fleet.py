@@ -117,21 +117,20 @@ def _now() -> list[Builder[models.Panel]]:
 
 
 def _why() -> list[Builder[models.Panel]]:
-    alerts = f"ALERTS{{{_JOB}}}"
-    by = "alertname, alertstate"
+    firing = f'ALERTS{{{_JOB},alertstate="firing"}}'
     return [
         lines(
             About(
                 "Hosts by alert",
-                "On how many hosts each alert fires or is pending. Alerts exclude what others "
-                "explain, so the one that fires names the fault. Its runbook entry says what to "
-                "run and to change.",
+                "On how many hosts each alert fires. Alerts exclude what others explain, so the "
+                "one that fires names the fault. Its runbook entry says what to run and to change.",
                 units.Short,
             ),
             Target(
-                f"count by ({by}) (group by ({by}, instance) ({alerts}))",
-                "{{alertname}} {{alertstate}}",
+                f"count by (alertname) (group by (alertname, instance) ({firing}))",
+                "{{alertname}}",
             ),
+            stacked=True,
         ),
         grid(
             About(
@@ -144,8 +143,7 @@ def _why() -> list[Builder[models.Panel]]:
                 Column(
                     "for",
                     _table(
-                        f"(time() - ALERTS_FOR_STATE{{{_JOB}}}) "
-                        f'and ignoring (alertstate) ALERTS{{{_JOB},alertstate="firing"}}'
+                        f"(time() - ALERTS_FOR_STATE{{{_JOB}}}) and ignoring (alertstate) {firing}"
                     ),
                     units.Seconds,
                 ),
@@ -272,10 +270,10 @@ def _all() -> list[Builder[models.Panel]]:
                 "Connections taken",
                 "What accept() takes over all hosts, and how many listeners there are. Both fall "
                 "together: a service is gone. Accepts alone: its clients are.",
-                units.RequestsPerSecond,
+                units.Short,
                 8,
             ),
-            Target(_fleet("fleet:tcptrace_listener_accepts:rate5m"), "accepts"),
+            Target(_fleet("fleet:tcptrace_listener_accepts:rate5m"), "accepts a second"),
             Target(_fleet("fleet:tcptrace_listeners:sum"), "listeners"),
             right="listeners",
         ),
@@ -338,7 +336,7 @@ def _tracers() -> list[Builder[models.Panel]]:
             About(
                 "Hosts to mistrust",
                 "Must be 0. losing records: states and durations are incomplete there, drops are "
-                "not. not the kernel's counts: a probe missed something. Find them in "
+                "not. Other counts than the kernel's: a probe missed something. Find them in "
                 "Tracer health of the overview.",
                 units.Short,
                 8,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.errors import TcptraceError
-from tcptrace.kernel import privileges, seccomp, selftest
+from tcptrace.kernel import capabilities, privileges, seccomp, selftest
 from tcptrace.kernel.attaching import Attached, attach
 from tcptrace.kernel.btf import VMLINUX, Btf, NoBtf
 from tcptrace.kernel.cgroups import what_is_there
@@ -22,7 +22,6 @@ from tcptrace.kernel.tcp_ext import tcp_ext_flags
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CAP_SYS_ADMIN: Final = 21
 _KPROBE_PMU: Final = Path("/sys/bus/event_source/devices/kprobe/type")
 _KPROBES_ENABLED: Final = Path("/sys/kernel/debug/kprobes/enabled")
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
@@ -89,14 +88,11 @@ def _kernel() -> Check:
 
 
 def _privileges() -> Check:
-    effective = 0
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("CapEff:"):
-            effective = int(line.split()[1], 16)
-    has_admin = bool(effective >> _CAP_SYS_ADMIN & 1)
-    found = f"uid {os.geteuid()}, CAP_SYS_ADMIN {'present' if has_admin else 'missing'}"
-    mend = "run as root: sudo tcptrace …; in a container add --privileged"
-    return Check("privileges", os.geteuid() == 0 and has_admin, found, mend)
+    lacks = capabilities.missing()
+    found = capabilities.told(lacks) or "CAP_SYS_ADMIN present"
+    mend = "run as root: sudo tcptrace …; in a container give it these capabilities: docs/fleet.md"
+    is_root = os.geteuid() == 0
+    return Check("privileges", is_root and not lacks, f"uid {os.geteuid()}, {found}", mend)
 
 
 def _lockdown() -> Check:

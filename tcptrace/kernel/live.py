@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.kernel import netns, privileges, seccomp
+from tcptrace.kernel import capabilities, netns, privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.lost import lost_by_hook
 from tcptrace.kernel.pods import PodLookup
@@ -60,6 +60,7 @@ class LiveSource:
         self._attached = attached
         record_size = stride_of(head)
         handling = _handling()
+        self._lacks = capabilities.missing()
         self._ring = Ring(attached.ring, options.ring_pages * _BPF_PAGE, record_size, handling)
         self._surroundings = Surroundings(record_size, pods, handling)
         size = -(-COUNTERS * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -77,6 +78,8 @@ class LiveSource:
     def weaknesses(self) -> list[str]:
         """What is not as it should be, in words."""
         told = [f"no seccomp filter: {self.unconfined}"] if self.unconfined else []
+        if self._lacks:
+            told.append(capabilities.told(self._lacks))
         if self._stock is not None and self._stock.unwatched:
             told.append(f"network namespaces: {self._stock.unwatched}")
         return told

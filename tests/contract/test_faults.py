@@ -109,7 +109,7 @@ def test_no_tracer_at_all(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def overflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     directory = tmp_path_factory.mktemp("prometheus")
-    with scraped(path_of(OVERFLOW), directory, SPEED, SCRAPE_S, INSTANCE) as seen:
+    with scraped({INSTANCE: path_of(OVERFLOW)}, directory, SPEED, SCRAPE_S) as seen:
         yield seen
 
 

@@ -1,4 +1,4 @@
-"""A real Prometheus of the distribution's, as a subprocess that scrapes one tracer."""
+"""A real Prometheus of the distribution's, as a subprocess that scrapes tracers."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ class Prometheus:
     Args:
         directory: for its files; empty.
         interval_s: between two scrapes, and two evaluations.
-        target: what to scrape, host:port.
-        instance: what to call it; "" for the target.
+        targets: what to scrape: host:port by what to call it.
         how: more of the scrape's configuration, as for TLS.
     """
 
@@ -47,8 +46,7 @@ class Prometheus:
         self,
         directory: Path,
         interval_s: float,
-        target: str,
-        instance: str = "",
+        targets: Mapping[str, str],
         how: Mapping[str, object] | None = None,
     ) -> None:
         need("prometheus")
@@ -63,7 +61,8 @@ class Prometheus:
                 {
                     "job_name": "tcptrace",
                     "static_configs": [
-                        {"targets": [target], "labels": {"instance": instance or target}}
+                        {"targets": [target], "labels": {"instance": instance}}
+                        for instance, target in targets.items()
                     ],
                     **(how or {}),
                 }
@@ -105,8 +104,9 @@ class Prometheus:
         self._path.write_text(yaml.safe_dump(self._config, sort_keys=False), encoding="utf-8")
 
     def wait_until_scraping(self) -> None:
-        """Waits for the first try; Prometheus takes 5 s to look up what it is to scrape."""
-        self.wait_for(lambda: bool(self.query("up")), "a first scrape", START_DEADLINE_S)
+        """Waits for the first tries; Prometheus takes 5 s to look up what it is to scrape."""
+        count = len(self._config["scrape_configs"][0]["static_configs"])
+        self.wait_for(lambda: len(self.query("up")) == count, "first scrapes", START_DEADLINE_S)
 
     def load(self, rules: Iterable[Path]) -> None:
         """Evaluates rules from now on."""

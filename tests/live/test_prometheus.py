@@ -108,7 +108,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         serving.wait_until_tracing()
         directory = tmp_path_factory.mktemp("prometheus")
         prometheus = stack.enter_context(
-            Prometheus(directory, _SCRAPE_S, serving.target, how=serving.how)
+            Prometheus(directory, _SCRAPE_S, {serving.target: serving.target}, how=serving.how)
         )
         with namespace.inside():
             listener = stack.enter_context(listen((LOOPBACK, _PORT), _LIMIT))

@@ -1,0 +1,1 @@
+"""What runs on many hosts, for real, in guests: the container, the package, a pair of hosts."""

@@ -1,0 +1,150 @@
+"""Two hosts and one Prometheus: `python -m tests.fleet`, or `make test-fleet`.
+
+Two guests, with different kernels, run `tcptrace serve`; one is well, the other refuses
+connections. A Prometheus on this machine scrapes both, evaluates what ships (its times divided),
+and answers what the fleet dashboard asks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faults.boards import BOARDS, panels, read_board, with_values
+from faults.prometheus import Prometheus, free_port
+from faults.verdicts import DIVISOR, write_rules
+
+from dashboards.build.fleet_rules import FLEET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+METRICS: Final = 9436
+HOSTS: Final = {"web-1": ("6.12", "refusing"), "web-2": ("6.1", "well")}
+REFUSES: Final = "web-1"
+PORT: Final = "8443"
+SCRAPE_S: Final = 2.0
+PLAY_S: Final = 600.0
+BOOT_S: Final = 420.0
+SETTLE_S: Final = 180.0
+ALERT: Final = "TcptraceAcceptQueueOverflow"
+EXPECTED: Final = {
+    "fleet:tcptrace_hosts:count": 2,
+    "fleet:tcptrace_hosts_up:sum": 2,
+    "fleet:tcptrace_hosts_refusing:count": 1,
+    "fleet:tcptrace_hosts_losing_events:count": 0,
+    "fleet:tcptrace_hosts_differing:count": 0,
+    "fleet:tcptrace_accept_queue_fullest:max": 1,
+}
+"""What must come to be."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fleet", description=__doc__)
+    parser.add_argument("--play", type=float, default=PLAY_S, metavar="SECONDS")
+    options = parser.parse_args(arguments)
+    ports = {name: free_port() for name in HOSTS}
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tcptrace-fleet-")))
+        for name, (kernel, role) in HOSTS.items():
+            guest = _guest(kernel, role, ports[name], options.play, scratch / f"{name}.log")
+            stack.enter_context(guest)
+        targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        prometheus = stack.enter_context(Prometheus(scratch, SCRAPE_S, targets))
+        prometheus.load(write_rules(scratch, DIVISOR))
+        try:
+            return _look(prometheus)
+        finally:
+            for log in sorted(scratch.glob("web-*.log")):
+                print(f"fleet: {log.stem}: {log.read_text().strip()}")
+
+
+@contextmanager
+def _guest(kernel: str, role: str, port: int, play_s: float, log: Path) -> Iterator[None]:
+    command = [
+        CHECKOUT / "tests/vm/run", "--timeout", f"{BOOT_S + play_s:g}",
+        "--forward", f"{port}:{METRICS}", kernel,
+        "python", "-m", "tests.fleet.host", role, f"{play_s:g}",
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        guest = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=CHECKOUT)
+    try:
+        yield
+    finally:
+        guest.send_signal(signal.SIGINT)
+        guest.wait()
+
+
+def _look(prometheus: Prometheus) -> int:
+    prometheus.wait_for(
+        lambda: _value(prometheus, "fleet:tcptrace_hosts_up:sum") == len(HOSTS),
+        "both hosts",
+        BOOT_S,
+    )
+    print(f"fleet: Prometheus scrapes {len(HOSTS)} hosts", flush=True)
+    begun_s = time.time()
+    prometheus.wait_for(lambda: _fires(prometheus), f"{ALERT} of {REFUSES} alone", SETTLE_S)
+    prometheus.wait_for(
+        lambda: all(_value(prometheus, name) == value for name, value in EXPECTED.items()),
+        "what is expected over all hosts",
+        SETTLE_S,
+    )
+    for rule in FLEET:
+        for found in prometheus.query(rule.record):
+            labels = {k: v for k, v in found.labels.items() if k not in ("__name__", "job")}
+            print(f"  {rule.record} {labels or ''} {found.points[0][1]:g}")
+    return _ask_the_dashboard(prometheus, begun_s)
+
+
+def _value(prometheus: Prometheus, expr: str) -> float | None:
+    found = prometheus.query(expr)
+    return found[0].points[0][1] if len(found) == 1 else None
+
+
+def _fires(prometheus: Prometheus) -> bool:
+    found = prometheus.query('ALERTS{alertstate="firing"}')
+    told = {(one.labels["alertname"], one.labels["instance"]) for one in found}
+    return told == {(ALERT, REFUSES)}
+
+
+def _ask_the_dashboard(prometheus: Prometheus, begun_s: float) -> int:
+    """Every query is answered; those by host with both, those of what refuses with the one."""
+    (board,) = (read_board(path) for path in BOARDS if path.stem == "tcptrace-fleet")
+    wrong = answered = 0
+    for panel in panels(board):
+        for target in panel.get("targets", ()):
+            expr = with_values(target["expr"], SCRAPE_S)
+            found = prometheus.query_range(expr, begun_s, time.time(), SCRAPE_S)
+            hosts = {one.labels["instance"] for one in found if "instance" in one.labels}
+            expected = _expected_hosts(expr, panel["title"])
+            is_right = hosts == expected
+            answered += bool(found)
+            wrong += not is_right
+            print(f"  {'ok   ' if is_right else 'WRONG'} {panel['title']}: {len(found)} series, "
+                  f"{', '.join(sorted(hosts)) or 'no host apart'}")  # fmt: skip
+    print(f"fleet: {answered} queries of the dashboard find something; {wrong} wrong hosts")
+    return 1 if wrong else 0
+
+
+def _expected_hosts(expr: str, title: str) -> set[str]:
+    if "by (comm, port)" in expr or "by (alertname)" in expr or "by (version" in expr:
+        return set()
+    if ("refusals" in expr and "fleet" not in expr) or title == "Alerts that fire":
+        return {REFUSES}
+    if "topk" in expr and "> 0" not in expr:
+        return set(HOSTS)
+    return set()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
