@@ -94,6 +94,20 @@ test-faults: $(KERNEL:%=test-faults-%) ## what a trace survives, in guests, 10 m
 test-faults-%: setup
 	tests/vm/run --progress --timeout 2400 $* python -m pytest -v tests/survival
 
+.PHONY: deb
+deb: setup-python ## build the Debian package in dist/; needs debhelper, dh-python and dpkg-dev
+	packaging/build-deb
+
+.PHONY: test-fleet
+test-fleet: setup deb ## package, container, and two hosts under one Prometheus, in guests: half an hour; as root
+	@tests/vm/image
+	tests/vm/run --progress --timeout 2400 6.12 python -m pytest -v tests/fleet
+	$(BIN)/python -m tests.fleet
+
+.PHONY: series
+series: setup ## count the series of a host, in a guest: what docs/fleet.md reckons with
+	tests/vm/run --progress --timeout 1200 6.12 python -m tests.fleet.series
+
 .PHONY: lint
 lint: setup-system setup-python ## style, types, import layers, C format
 	@status=0 failed=; check() { echo "$$@"; "$$@" || { status=1; failed+=" $${1##*/}"; }; }; \
