@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from typing import Any, Final
 import pytest
 import yaml
 from fleet.oci import container, entrypoint
+from fleet.series import dropped
 
+from dashboards.build.fleet_rules import FLEET
+from dashboards.build.promql import uses
 from tcptrace import __version__
 from tcptrace.kernel.capabilities import NEEDED
 from tcptrace.kernel.seccomp import LIBRARY
@@ -116,6 +120,57 @@ def test_versions_are_the_projects() -> None:
     assert container().told["image"] == f"tcptrace:{__version__}"
     (changelog, *_) = (PACKAGING / "debian/changelog").read_text().splitlines()
     assert changelog.startswith(f"tcptrace-bpf ({__version__}-")
+
+
+# Prometheus' configurations.
+
+
+def needed(boards: tuple[str, ...], rules: tuple[str, ...]) -> set[str]:
+    """What dashboards and rule files ask for."""
+    home = ROOT / "dashboards"
+    exprs = [
+        target["expr"]
+        for name in boards
+        for panel in json.loads((home / f"grafana/tcptrace-{name}.json").read_text())["panels"]
+        for target in panel.get("targets", ())
+    ]
+    exprs += [
+        rule["expr"]
+        for name in rules
+        for group in yaml.safe_load((home / f"alerts/tcptrace-{name}.yaml").read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    return {selector.metric for expr in exprs for selector in uses(expr).selectors}
+
+
+def test_what_is_dropped_is_nothing_that_is_asked_for() -> None:
+    asked = needed(("fleet", "overview"), ("recording", "alerts"))
+    assert len(asked) > 30
+    assert [name for name in asked if dropped().fullmatch(name)] == []
+
+
+def test_what_is_gathered_is_all_that_is_asked_for() -> None:
+    config = yaml.safe_load((PACKAGING / "prometheus/global.yml").read_text())
+    (scrape,) = config["scrape_configs"]
+    wanted = [
+        re.compile(found[1])
+        for match in scrape["params"]["match[]"]
+        if (found := re.search(r'__name__=~?"([^"]+)"', match))
+    ]
+    own = {rule.record for rule in FLEET}
+    for name in needed(("fleet",), ("fleet",)) - own:
+        assert any(pattern.fullmatch(name) for pattern in wanted), name
+
+
+@pytest.mark.parametrize("name", ["shard", "global"])
+def test_promtool_finds_the_configuration_sound(name: str) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "config", PACKAGING / f"prometheus/{name}.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # The package.

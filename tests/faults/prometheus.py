@@ -136,6 +136,12 @@ class Prometheus:
             assert time.monotonic() < end_s, f"still waiting for {what}: {self.log}"
             time.sleep(_PAUSE_S)
 
+    def get(self, path: str) -> str:
+        """Returns what it has there."""
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=_ANSWER_S) as answer:  # noqa: S310 - ours
+            text: str = answer.read().decode()
+        return text
+
     def ask(self, path: str, **parameters: object) -> Any:
         """Asks its API; returns the answer's data."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"

@@ -7,6 +7,7 @@ pods has them. What docs/fleet.md tells comes from it.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import urllib.request
 from collections import Counter
@@ -22,7 +23,6 @@ from live.serving import Scrape, Serving
 from live.sockets import LOOPBACK, connect, listen
 from live.waiting import until
 
-from dashboards.build.promql import uses
 from tcptrace.sinks.metrics.catalogue import BY_NAME, Type
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CONNECTIONS: Final = 3
 _PROTOBUF: Final = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 )
-ROOT: Final = Path(__file__).resolve().parents[2]
+SHARD: Final = Path(__file__).resolve().parents[2] / "packaging/prometheus/shard.yml"
 
 
 class Counted(NamedTuple):
@@ -46,30 +46,26 @@ class Counted(NamedTuple):
     native: int
     """With histograms as native ones."""
     lean: int
-    """Of those that are left when what no rule and no alert asks for is dropped."""
+    """Those that are left when what packaging/prometheus/shard.yml names is dropped."""
     text_bytes: int
     protobuf_bytes: int
 
 
-def asked_for() -> set[str]:
-    """The metrics that recording rules and alerts need."""
-    return {
-        selector.metric
-        for path in (ROOT / "dashboards/alerts").glob("*.yaml")
-        for group in yaml.safe_load(path.read_text())["groups"]
-        for rule in group["rules"]
-        for selector in uses(rule["expr"]).selectors
-    }
+def dropped() -> re.Pattern[str]:
+    """The names that packaging/prometheus/shard.yml drops."""
+    config = yaml.safe_load(SHARD.read_text(encoding="utf-8"))
+    ((rule,),) = (one["metric_relabel_configs"] for one in config["scrape_configs"])
+    assert rule["action"] == "drop"
+    return re.compile(rule["regex"])
 
 
 def count(name: str, text: str, protobuf_bytes: int = 0) -> Counted:
     """Counts the series of a scrape."""
     samples = [line for line in text.splitlines() if line and not line.startswith("#")]
     names = Counter(line.partition("{")[0].partition(" ")[0] for line in samples)
-    needed = asked_for() | {"tcptrace_build_info"}
     classic = _of_histograms(names, {"_bucket", "_sum", "_count"})
     native = len(samples) - classic + _of_histograms(names, {"_count"})
-    lean = sum(number for one, number in names.items() if one in needed)
+    lean = sum(number for one, number in names.items() if not dropped().fullmatch(one))
     return Counted(name, len(samples), native, lean, len(text.encode()), protobuf_bytes)
 
 

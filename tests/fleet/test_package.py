@@ -39,13 +39,14 @@ class Host:
     def __init__(self, root: Path, log: Path) -> None:
         self.root = root
         self._log = log
-        self._init = subprocess.Popen(
-            ["unshare", "--pid", "--fork", "--mount", "--kill-child", "sh", "-c", _INIT, str(root)],
-            stdin=subprocess.DEVNULL,
-            stdout=log.open("wb"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "container": "tcptrace-test"},
-        )
+        with log.open("wb") as output:
+            self._init = subprocess.Popen(
+                ["unshare", "--pid", "--fork", "--mount", "--kill-child", "sh", "-c", _INIT, root],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "container": "tcptrace-test"},
+            )
 
     def run(self, *command: str) -> str:
         """Runs a command that must succeed."""
