@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 @contextmanager
 def _guest(kernel: str, role: str, port: int, play_s: float, log: Path) -> Iterator[None]:
     command = [
-        CHECKOUT / "tests/vm/run", "--timeout", f"{BOOT_S + play_s:g}",
+        str(CHECKOUT / "tests/vm/run"), "--timeout", f"{BOOT_S + play_s:g}",
         "--forward", f"{port}:{METRICS}", kernel,
         "python", "-m", "tests.fleet.host", role, f"{play_s:g}",
     ]  # fmt: skip
