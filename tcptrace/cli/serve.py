@@ -136,6 +136,8 @@ def command(
             stack.callback(outbox.close)
             outbox.begin(source.head, source.names)
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
+        if pages is not None:
+            where += f", a page at {where.removesuffix('metrics')}"
         outlets = Outlets(server, web_config, textfile, outbox, notifier, sys.stderr)
         sending = f", sending to {otlp}" if otlp else ""
         serve(watch, exporter, outlets, f"serving {where}{sending}: {told}")

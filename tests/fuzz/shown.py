@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import json
 from contextlib import suppress
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
 
 from tcptrace import session
+from tcptrace.browsing import Pages
 from tcptrace.errors import BadRecording
 from tcptrace.exporting import Exporter
 from tcptrace.lifecycle.overview import Overview
+from tcptrace.lifecycle.recent import Recent
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.jsonl import JsonPrinter
 from tcptrace.sinks.listeners import as_json, render
@@ -29,6 +34,15 @@ ACCEPTS: Final = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
 )
 _MOST_LISTENERS: Final = 3
+_SCHEMAS: Final = Path(__file__).resolve().parents[2] / "docs/schema"
+
+
+def _schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((_SCHEMAS / f"{name}.json").read_text()))
+
+
+NOW: Final = _schema("now-v1")
+STORY: Final = _schema("story-v1")
 
 
 def check_lines(text: str) -> None:
@@ -87,11 +101,44 @@ def check_host(data: bytes) -> None:
     with suppress(BadRecording):
         reader = RecordingReader(io.BytesIO(data), "t.rec")
         exporter, stop = Exporter(), Stop(Limits())
-        watch = exporter.watch = Watch(_Ending(reader, stop), new_tally(), _MOST_LISTENERS)
+        source, pages = _Ending(reader, stop), Pages()
+        watch = Watch(source, new_tally(), _MOST_LISTENERS, recent=Recent())
+        exporter.watch = pages.watch = watch
         watch.run(stop, lambda: None)
         watch.read_ledger()
         check_metrics(exporter)
         check_table(watch)
+        check_page(pages)
+
+
+def check_page(pages: Pages) -> None:
+    """What the page is told is as its schema says; each text in it is one line."""
+    now = _told_by(pages, "/now.json")
+    NOW.validate(now)
+    verdicts = now.pop("verdicts")  # which have names as they are, too
+    check_texts([now, [[one["headline"], one["evidence"], one["advice"]] for one in verdicts]])
+    for life in (*now["slow"], *now["failed"]):
+        story = _told_by(pages, f"/stories/{life['id']}.json")
+        STORY.validate(story)
+        check_texts(story)
+
+
+def _told_by(pages: Pages, path: str) -> dict[str, Any]:
+    answer = pages.answer(path)
+    assert answer is not None
+    told: dict[str, Any] = json.loads(answer.body)
+    return told
+
+
+def check_texts(told: object) -> None:
+    """None in a piece of JSON steers a terminal."""
+    if isinstance(told, str):
+        assert told.isprintable(), ascii(told)
+    elif isinstance(told, dict):
+        check_texts(list(told.values()))
+    elif isinstance(told, list):
+        for one in told:
+            check_texts(one)
 
 
 def check_metrics(exporter: Exporter) -> None:

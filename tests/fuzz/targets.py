@@ -163,6 +163,7 @@ TARGETS: Final[dict[str, Target]] = {
     "web: request heads": Target(web.HEADS, web.check_head, 2),
     "web: Accept": Target(web.WORDS, web.check_accept),
     "web: Authorization": Target(web.WORDS, web.check_authorization),
+    "web: paths": Target(web.PATHS, web.check_path),
     "web: bytes to a server": Target(web.HEADS, web.check_bytes, 2),
     "web: TLS hellos": Target(SEEDS, web.check_hello, 2),
     "OTLP: an endpoint's answers": Target(otlp.ANSWERS, otlp.check_answer, 2),

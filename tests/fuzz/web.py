@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 import bcrypt
 from hypothesis import strategies as st
+from unit.hosts import watched
 from unit.scraping import exporter_of, full_host
 from unit.sinks.web import certificates
 from unit.sinks.web.serving import BODY, render, talk, until_end
 
+from tcptrace.browsing import Pages
+from tcptrace.lifecycle.recent import Recent
+from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.web.auth import BasicAuth
 from tcptrace.sinks.web.config import read_config
 from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.request import BadRequest, Request, parse_head
 from tcptrace.sinks.web.server import MetricsServer
+from tcptrace.watching import Watch
 
 from .shown import check_lines
 
@@ -49,6 +54,16 @@ WORDS: Final = st.lists(
 ).map("".join)  # fmt: skip
 
 
+PATHS: Final = st.lists(
+    st.sampled_from(
+        ["/", "now.json", "stories/", "1", "99999999999999999999", ".json", "page.js", "..", "%2e",
+         "\0", "-", "+", "_", "\u0663", "\u00b2"]
+    )
+    | st.text(max_size=4),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
 def check_head(head: bytes) -> None:
     """A request within its bounds, or a refusal."""
     with suppress(BadRequest):
@@ -73,6 +88,20 @@ def check_accept(accept: str) -> None:
 @cache
 def _auth() -> BasicAuth:
     return BasicAuth({"alice": bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()})
+
+
+@cache
+def _pages() -> Pages:
+    pages = Pages()
+    pages.watch = Watch(full_host(), new_tally(), 10, recent=Recent())
+    watched(pages.watch, 3)
+    return pages
+
+
+def check_path(path: str) -> None:
+    """Nothing, or one of few things."""
+    answer = _pages().answer(path)
+    assert answer is None or answer.headers["Content-Security-Policy"].startswith("default-src")
 
 
 def check_authorization(authorization: str) -> None:

@@ -176,7 +176,8 @@ def test_a_recording_is_served_until_it_is_told_to_end(tmp_path: Path) -> None:
     path = recording(tmp_path / "t.rec")
     with serving("--listen", "127.0.0.1:0", "--replay", str(path), "--speed", "max") as served:
         assert served.opening.startswith("serving http://127.0.0.1:")
-        assert f"/metrics: replaying {path}: everything, recorded 2025-11-" in served.opening
+        assert re.match(r"serving (http://\S+/)metrics, a page at \1: replaying ", served.opening)
+        assert f": replaying {path}: everything, recorded 2025-11-" in served.opening
         # It answers before it has come to the recording's end.
         until_s = time.monotonic() + WAIT_S
         while 'tcptrace_events_total{kind="state_changed"} 1.0' not in (text := served.scrape()):
@@ -193,6 +194,7 @@ def test_a_page_unless_it_is_unwanted(
     with serving("--listen", "127.0.0.1:0", "--replay", str(path), *options) as served:
         assert served.ask("") == 200
         assert [served.ask(name) for name in ("page.js", "now.json")] == [status] * 2
+        assert ("page" in served.opening) == (status == 200)
         assert served.end() == (0, "")
 
 
