@@ -24,7 +24,6 @@ EXPIRED: Final = "request_expired"
 
 _LISTENER: Final = ("netns", "address", "port")
 _DROPS: Final = "tcptrace_listener_drops_total"
-_BY_STAGE: Final = "listener_stage:tcptrace_listener_drops:rate5m"
 _WHOSE: Final = "on (job, instance, netns, address, port)"
 
 
@@ -44,8 +43,8 @@ def _drops_at(stages: tuple[str, ...]) -> str:
 
 
 def _refusals() -> str:
-    """With the name of who listens, where it is known."""
-    refused = f'({_BY_STAGE}{{stage!="{EXPIRED}"}} > 0)'
+    """With the name of who listens, where it is known; nothing where nobody is refused."""
+    refused = f'(rate({_DROPS}{{stage!="{EXPIRED}"}}[5m]) > 0)'
     return (
         f"{refused} * {_WHOSE} group_left (comm) tcptrace_listener_info\n"
         f"or (\n  {refused}\n  unless {_WHOSE} tcptrace_listener_info\n)"
@@ -57,7 +56,6 @@ def _cookies(result: str) -> str:
 
 
 BY_LISTENER: Final = (
-    Recording(_BY_STAGE, (*_LISTENER, "stage"), f"rate({_DROPS}[5m])"),
     Recording(
         "listener_stage:tcptrace_listener_refusals:rate5m",
         (*_LISTENER, "comm", "stage"),
@@ -123,7 +121,7 @@ BY_INSTANCE: Final = (
     Recording(
         "instance_stage:tcptrace_listener_drops:rate5m",
         ("stage",),
-        f"sum without (netns, address, port) ({_BY_STAGE})",
+        f"sum without (netns, address, port) (rate({_DROPS}[5m]))",
     ),
     Recording(
         "instance:tcptrace_listener_drops:rate5m",

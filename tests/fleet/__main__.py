@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
+RUN = str(CHECKOUT / "tests/vm/run")
 METRICS: Final = 9436
 HOSTS: Final = {"web-1": ("6.12", "refusing"), "web-2": ("6.1", "well")}
 REFUSES: Final = "web-1"
 PORT: Final = "8443"
 SCRAPE_S: Final = 2.0
 PLAY_S: Final = 600.0
-BOOT_S: Final = 420.0
+BOOT_S = 420.0
 SETTLE_S: Final = 180.0
 ALERT: Final = "TcptraceAcceptQueueOverflow"
 EXPECTED: Final = {
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 @contextmanager
 def _guest(kernel: str, role: str, port: int, play_s: float, log: Path) -> Iterator[None]:
     command = [
-        str(CHECKOUT / "tests/vm/run"), "--timeout", f"{BOOT_S + play_s:g}",
+        RUN, "--timeout", f"{BOOT_S + play_s:g}",
         "--forward", f"{port}:{METRICS}", kernel,
         "python", "-m", "tests.fleet.host", role, f"{play_s:g}",
     ]  # fmt: skip
