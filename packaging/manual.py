@@ -7,7 +7,7 @@ import sys
 import click
 
 from tcptrace import __version__
-from tcptrace.cli.main import tcptrace
+from tcptrace.cli.main import EXIT_CODES, tcptrace
 
 
 def _roff(text: str) -> str:
@@ -43,6 +43,9 @@ def page() -> str:
         usage = " ".join(command.collect_usage_pieces(inner))
         text += f".SS tcptrace {_roff(name)} {_roff(usage)}\n{_paragraph(command.help or '')}\n"
         text += _options(command, inner)
+    text += ".SH EXIT STATUS\nThe same for every command.\n"
+    for code, means in EXIT_CODES.items():
+        text += f".TP\n.B {code}\n{_paragraph(means)}\n"
     return text + ".SH FILES\n.I /etc/default/tcptrace\n\\(en more options for the service\n"
 
 

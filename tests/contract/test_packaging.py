@@ -18,6 +18,7 @@ from fleet.series import dropped
 from dashboards.build.fleet_rules import FLEET
 from dashboards.build.promql import uses
 from tcptrace import __version__
+from tcptrace.cli.main import EXIT_CODES
 from tcptrace.kernel.capabilities import NEEDED
 from tcptrace.kernel.seccomp import LIBRARY
 from tcptrace.sinks.web.site import Site
@@ -205,3 +206,11 @@ def test_the_manual_page_has_every_command() -> None:
     for path in (ROOT / "tcptrace/cli").glob("*.py"):
         if "\n@click.command(" in path.read_text():
             assert f".SS tcptrace {path.stem} " in done.stdout
+    for code in EXIT_CODES:
+        assert f"\n.B {code}\n" in done.stdout
+
+
+def test_the_package_has_every_shells_completion() -> None:
+    build = (PACKAGING / "build-deb").read_text()
+    for path in (PACKAGING / "completions").iterdir():
+        assert f":{path.name}" in build
