@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from tcptrace.lifecycle.overview import Overview
 from tcptrace.notes import Troubles, note, output_errors
+from tcptrace.sinks.agreement import standing
 from tcptrace.sinks.listeners import as_json, render, selected
 from tcptrace.sinks.terminal import Paint, safe_text, width_of
 from tcptrace.sinks.units import WallClock, plural
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.overview import Row
     from tcptrace.stopping import Limits
     from tcptrace.watching import Watch
-    from tcptrace.wire.head import Losses
 
 _HOME: Final = "\x1b[H"
 _CLEAR_LINE: Final = "\x1b[K\n"
@@ -26,7 +26,6 @@ _CLEAR_BELOW: Final = "\x1b[J"
 # What is too wide for the terminal is cut, so that a line stays a line.
 _BEGIN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _END: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_MOST_DIFFERENCES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,8 @@ class _Screen:
             self._write("".join(f"{as_json(row, at, names)}\n" for row in rows))
             return
         told = [plural(len(rows), "listener"), self._clock.time_of_day(now_ns)[:8]]
-        told += self._agreement()
+        losses = self._watch.source.losses()
+        told += standing(self._watch.agreement.findings(losses), losses)
         if self._refreshes and self._watch.source.trouble:
             told.append(safe_text(self._watch.source.trouble))
         width = width_of(self._listing.stream)
@@ -138,33 +138,6 @@ class _Screen:
             lines = lines[: max(1, rows_there - 1)]
         self._write(_HOME + "".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
 
-    def _agreement(self) -> list[str]:
-        """Whether all figures are the kernel's, but for what was lost; and what that was."""
-        losses = self._watch.source.losses()
-        findings = self._watch.agreement.findings(losses)
-        wrong = [
-            f"{found.figure.name} {found.difference:+}"
-            for found in (one.comparison for one in findings if not one.is_explained)
-        ]
-        told = "agrees with the kernel"
-        if wrong:
-            more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
-            told = f"differs from the kernel: {', '.join(wrong[:_MOST_DIFFERENCES])}{more}"
-        elif any(one.comparison.difference for one in findings):
-            told = "agrees with the kernel but for counted losses"
-        return [told, *_words_of(losses)]
-
     def _write(self, text: str) -> None:
         self._listing.stream.write(text)
         self._listing.stream.flush()
-
-
-def _words_of(losses: Losses) -> list[str]:
-    """Whose events were lost."""
-    if not losses.lost_records:
-        return []
-    hooks = sorted(losses.lost_by_hook.items(), key=lambda lost: -lost[1])
-    worst = [f"{safe_text(hook)} {count:,}" for hook, count in hooks[:_MOST_DIFFERENCES]]
-    more = ", …" if len(hooks) > _MOST_DIFFERENCES else ""
-    by_hook = f": {', '.join(worst)}{more}" if worst else ""
-    return [f"{plural(losses.lost_records, 'event')} lost{by_hook}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS: Final = (
-    "why", "port", "listeners", "serve", "record", "replay", "verify", "doctor",
+    "why", "top", "port", "listeners", "serve", "record", "replay", "verify", "doctor",
 )  # fmt: skip
 _UNEXPECTED: Final = 70
 _INTERRUPTED: Final = 130

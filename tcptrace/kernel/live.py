@@ -204,7 +204,7 @@ def open_live(attaching: Attaching) -> LiveSource:
     source = LiveSource(attached, head_of(options, attached), options, pods)
     privileges.require_one_thread()
     privileges.drop(user)
-    source.unconfined = seccomp.confine()
+    source.unconfined = seccomp.confine(terminal=options.terminal)
     return source
 
 

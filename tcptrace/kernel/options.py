@@ -31,6 +31,8 @@ class TraceOptions:
     """Whether the probes keep the ledger of listeners, and can take stock of all sockets."""
     cri_socket: str | None = None
     """Path of a container runtime's socket, which is asked for names."""
+    terminal: bool = False
+    """Whether the collector sets up the terminal that it runs on."""
     ring_pages: int = 2048
     """The ring's size in pages, a power of two: 8 MiB hold 70,000 records, about 4,000 connections
     that begin and end while nobody drains."""

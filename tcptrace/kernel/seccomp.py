@@ -38,6 +38,12 @@ _REQUESTS: Final = (
     *(termios.FIONBIO, termios.FIOCLEX, termios.FIONCLEX),
 )
 """Of ioctl: what a terminal is like; a socket's wait; whether a descriptor is inherited."""
+_TERMINAL_REQUESTS: Final = (
+    *(termios.TCSETS, termios.TCSETSW, termios.TCSETSF, termios.TCFLSH),
+    *(0x402C542B, 0x402C542C, 0x402C542D),
+)
+"""Of ioctl, for a full screen: to set what a terminal is like, by glibc 2.42's numbers too; not
+TIOCSTI, by which what is typed could be forged."""
 _COMMANDS: Final = (
     *(fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC),
     *(fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
@@ -107,7 +113,7 @@ class _Rule(NamedTuple):
     mask: int | None = None
 
 
-def _rules(*, may_connect: bool) -> Iterator[_Rule]:
+def _rules(*, may_connect: bool, terminal: bool) -> Iterator[_Rule]:
     if may_connect:
         for family in _CONNECTING_FAMILIES:
             yield _Rule("socket", 0, family)
@@ -117,7 +123,9 @@ def _rules(*, may_connect: bool) -> Iterator[_Rule]:
     yield _Rule("tgkill", 0, os.getpid())
     yield _Rule("prctl", 0, _SET_NAME)
     yield _Rule("prlimit64", 0, 0)
-    for request in _REQUESTS:
+    if terminal:
+        yield _Rule("kill", 0, os.getpid())
+    for request in (*_REQUESTS, *(_TERMINAL_REQUESTS if terminal else ())):
         yield _Rule("ioctl", 1, request)
     for call in ("fcntl", "fcntl64"):
         for command in _COMMANDS:
@@ -128,11 +136,12 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a fault
     """The library or the kernel did not do a step; the message says which."""
 
 
-def confine(*, may_connect: bool = False) -> str:
+def confine(*, may_connect: bool = False, terminal: bool = False) -> str:
     """Refuses this process, all its threads and for good, what the collector does not need.
 
     Args:
         may_connect: whether it needs new sockets too.
+        terminal: whether it sets up its terminal, and stops itself while that is another's.
 
     Returns:
         "" when it is confined, else why it is not, in a few words: the trace goes on without.
@@ -150,7 +159,7 @@ def confine(*, may_connect: bool = False) -> str:
         return f"{LIBRARY} failed"
     filters = _Filters(library, ctypes.c_void_p(context))
     try:
-        filters.load(may_connect=may_connect)
+        filters.load(may_connect=may_connect, terminal=terminal)
     except _Refused as refusal:
         return str(refusal)
     finally:
@@ -173,11 +182,12 @@ class _Filters(NamedTuple):
     library: ctypes.CDLL
     context: ctypes.c_void_p
 
-    def load(self, *, may_connect: bool) -> None:
+    def load(self, *, may_connect: bool, terminal: bool) -> None:
         """Adds every rule, then hands the filter to the kernel.
 
         Args:
             may_connect: whether new sockets are allowed.
+            terminal: whether setting up a terminal is.
 
         Raises:
             _Refused: a step failed; nothing is then confined.
@@ -189,7 +199,7 @@ class _Filters(NamedTuple):
         calls = f"{_CALLS} {_CONNECTING_CALLS}" if may_connect else _CALLS
         for call in calls.split():
             self._add(_ALLOW, self._number(call))
-        for rule in _rules(may_connect=may_connect):
+        for rule in _rules(may_connect=may_connect, terminal=terminal):
             self._add(_ALLOW, self._number(rule.call), _comparison(rule))
         self._add(_ERRNO | 38, _CLONE3)  # ENOSYS: glibc then calls clone, whose flags can be read
         self._check("load", self.library.seccomp_load(self.context))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
+
+from tcptrace.lifecycle.ledger import DROP_STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,31 +17,48 @@ if TYPE_CHECKING:
     from tcptrace.wire.events import Stage
 
 RATE_WINDOW_NS: Final = 5_000_000_000
+_drops_in: Final = itemgetter(*DROP_STAGES)
 PAST_PERIOD_NS: Final = 100_000_000
 """How far apart the looks are that rates are reckoned from: no more of them are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One listener, now."""
+    """One listener, now. What it drops is reckoned when it is asked for: most drop nothing."""
 
     listening: Listening
-    drops: Mapping[Stage, int]
-    """Since the trace began, zeros included."""
-    drop_rates: Mapping[Stage, float]
-    """A second, over the last RATE_WINDOW_NS."""
+    counts: tuple[int, ...]
+    """Everything that was counted since the trace began, by Stage and Count."""
+    counts_before: tuple[int, ...]
+    """The same so many seconds ago; () if it was not there."""
+    seconds: float
     accepts: int
     accept_rate: float
     accept_wait_p99_ns: int | None
 
     @property
+    def drops(self) -> Mapping[Stage, int]:
+        """Since the trace began, zeros included."""
+        return {stage: self.counts[stage] for stage in DROP_STAGES}
+
+    @property
+    def drop_rates(self) -> Mapping[Stage, float]:
+        """A second, over the last RATE_WINDOW_NS."""
+        before = self.counts_before or (0,) * len(self.counts)
+        return {
+            stage: _rate(self.counts[stage], before[stage], self.seconds) for stage in DROP_STAGES
+        }
+
+    @property
     def drop_count(self) -> int:
         """All drops."""
-        return sum(self.drops.values())
+        return sum(_drops_in(self.counts))
 
     @property
     def drop_rate(self) -> float:
         """All drops a second."""
+        if self.counts == self.counts_before:
+            return 0.0
         return sum(self.drop_rates.values())
 
     @property
@@ -51,7 +71,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class _Past:
     at_ns: int
-    drops: Mapping[Address, Mapping[Stage, int]]
+    counts: Mapping[Address, tuple[int, ...]]
     accepts: Mapping[Address, int]
 
 
@@ -72,7 +92,7 @@ class Overview:
         listeners = list(ledger.listeners)
         now = _Past(
             at_ns,
-            {one.address: one.drops for one in listeners},
+            {one.address: one.counts for one in listeners},
             {address: wait.count for address, wait in waits.items()},
         )
         past = self._past_of(now)
@@ -90,12 +110,12 @@ class Overview:
 
 def _row(listening: Listening, wait: AcceptWaits | None, now: _Past, past: _Past) -> Row:
     address, seconds = listening.address, (now.at_ns - past.at_ns) / 1e9
-    drops, before = now.drops[address], past.drops.get(address, {})
     accepts = now.accepts.get(address, 0)
     return Row(
         listening,
-        drops,
-        {stage: _rate(count, before.get(stage, 0), seconds) for stage, count in drops.items()},
+        now.counts[address],
+        past.counts.get(address, ()),
+        seconds,
         accepts,
         _rate(accepts, past.accepts.get(address, 0), seconds),
         wait.quantile(0.99, now.at_ns) if wait else None,

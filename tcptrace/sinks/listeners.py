@@ -126,9 +126,9 @@ def _lines_of(  # noqa: PLR0913, PLR0917 - what a line takes
         title = ""
     line = _line(title, room, *cells)
     yield paint(line, colour) if colour else line
-    if where := _where(row, names):
+    if where := where_of(row, names):
         yield paint(f"  · {where}", "dim")
-    if told := _told(row):
+    if told := told_of(row):
         for piece in flow(told, width - 4):
             yield paint(f"  └ {piece}", "warn")
     if len(members) > 1:
@@ -136,7 +136,7 @@ def _lines_of(  # noqa: PLR0913, PLR0917 - what a line takes
             yield _member_line(member, room)
 
 
-def _where(row: Row, names: Names) -> str:
+def where_of(row: Row, names: Names) -> str:
     """The container and the systemd unit that it is in."""
     listening = row.listening
     workload = parse(listening.cgroup) if listening.cgroup else None
@@ -144,7 +144,7 @@ def _where(row: Row, names: Names) -> str:
     return " · ".join(text for text in told if text)
 
 
-def _told(row: Row) -> list[str]:
+def told_of(row: Row) -> list[str]:
     """What it drops and why, and its cookies."""
     told = []
     for stage, count in row.drops.items():

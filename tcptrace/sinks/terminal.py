@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Process
 
-_CODES: Final = {
+CODES: Final = {
     "good": "\x1b[32m",
     "warn": "\x1b[33m",
     "bad": "\x1b[31m",
@@ -47,7 +47,7 @@ class Paint:
 
     def __call__(self, text: str, colour: str) -> str:
         """Returns `text` in `colour`: good, warn, bad, dim or strong."""
-        return f"{_CODES[colour]}{text}{_RESET}" if self.enabled and text else text
+        return f"{CODES[colour]}{text}{_RESET}" if self.enabled and text else text
 
 
 def width_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> int | None:

@@ -54,6 +54,7 @@ class TimelinePrinter:
     """
 
     after_time_wait = False
+    open_words = "still open: the trace ended"
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that it shows with
         self,
@@ -123,7 +124,7 @@ class TimelinePrinter:
         if connection.moments_left_out:
             self._write(f"{indent}… and {plural(connection.moments_left_out, 'event')} more", "dim")
         if connection.outcome is Outcome.OPEN:
-            self._write(f"{offset(now_ns - began_ns):>{_TIME_WIDTH}}  still open: the trace ended")
+            self._write(f"{offset(now_ns - began_ns):>{_TIME_WIDTH}}  {self.open_words}")
         elif connection.state not in (State.CLOSE, State.TIME_WAIT):
             end = end_words(connection)
             at_ns = connection.gone_at_ns

@@ -5,16 +5,20 @@ The names come as they would: by a recording, whose writer saw them in the kerne
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional
 
 import pytest
 from fuzz.shown import ACCEPTS
 from prometheus_client.parser import text_string_to_metric_families
+from rich.cells import cell_len
 from unit import samples, slots
 from unit.lifecycle.steps import open_both
 from unit.lifecycle.stream import Stream
+from unit.top.recorded import press
 
 from tcptrace.cli.doctor import _as_json, _as_table
 from tcptrace.cli.main import run
@@ -22,12 +26,14 @@ from tcptrace.exporting import Exporter
 from tcptrace.kernel.doctor import Check
 from tcptrace.lifecycle.names import Names, PodNames
 from tcptrace.lifecycle.overview import Overview
+from tcptrace.lifecycle.recent import Recent
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.listeners import as_json, render
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.sinks.terminal import Paint
 from tcptrace.stopping import Limits, Stop
+from tcptrace.top.app import Top
 from tcptrace.watching import Watch
 from tcptrace.wire.head import AttachedHook, Losses
 
@@ -45,6 +51,10 @@ NAMES = {
     "forges a sample": 'x"} 1\nforged 1',
     "is no UTF-8": b"\xff\xfe\xed\xa0\x80".decode("latin-1"),
     "invisible": "\u200b\ufeff\u2028\U000e0041",
+    "is Rich's markup": "[bold red]x[/]",
+    "is wide": "漢字🎉é",
+    "has no width": "e\u0301\u0489\ufe0f",
+    "is read from the right": "\u05d0\u05d1 \u0661",
 }
 
 
@@ -167,6 +177,28 @@ def test_listeners(watch: Watch, name: str) -> None:
     told: dict[str, Any] = json.loads(line)
     assert told["cgroup"] == f"/docker-{CONTAINER}.scope/{name}"
     assert told["netns_name"] == name
+
+
+@pytest.mark.parametrize("size", [(80, 24), (130, 40), (40, 10)])
+def test_top(watch: Watch, name: str, size: tuple[int, int]) -> None:
+    """Every screen is plain text of its width; no name is markup, or moves what stands beside."""
+    watch.recent = Recent()
+    watch.recent.take(watch.ledger.listeners, {}, {}, watch.source.now_ns())
+    app = Top(watch, watch.recent, name)
+    turning = [char for char in name if bidirectional(char) in ("R", "AL", "AN")]
+
+    async def look() -> None:
+        async with app.run_test(size=size) as pilot:
+            for keys in (["1"], ["2"], ["3"], ["4"], ["5"], ["1", "enter"], ["o", "enter"]):
+                await press(pilot, *keys)
+                strips = app.screen._compositor.render_strips()
+                assert [strip.cell_length for strip in strips] == [size[0]] * size[1]
+                for strip in strips:
+                    check(strip.text)
+                    assert cell_len(strip.text) == size[0]
+                    assert not set(strip.text) & set(turning)
+
+    asyncio.run(asyncio.wait_for(look(), 60))
 
 
 def test_doctor(name: str) -> None:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-COMMANDS = ("why", "port", "record", "replay", "doctor")
-HEAVY = ("bcc", "tcptrace.kernel", "ctypes", "hypothesis")
+COMMANDS = ("why", "top", "port", "record", "replay", "doctor")
+HEAVY = ("bcc", "tcptrace.kernel", "ctypes", "hypothesis", "textual", "rich")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
@@ -27,7 +27,7 @@ def test_help_comes_at_once(arguments: list[str]) -> None:
 def test_the_command_line_imports_nothing_heavy() -> None:
     script = (
         "import sys, tcptrace.cli.port, tcptrace.cli.record, tcptrace.cli.replay\n"
-        "import tcptrace.cli.doctor, tcptrace.cli.main\n"
+        "import tcptrace.cli.doctor, tcptrace.cli.main, tcptrace.cli.top\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run(

@@ -33,8 +33,15 @@ COLOURS: dict[str, Colour] = {
 SHADES = 128
 DIMNESS = 0.45
 """How far dim text fades into the background."""
-LINES = {"│": (0.0, 1.0, False), "└": (0.0, 0.5, True)}
-"""Drawn, so that rows join without a gap: from and to, in heights; whether an arm goes right."""
+ARMS = {
+    "│": "ud", "─": "lr", "┌": "dr", "┐": "dl", "└": "ur", "┘": "ul",
+    "├": "udr", "┤": "udl", "┬": "dlr", "┴": "ulr", "┼": "udlr",
+}  # fmt: skip
+"""Lines are drawn, so that they join without a gap: up, down, left, right."""
+BLOCKS = {block: (number + 1) / 8 for number, block in enumerate("▁▂▃▄▅▆▇█")}
+"""Drawn too: how high."""
+TINTS = {"▒": 0.45, "░": 0.75}
+"""And these: how far they fade into the background."""
 
 
 class NoFontError(Exception):
@@ -79,22 +86,42 @@ def draw(rows: list[list[Cell]], columns: int, fonts: Fonts) -> Image.Image:
 def _draw_cell(
     pen: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], width: int, fonts: Fonts
 ) -> None:
-    if cell.character == " ":
-        return
     colour = _colour_of(cell)
     left, top = corner
-    if cell.character in LINES:
-        begin, end, has_arm = LINES[cell.character]
-        x = left + width // 2
-        y = top + int(end * LINE_HEIGHT)
-        pen.line((x, top + int(begin * LINE_HEIGHT), x, y), colour, STROKE)
-        if has_arm:
-            pen.line((x, y, left + width, y), colour, STROKE)
+    right, bottom = left + width - 1, top + LINE_HEIGHT - 1
+    if cell.is_reverse:
+        pen.rectangle((left, top, right, bottom), colour)
+        colour = BACKGROUND
+    if cell.is_underlined:
+        pen.line((left, bottom - STROKE, right, bottom - STROKE), colour, STROKE // 2)
+    if cell.character == " ":
+        return
+    if cell.character in ARMS:
+        _draw_arms(pen, ARMS[cell.character], (left, top, right, bottom), colour)
+        return
+    if cell.character in BLOCKS:
+        height = round(BLOCKS[cell.character] * (LINE_HEIGHT - 4 * STROKE))
+        pen.rectangle((left, bottom - STROKE - height, right, bottom - STROKE), colour)
+        return
+    if cell.character in TINTS:
+        tint = _faded(colour, TINTS[cell.character])
+        pen.rectangle((left, top + 3 * STROKE - 1, right, bottom - STROKE), tint)
         return
     font = fonts.bold if cell.bold else fonts.plain
     ascent, descent = fonts.plain.getmetrics()
     baseline = top + (LINE_HEIGHT - ascent - descent) // 2 + ascent
     pen.text((left, baseline), cell.character, colour, font, anchor="ls")
+
+
+def _draw_arms(
+    pen: ImageDraw.ImageDraw, arms: str, box: tuple[int, int, int, int], colour: Colour
+) -> None:
+    left, top, right, bottom = box
+    x, y = (left + right + 1) // 2, (top + bottom + 1) // 2
+    ends = {"u": (x, top), "d": (x, bottom + 1), "l": (left, y), "r": (right + 1, y)}
+    for arm in arms:
+        (first, last), (begin, end) = sorted([(x, y), ends[arm]])
+        pen.rectangle((first - 1, last - 1, begin, end), colour)
 
 
 def _colour_of(cell: Cell) -> Colour:
@@ -103,9 +130,13 @@ def _colour_of(cell: Cell) -> Colour:
     colour = COLOURS[cell.colour]
     if not cell.dim:
         return colour
+    return _faded(colour, DIMNESS)
+
+
+def _faded(colour: Colour, share: float) -> Colour:
+    """So far into the background."""
     red, green, blue = (
-        round(own + (behind - own) * DIMNESS)
-        for own, behind in zip(colour, BACKGROUND, strict=True)
+        round(own + (behind - own) * share) for own, behind in zip(colour, BACKGROUND, strict=True)
     )
     return red, green, blue
 

@@ -24,6 +24,8 @@ class Cell(NamedTuple):
     colour: str
     bold: bool
     dim: bool
+    is_reverse: bool = False
+    is_underlined: bool = False
 
 
 class Screen(pyte.Screen):
@@ -59,4 +61,12 @@ def read_screen(typescript: bytes, width: int) -> list[list[Cell]]:
 
 def _cell(char: pyte.screens.Char) -> Cell:
     dim = char.fg == Screen.DIM
-    return Cell(char.data, "default" if dim else char.fg, char.bold, dim)
+    colour = "default" if dim else char.fg
+    return Cell(char.data, colour, char.bold, dim, char.reverse, char.underscore)
+
+
+def rows_of(screen: Screen) -> list[list[Cell]]:
+    """Everything that stands on a screen, as many rows as it has."""
+    return [
+        [_cell(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)
+    ]

@@ -1,0 +1,1 @@
+"""`tcptrace top`: a host in full screen, live."""
