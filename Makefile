@@ -133,6 +133,7 @@ clean: ## remove what was built and cached, .venv and the guests' kernels includ
 .PHONY: screenshots
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core
 	$(BIN)/python -m tests.screens
+	$(BIN)/python -m tests.screens.top
 	$(BIN)/python -m tests.screens.dashboards
 	$(BIN)/python -m tests.screens.page
 

@@ -104,7 +104,7 @@ def _draw_cell(
         pen.rectangle((left, bottom - STROKE - height, right, bottom - STROKE), colour)
         return
     if cell.character in TINTS:
-        tint = _faded(colour, TINTS[cell.character])
+        tint = faded(colour, TINTS[cell.character])
         pen.rectangle((left, top + 3 * STROKE - 1, right, bottom - STROKE), tint)
         return
     font = fonts.bold if cell.bold else fonts.plain
@@ -130,10 +130,10 @@ def _colour_of(cell: Cell) -> Colour:
     colour = COLOURS[cell.colour]
     if not cell.dim:
         return colour
-    return _faded(colour, DIMNESS)
+    return faded(colour, DIMNESS)
 
 
-def _faded(colour: Colour, share: float) -> Colour:
+def faded(colour: Colour, share: float) -> Colour:
     """So far into the background."""
     red, green, blue = (
         round(own + (behind - own) * share) for own, behind in zip(colour, BACKGROUND, strict=True)

@@ -15,11 +15,25 @@ import pyte
 from PIL import Image
 
 from .full_screen import FullScreen
-from .picture import Fonts, NoFontError, draw
+from .picture import (
+    BACKGROUND,
+    BORDER,
+    COLOURS,
+    DIMNESS,
+    FOREGROUND,
+    STRONG,
+    TINTS,
+    Fonts,
+    NoFontError,
+    draw,
+    faded,
+)
 from .screen import Screen, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .picture import Colour
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / "docs" / "img"
@@ -28,7 +42,7 @@ COLUMNS: Final = 100
 ROWS: Final = 24
 FRAMES_A_SECOND: Final = 4
 LAST_MS: Final = 4000
-COLOURS: Final = 32
+SHADES: Final = 5
 
 
 class Shot(NamedTuple):
@@ -114,13 +128,27 @@ def film(fonts: Fonts) -> None:
         began_s = got[-1][0] + 0.5
         prompt = b"\x1b[2J\x1b[H\x1b[2m#\x1b[0m \x1b[1mtcptrace why --replay overflow\x1b[0m\r\n"
         got += [(began_s, prompt), *((began_s + 1 + at_s, chunk) for at_s, chunk in why.got)]
-    pictures = list(pictures_of(got, fonts))
-    first, *rest = [picture for picture, _ in pictures]
+    pictures = pictures_of(got, fonts)
+    # One palette for all, so that what does not change takes nothing.
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in shades() for part in colour])
+    first, *rest = [
+        picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture, _ in pictures
+    ]
     lengths = [length for _, length in pictures]
     first.save(
         IMAGES / "top.gif", save_all=True, append_images=rest, duration=lengths, loop=0,
         optimize=True, disposal=1,
     )  # fmt: skip
+
+
+def shades() -> list[Colour]:
+    """Every colour that is drawn, and how it fades at the edges of letters."""
+    drawn = [FOREGROUND, STRONG, BORDER, *COLOURS.values()]
+    drawn += [faded(colour, TINTS["▒"]) for colour in COLOURS.values()]
+    drawn += [faded(FOREGROUND, share) for share in (DIMNESS, *TINTS.values())]
+    steps = [step / SHADES for step in range(SHADES)]
+    return list(dict.fromkeys([BACKGROUND, *(faded(one, step) for one in drawn for step in steps)]))
 
 
 def pictures_of(got: Sequence[tuple[float, bytes]], fonts: Fonts) -> list[tuple[Image.Image, int]]:
@@ -149,8 +177,7 @@ def _small(picture: Image.Image) -> Image.Image:
     flat = Image.new("RGB", picture.size, (0x1B, 0x1E, 0x25))
     rgba = picture.convert("RGBA")
     flat.paste(rgba, mask=rgba.getchannel("A"))
-    half = flat.resize((flat.width // 2, flat.height // 2), Image.Resampling.LANCZOS)
-    return half.quantize(COLOURS, dither=Image.Dither.NONE)
+    return flat.resize((flat.width // 2, flat.height // 2), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
