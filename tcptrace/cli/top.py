@@ -47,9 +47,9 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
     """  # noqa: D205 - it is the help's text
     from tcptrace.terminals import require_full_screen  # noqa: PLC0415 - --help starts fast
 
-    require_full_screen()
     with ExitStack() as stack:
         attaching = None if replay else stack.enter_context(_begun(host))
+        require_full_screen()
         # While it compiles.
         from tcptrace.lifecycle.recent import Recent  # noqa: PLC0415
         from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
