@@ -35,6 +35,7 @@ _CLOSING: Final = frozenset(
 _MOST_TEXT: Final = 256
 _TRACE_BYTES: Final = 16
 _SPAN_BYTES: Final = 8
+_LAST_NS: Final = 2**63 - 1
 
 
 def is_telling(connection: Connection) -> bool:
@@ -88,9 +89,13 @@ class Spans:
             "id": identity.hex(),
             "name": name,
             "kind": INTERNAL,
-            "start": start_ns + self._shift_ns,
-            "end": max(start_ns, end_ns) + self._shift_ns,
+            "start": self._time(start_ns),
+            "end": self._time(max(start_ns, end_ns)),
         }
+
+    def _time(self, at_ns: int) -> int:
+        """As OTLP can have it, whatever a recording says."""
+        return min(max(0, at_ns + self._shift_ns), _LAST_NS)
 
     def _root(
         self, connection: Connection, identity: bytes, began_ns: int, ended_ns: int
@@ -120,7 +125,7 @@ class Spans:
         if moment.retransmits:
             told["tcptrace.retransmits"] = moment.retransmits
         name = moment.kind.name.lower()
-        return {"name": name, "at": moment.at_ns + self._shift_ns, "attributes": told}
+        return {"name": name, "at": self._time(moment.at_ns), "attributes": told}
 
 
 def what_failed(connection: Connection) -> str:

@@ -6,9 +6,11 @@ import io
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import Draft202012Validator
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tcptrace import session
 from tcptrace.browsing import Pages
@@ -16,6 +18,8 @@ from tcptrace.errors import BadRecording
 from tcptrace.exporting import Exporter
 from tcptrace.lifecycle.overview import Overview
 from tcptrace.lifecycle.recent import Recent
+from tcptrace.otlp.spans import Spans, is_telling
+from tcptrace.otlp.traces import request
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.jsonl import JsonPrinter
 from tcptrace.sinks.listeners import as_json, render
@@ -27,6 +31,9 @@ from tcptrace.sinks.timeline import TimelinePrinter
 from tcptrace.sinks.units import WallClock
 from tcptrace.stopping import Limits, Stop
 from tcptrace.watching import Watch
+
+if TYPE_CHECKING:
+    from tcptrace.lifecycle.connection import Connection
 
 ACCEPTS: Final = (
     "text/plain",
@@ -96,6 +103,14 @@ class _Ending(ReplaySource):
         return batch
 
 
+def check_spans(spans: Spans, life: Connection) -> None:
+    """As `serve --otlp` would send it."""
+    is_telling(life)
+    told = spans.of(life)
+    if told is not None:
+        request([json.loads(json.dumps(told))], Resource(), InstrumentationScope())
+
+
 def check_host(data: bytes) -> None:
     """As `serve --replay` exports it, in every format, and `listeners` would show it."""
     with suppress(BadRecording):
@@ -104,6 +119,9 @@ def check_host(data: bytes) -> None:
         source, pages = _Ending(reader, stop), Pages()
         watch = Watch(source, new_tally(), _MOST_LISTENERS, recent=Recent())
         exporter.watch = pages.watch = watch
+        shift_ns = source.head.began_realtime_ns - source.head.began_monotonic_ns
+        spans = Spans(b"secret", shift_ns, source.names)
+        watch.on_closed.append(lambda life: check_spans(spans, life))
         watch.run(stop, lambda: None)
         watch.read_ledger()
         check_metrics(exporter)
