@@ -26,7 +26,7 @@ VM: Final = Path(os.environ.get("TCPTRACE_VM_DIR") or CHECKOUT / ".vm")
 GUEST: Final = os.environ.get("TCPTRACE_GUEST", "tests/vm/run")
 """The command that runs a guest."""
 AT_ONCE: Final = 2
-TIMEOUT_S: Final = 900
+TIMEOUT_S: Final = 1500
 
 
 class Limit(NamedTuple):
