@@ -58,16 +58,17 @@ class Stage:
         self._stack.close()
 
     def _prepare(self) -> None:
-        self.server.ip("link", "add", "wire", "type", "veth",
-                       "peer", "name", "wire", "netns", self.client.name)  # fmt: skip
+        self.server.ip_all(
+            f"link add wire type veth peer name wire netns {self.client.name}",
+            f"address add {self._address}/24 dev wire",
+            "link set wire up",
+        )
         # To the client the last address of the server's network is one like others.
-        for home, address in (
-            (self.server, f"{self._address}/24"),
-            (self.client, f"{self.there}/25"),
-            (self.client, f"{self.unlucky}/25"),
-        ):
-            home.ip("address", "add", address, "dev", "wire")
-            home.ip("link", "set", "wire", "up")
+        self.client.ip_all(
+            f"address add {self.there}/25 dev wire",
+            f"address add {self.unlucky}/25 dev wire",
+            "link set wire up",
+        )
         # The answers to made-up sources leave by the wire, and vanish there.
         self.server.ip("route", "add", "default", "via", self.there)
         for home in (self.server, self.client):

@@ -35,6 +35,7 @@ _TOOLS_OF = {
     "test_ledger": ("hping3",),
     "test_nginx": ("ab", "nginx"),
     "test_prometheus": ("openssl", "prometheus", "promtool"),
+    "test_verdicts": ("hping3", "nft"),
 }
 """Another release's root, with another bcc, has not all of them: it runs a part of the suite."""
 _LAST_OF_THE_MINUTE = ("test_tells_of_the_end_of_timewait", "test_leaves_no_probe_when_killed")
@@ -50,6 +51,7 @@ _FIRST = (
     "test_hostile",
     "test_overload",
     "test_verify",
+    "test_verdicts",
     "test_corners_opening",
     "test_corners_closing",
     "test_corners_processes",

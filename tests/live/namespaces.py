@@ -59,6 +59,14 @@ class Namespace:
         """Runs `ip` inside, and returns what it printed."""
         return tool("ip", "-n", self.name, *arguments)
 
+    def ip_all(self, *commands: str) -> None:
+        """Runs several `ip` commands inside, in one process."""
+        done = subprocess.run(
+            ["ip", "-n", self.name, "-batch", "-"],
+            input="\n".join(commands), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{commands}: {done.stderr}"
+
     def add_hole(self, address: str) -> None:
         """Adds an interface into which all that goes to the address's neighbours vanishes."""
         self.ip("link", "add", "hole", "type", "dummy")
