@@ -1,4 +1,4 @@
-"""Faults that have a verdict, and no alert of their own."""
+"""Faults that have a verdict, and no alert of their own: played, and not recorded."""
 
 from __future__ import annotations
 
@@ -56,16 +56,6 @@ def remote_listener_drops(stage: Stage) -> Script:
     stage.loop.every(1, lambda: unlucky.connect(stage.here), 0.5)
 
 
-def syn_ack_lost(stage: Stage) -> Script:
-    """Every second SYN-ACK gets lost; the next one gets through, perhaps."""
-    flags = "tcp flags & (syn | ack) == (syn | ack)"
-    stage.drop(stage.client, f"{flags} numgen inc mod 2 0")
-    stage.serve()
-    visitors = stage.clients()
-    yield
-    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
-
-
 def reset_storm(stage: Stage) -> Script:
     """A server that resets whoever it has accepted."""
     stage.serve(at_once=True, is_abrupt=True)
@@ -89,6 +79,5 @@ OTHERS: Final = {
         Cause.REMOTE_LISTENER_DROPS,
         is_wide=True,
     ),
-    "syn-ack-lost": Play(syn_ack_lost, 30, None, Cause.SYN_ACK_LOST),
     "reset-storm": Play(reset_storm, 30, None, Cause.RESET_STORM),
 }

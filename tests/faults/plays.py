@@ -114,6 +114,16 @@ def requests_expiring(stage: Stage) -> Script:
     stage.loop.every(1, lambda: unlucky.connect(stage.here))
 
 
+def syn_ack_lost(stage: Stage) -> Script:
+    """Every second SYN-ACK gets lost; the next one gets through, perhaps."""
+    flags = "tcp flags & (syn | ack) == (syn | ack)"
+    stage.drop(stage.client, f"{flags} numgen inc mod 2 0")
+    stage.serve()
+    visitors = stage.clients()
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
 def close_wait_leak(stage: Stage) -> Script:
     """A process that never closes: 60 clients at first, then one a second."""
     stage.serve(late_s=None)
@@ -205,6 +215,7 @@ PLAYS: Final = {
     "requests-expiring": Play(
         requests_expiring, 48, "TcptraceRequestsExpiring", Cause.HALF_OPEN_EXPIRY
     ),
+    "syn-ack-lost": Play(syn_ack_lost, 30, None, Cause.SYN_ACK_LOST),
     "close-wait-leak": Play(close_wait_leak, 50, "TcptraceCloseWaitLeak", Cause.CLOSE_WAIT_LEAK),
     "time-wait-near-port-exhaustion": Play(
         time_wait_near_port_exhaustion,

@@ -83,7 +83,7 @@ _CHANGES: Final[dict[Cause, Callable[[Told], Iterator[str]]]] = {
     Cause.SYN_FLOOD_WITH_COOKIES: listeners.cookies_help,
     Cause.SYN_FLOOD_WITHOUT_COOKIES: listeners.cookies_on,
     Cause.HALF_OPEN_EXPIRY: listeners.mend_path,
-    Cause.SYN_ACK_LOST: listeners.mend_path,
+    Cause.SYN_ACK_LOST: listeners.mend_way_back,
     Cause.REMOTE_SILENT: sockets.look_there,
     Cause.REMOTE_REFUSES: sockets.start_it,
     Cause.REMOTE_LISTENER_DROPS: sockets.ask_listener,

@@ -214,6 +214,14 @@ def mend_path(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
     )
 
 
+def mend_way_back(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
+    """Where SYN-ACKs get lost."""
+    yield (
+        "see what drops packets on the way back: this host's and the path's filters (`nft list"
+        " ruleset`, conntrack), a full link (`ip -s link`), a load balancer that answers elsewhere"
+    )
+
+
 def late(told: Told) -> Iterator[str]:
     """SYN-ACKs that were answered late."""
     number = plural(told.number("syn_acks_late"), "connection")
