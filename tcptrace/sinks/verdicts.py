@@ -10,7 +10,7 @@ from tcptrace.lifecycle.ledger import Address
 from tcptrace.sinks import whereabouts
 from tcptrace.sinks.terminal import comm_text, safe_text
 from tcptrace.sinks.units import duration, plural
-from tcptrace.sinks.verdict_words.causes import RUNBOOK, TITLES, change, evidence
+from tcptrace.sinks.verdict_words.causes import RUNBOOK, change, evidence, title
 from tcptrace.sinks.verdict_words.told import percent, seconds
 from tcptrace.tcp import address_text
 from tcptrace.verdicts.verdict import Cause, Confidence
@@ -50,7 +50,7 @@ def subject(verdict: Verdict) -> str:
 
 def headline(verdict: Verdict, names: Names) -> str:
     """One line: who, what, whom it hurts, how long that takes."""
-    told = [f"{subject(verdict)}: {TITLES[verdict.cause]}"]
+    told = [f"{subject(verdict)}: {title(verdict)}"]
     noun = "SYNs" if verdict.cause is Cause.SYN_FLOOD_WITHOUT_COOKIES else "connections"
     if verdict.hurt:
         told.append(f"{verdict.hurt:,} of {verdict.of:,} {noun} ({percent(verdict.share)})")

@@ -47,6 +47,14 @@ RUNBOOK: Final = {
 """The alert of the same fault, and the runbook's section; the others have none."""
 
 
+def title(verdict: Verdict) -> str:
+    """What it is called, in a few words."""
+    text = TITLES[verdict.cause]
+    late, silent = (verdict.figures.get(f"connects_{what}", 0) for what in ("late", "unanswered"))
+    is_late = verdict.cause is Cause.REMOTE_SILENT and late > silent
+    return f"{text} at first" if is_late else text
+
+
 def evidence(verdict: Verdict) -> list[str]:
     """What was seen, a sentence each."""
     return [text for text in _EVIDENCE[verdict.cause](Told(verdict)) if text]
