@@ -90,17 +90,9 @@ def measure(
     listeners: int = LISTENERS, sockets: int = SOCKETS, formats: Iterable[str] = tuple(FORMATS)
 ) -> dict[str, Figures]:
     """Renders in each format, ROUNDS times; every counter of every listener grows in between."""
-    host = Host(listeners, in_batches(_seen(sockets, listeners)))
+    host, watch = watched(listeners, sockets)
     exporter = Exporter()
-    exporter.watch = watch = Watch(host, new_tally(), max(listeners, 1), 1 << 20)
-    stop = Stop(Limits())
-
-    def tick() -> None:
-        stop.asked = watch.tracker.open_count == sockets
-
-    watch.run(stop, tick)
-    watch.read_ledger()
-    assert len(list(watch.ledger.listeners)) == listeners
+    exporter.watch = watch
     watch.lock = lock = Timed()  # type: ignore[assignment]
     figures = {}
     for name in formats:
@@ -113,6 +105,21 @@ def measure(
             figures[name].took.append(time.thread_time() - begin)
             figures[name].held.append(lock.held_s)
     return figures
+
+
+def watched(listeners: int, sockets: int) -> tuple[Host, Watch]:
+    """A host, and a watch that has seen all of it."""
+    host = Host(listeners, in_batches(_seen(sockets, listeners)))
+    watch = Watch(host, new_tally(), max(listeners, 1), 1 << 20)
+    stop = Stop(Limits())
+
+    def tick() -> None:
+        stop.asked = watch.tracker.open_count == sockets
+
+    watch.run(stop, tick)
+    watch.read_ledger()
+    assert len(list(watch.ledger.listeners)) == listeners
+    return host, watch
 
 
 def _grow(host: Host, watch: Watch) -> None:

@@ -49,6 +49,7 @@ EMPTY: Final = {
     "tcptrace_last_loss": "nothing was lost",
     "tcptrace_last_heal": "nothing was lost",
     "tcptrace_namespace_counts_suspect": "nothing was lost",
+    "tcptrace_otlp": "nothing is sent by OTLP",
     "instance:tcptrace_syn_cookies_unanswered": "no cookie was sent",
     "instance:tcptrace_close_wait_older_than": "no socket is that old",
 }

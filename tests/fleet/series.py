@@ -1,11 +1,13 @@
 """How many series a host has: `python -m tests.fleet.series`, as root on the kernel to trace.
 
 An idle host, one with 100 listeners and with 1,000, and one with network namespaces as a node with
-pods has them. What docs/fleet.md tells comes from it.
+pods has them. With --synthetic they are the bench's, of records that no kernel sent, and 10,000
+sockets in 10 namespaces are open: what docs/fleet.md tells comes from that.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -18,23 +20,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import yaml
+from bench.scrape import FORMATS, watched
 from live.namespaces import Namespace
 from live.serving import Scrape, Serving
 from live.sockets import LOOPBACK, connect, listen
 from live.waiting import until
 
+from tcptrace.exporting import Exporter
 from tcptrace.sinks.metrics.catalogue import BY_NAME, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FIRST_PORT: Final = 20_000
 _LISTENERS: Final = (0, 100, 1000)
 _NAMESPACES: Final = 50
 _CONNECTIONS: Final = 3
-_PROTOBUF: Final = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-)
+_SOCKETS: Final = 10_000
 SHARD: Final = Path(__file__).resolve().parents[2] / "packaging/prometheus/shard.yml"
 
 
@@ -75,6 +77,16 @@ def _of_histograms(names: Mapping[str, int], suffixes: set[str]) -> int:
     return sum(names[one + suffix] for one in histograms for suffix in suffixes)
 
 
+def synthesized() -> Iterator[Counted]:
+    """The bench's hosts, rendered by the real exporter."""
+    for listeners in _LISTENERS:
+        exporter = Exporter()
+        _, exporter.watch = watched(listeners, _SOCKETS if listeners else 0)
+        text = exporter.render(FORMATS["text"])[0].decode()
+        size = len(exporter.render(FORMATS["protobuf"])[0])
+        yield count(_name(listeners), text, size)
+
+
 def measure() -> Iterator[Counted]:
     """The host as it is; then with ever more listeners; then with namespaces."""
     with ExitStack() as sockets, Serving() as serving:
@@ -85,7 +97,7 @@ def measure() -> Iterator[Counted]:
                 sockets.enter_context(listen((LOOPBACK, port)))
             made = wanted
             until(lambda: _listeners(serving.scrape()) >= made, "the listeners")  # noqa: B023
-            yield _scraped(f"{wanted:,} listeners" if wanted else "idle", serving)
+            yield _scraped(_name(wanted), serving)
     with ExitStack() as stack:
         for number in range(_NAMESPACES):
             namespace = stack.enter_context(Namespace(f"pod-{number}"))
@@ -100,22 +112,29 @@ def measure() -> Iterator[Counted]:
         yield _scraped(f"{_NAMESPACES} namespaces, a listener in each", serving)
 
 
+def _name(listeners: int) -> str:
+    return f"{listeners:,} listeners" if listeners else "idle"
+
+
 def _listeners(scrape: Scrape) -> int:
     return len(scrape.values("tcptrace_listener_sockets"))
 
 
 def _scraped(name: str, serving: Serving) -> Counted:
-    request = urllib.request.Request(serving.url, headers={"Accept": _PROTOBUF})  # noqa: S310 - ours
+    request = urllib.request.Request(serving.url, headers={"Accept": FORMATS["protobuf"]})  # noqa: S310 - ours
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - ours
         size = len(answer.read())
     return count(name, serving.scrape().text, size)
 
 
-def main() -> int:
-    for counted in measure():
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fleet.series", description=__doc__)
+    parser.add_argument("--synthetic", action="store_true")
+    options = parser.parse_args(arguments)
+    for counted in synthesized() if options.synthetic else measure():
         print(json.dumps(counted._asdict()), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
