@@ -208,7 +208,8 @@ def _is_late(watch: Watch) -> bool:
 def _words_of_losses(watch: Watch, losses: Losses) -> str:
     lost = f"{plural(losses.lost_records, 'event')} lost since the trace began"
     if watch.agreement.healing.is_suspect:
-        return f"{lost}: counts by state may be wrong until the next snapshot. Drops are exact."
+        until = " until the next snapshot" if watch.source.takes_snapshots else ""
+        return f"{lost}: counts by state may be wrong{until}. Each listener's drops are exact."
     return f"{lost}: lives, rates and waits may lack them. Drops and counts by state are right."
 
 

@@ -205,8 +205,8 @@ class QueueHistory:
 
     def take(
         self, listeners: Iterable[Listening], waits: Mapping[Address, AcceptWaits], at_ns: int
-    ) -> bool:
-        """Ends a step if it is time; returns whether it was.
+    ) -> None:
+        """Ends a step if it is time.
 
         The first one has all that was counted before.
 
@@ -218,7 +218,7 @@ class QueueHistory:
         if self.times_ns:
             passed_ns = at_ns - self.times_ns[-1]
             if passed_ns < STEP_NS:
-                return False
+                return
             self.seconds = passed_ns / 1e9
         self._number += 1
         self.times_ns.append(at_ns)
@@ -233,4 +233,3 @@ class QueueHistory:
             past.add(self._number, waits.get(address), may_grow=kept < MOST_BUSY)
             kept += past.is_kept - was_kept
             self.pasts[address] = past
-        return True

@@ -78,8 +78,8 @@ function showNotes(notes) {
 function showVerdicts(now) {
   const told = now.verdicts.map((one) => ({ ...one, key: [one.cause, one.netns, one.address, one.port].join(" ") }));
   if (!told.length) {
-    const seconds = now.steps_at.length ? "Nothing that tcptrace knows of." : "Nothing yet.";
-    told.push({ key: "none", headline: seconds });
+    const words = now.steps_at.length ? "Nothing, as far as tcptrace can tell." : "Nothing yet.";
+    told.push({ key: "none", headline: words });
   }
   keep(byId("verdict-list"), told, (one) => one.key, makeVerdict, updateVerdict);
 }
