@@ -48,6 +48,7 @@ _FIRST = (
     "test_snapshot",
     "test_prometheus",
     "test_otlp",
+    "test_page",
     "test_hostile",
     "test_overload",
     "test_verify",
