@@ -49,6 +49,7 @@ _FIRST = (
     "test_prometheus",
     "test_otlp",
     "test_page",
+    "test_top",
     "test_hostile",
     "test_overload",
     "test_verify",
