@@ -43,6 +43,7 @@ INSTANCE: Final = "web-1:9436"
 FULL: Final = "8080"
 LISTENERS: Final = {FULL, "8081"}
 EMPTY: Final = {
+    "tcptrace_otlp_": "nothing is sent by OTLP",
     "tcptrace_program_run": "a recording does not say what the programs cost",
     "tcptrace_hook_events_lost": "nothing was lost",
     "tcptrace_kernel_difference": "nothing differs",
