@@ -194,7 +194,7 @@ def test_every_dependency_is_debians_or_carried() -> None:
     debians = set(re.findall(r"\bpython3-([\w-]+)", CONTROL)) - {"bpfcc"}
     called = {"PyYAML": "yaml"}
     wanted = {re.split(r"[<>=]", one)[0] for one in PROJECT["dependencies"]}
-    assert {called.get(one, one) for one in wanted} == debians | vendored
+    assert debians < {called.get(one, one) for one in wanted} <= debians | vendored
     assert LIBRARY.startswith("libseccomp")
     assert "libseccomp2" in CONTROL
 
