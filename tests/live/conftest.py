@@ -47,6 +47,7 @@ _FIRST = (
     "test_ledger",
     "test_snapshot",
     "test_prometheus",
+    "test_top",
     "test_otlp",
     "test_page",
     "test_top",
