@@ -31,6 +31,8 @@ pytestmark = pytest.mark.once
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 FOUND_FAULTS: Final = 7
 DURATION_S: Final = 35
+BEGIN_S: Final = 400.0
+"""Some sixty network namespaces are there to be read before tracing begins."""
 SCHEMA: Final[dict[str, Any]] = json.loads(
     Path(__file__).parents[2].joinpath("docs/schema/verdict-v1.json").read_bytes()
 )
@@ -66,7 +68,7 @@ def looked() -> Iterator[Looked]:
         assert troupe.stdout is not None
         places = json.loads(troupe.stdout.readline())
         with Trace("why", "--json", "--duration", f"{DURATION_S}s") as trace:
-            trace.wait_until_tracing()
+            trace.wait_until_tracing(BEGIN_S)
             troupe.stdin.write("go\n")
             troupe.stdin.flush()
             status = trace.wait(DURATION_S + DEADLINE_S)

@@ -107,12 +107,12 @@ class Trace:
         """The lines that it has printed."""
         return self._stdout.so_far()
 
-    def wait_until_tracing(self) -> Self:
+    def wait_until_tracing(self, deadline_s: float = START_DEADLINE_S) -> Self:
         """Waits for the line that says that tracing has begun."""
         until(
             lambda: self._tracing_line() or self.process.poll() is not None,
             "tracing to begin",
-            START_DEADLINE_S,
+            deadline_s,
         )
         assert self._tracing_line(), f"{self._arguments} ended before it traced: {self.stderr}"
         return self
