@@ -37,7 +37,7 @@ demo: ## show the tracer at work: live, or from a recording where that cannot be
 .PHONY: test
 test: setup ## everything: lint, unit and contract tests, live tests in guests of each kernel
 	@tests/vm/kernel $(CORE_KERNELS)
-	@tools/stages lint $(subst $(space),+,$(strip test-live-$(WHOLE_KERNEL) \
+	@tools/stages lint docs $(subst $(space),+,$(strip test-live-$(WHOLE_KERNEL) \
 	    test-core-$(firstword $(CORE_KERNELS)))),$(subst $(space),+,$(strip test-unit \
 	    $(patsubst %,test-each-%,$(filter-out $(WHOLE_KERNEL),$(KERNELS))) \
 	    $(patsubst %,test-core-%,$(wordlist 2,9,$(CORE_KERNELS)))))
@@ -129,6 +129,24 @@ format: setup-system setup-python ## format Python and C
 clean: ## remove what was built and cached, .venv and the guests' kernels included
 	rm -rf .venv .vm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Its authors' notice of what may come after MkDocs 1; the version is bounded in pyproject.toml.
+DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+.PHONY: docs
+docs: setup-python ## build the documentation into build/site; fails on a broken link or anchor
+	$(DOCS) build --strict
+.PHONY: docs-serve
+docs-serve: setup-python ## show the documentation on 127.0.0.1:8000 while it is written
+	$(DOCS) serve --strict
+
+.PHONY: lives
+lives: setup ## record the lives that docs/handshake.md tells, in guests; LIVES=NAME… for some
+	@mkdir -p tests/data/lives
+	tests/vm/run --progress --timeout 900 --rwdir tests/data/lives 6.12 \
+	    python -m tests.manual.lives --to tests/data/lives $(LIVES)
+	tests/vm/run --progress --timeout 300 --rwdir tests/data/lives 6.1 \
+	    python -m tests.manual.lives --to tests/data/lives syn-dropped
+	$(BIN)/python -m tests.manual
 
 .PHONY: screenshots
 screenshots: setup ## draw docs/img anew, from commands traced in a guest; needs fonts-dejavu-core

@@ -1,6 +1,6 @@
 """Puts outputs into the pages of docs/ and draws their diagrams: `python -m tests.manual`.
 
-Recordings come from guests before: `make recordings` and `make told`. The reference is made when
+Recordings come from guests before: `make lives` and `make recordings`. The reference is made when
 the site is built.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from . import blocks, diagrams
+from . import blocks
+from .pictures import PICTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ DOCS = blocks.CHECKOUT / "docs"
 
 
 def main() -> int:
-    for name, draw in diagrams.DIAGRAMS.items():
+    for name, draw in PICTURES.items():
         _write(DOCS / "img" / f"diagram-{name}.svg", draw())
     for name in blocks.PAGES:
         path = DOCS / name

@@ -1,4 +1,4 @@
-"""The diagrams of docs/handshake.md, drawn from the tables in lifecycle/transitions.py.
+"""The diagram of all states, drawn from the tables in lifecycle/transitions.py.
 
 Where a state stands and what moves a socket is written here; which state may follow which is not:
 a transition that the table has and no picture tells, or the other way round, is an error.
@@ -15,7 +15,7 @@ from tcptrace.tcp import State
 from .svg import Box, Picture, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 S = State
 Edge = tuple[State, State]
@@ -24,7 +24,7 @@ OBJECTS: Final[Mapping[str, frozenset[State]]] = {
     "request": frozenset({S.NEW_SYN_RECV}),
     "timewait": frozenset({S.TIME_WAIT}),
 }
-"""The states of the request socket and of the TIME_WAIT socket; all others are the full socket's."""
+"""The states of request socket and TIME_WAIT socket; all others are the full socket's."""
 
 PLACES: Final[Mapping[State, Point]] = {
     S.LISTEN: Point(230, 112),
@@ -128,9 +128,7 @@ def states() -> str:
         _edge(picture, edge, told)
     # A request is born of a SYN: the listener stays what it is.
     listener, request = Box(PLACES[S.LISTEN]), Box(PLACES[S.NEW_SYN_RECV])
-    picture.arrow(
-        [listener.towards(request.middle), request.towards(listener.middle)], "birth"
-    )
+    picture.arrow([listener.towards(request.middle), request.towards(listener.middle)], "birth")
     _told(picture, Told("SYN: a new object", "tcp_conn_request", Point(238, 160)))
     for state, place in PLACES.items():
         picture.box(Box(place), state.name, kind_of(state))
@@ -184,17 +182,13 @@ def _legend(picture: Picture, top: float) -> None:
     picture.words(
         Point(x + 18, top + 11.5), "may end here at once: RST, timeout, abort, drop", "dim left"
     )
-    first = sorted((old.name, new.name) for (old, new), side in FIRST_CLOSER.items() if side is Side.LOCAL)
+    first = sorted(
+        (old.name, new.name) for (old, new), side in FIRST_CLOSER.items() if side is Side.LOCAL
+    )
     orderly = ", ".join(sorted(state.name for state in ENDED_BY_FIN))
     picture.words(
         Point(30, top + 36),
         f"This end closes first: {'; '.join(f'{old} → {new}' for old, new in first)}.",
         "dim left",
     )
-    picture.words(
-        Point(30, top + 54), f"CLOSE after both FINs: from {orderly}.", "dim left"
-    )
-
-
-DIAGRAMS: Final[Mapping[str, Callable[[], str]]] = {"states": states}
-"""By name: docs/img/diagram-NAME.svg."""
+    picture.words(Point(30, top + 54), f"CLOSE after both FINs: from {orderly}.", "dim left")

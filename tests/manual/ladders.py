@@ -1,4 +1,4 @@
-"""Ladders: both ends of a recorded connection side by side, each kernel event a rung, time downwards.
+"""Ladders: both ends of a recorded connection side by side, each event a rung, time downwards.
 
 Everything in a picture is from a recording, by `tcptrace replay --json`; only which event a packet
 went between is read from CAUSES, since tcptrace records sockets, not packets.
@@ -10,10 +10,11 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tcptrace.tcp import State
+
 from .blocks import replayed
 from .diagrams import kind_of
 from .svg import Box, Picture, Point
-from tcptrace.tcp import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,7 +105,11 @@ def _y(number: float) -> float:
 
 def _draw_states(picture: Picture, rungs: Sequence[Rung], end: int) -> None:
     x = (_LEFT, _RIGHT)[end]
-    entered = [(number, rung.name) for number, rung in enumerate(rungs) if rung.end == end and rung.is_state]
+    entered = [
+        (number, rung.name)
+        for number, rung in enumerate(rungs)
+        if rung.end == end and rung.is_state
+    ]
     for (number, name), (until, _) in pairwise([*entered, (len(rungs), "")]):
         kind = "none" if name == "CLOSE" else kind_of(State[name])
         last = len(rungs) if name in ("TIME_WAIT", "CLOSE") else until

@@ -275,7 +275,7 @@ def never_accepted(home: Namespace) -> None:
     home.delay("lo", _FAR_MS)
     with open_listener(16):
         client = call()
-        until(lambda: states_here()[ESTABLISHED] == 2, "the child")  # noqa: PLR2004 - both ends
+        until(lambda: states_here()[ESTABLISHED] == 2, "the child")
         call_yourself("server")
     wait_for_reset(client)
     client.close()

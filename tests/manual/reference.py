@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = CHECKOUT / "docs"
 _BREAK: Final = "\n\n"
+_EXIT_CODES: Final = """\
+Stable: a code keeps its meaning, and a new meaning gets a new code. Every error is one line on
+stderr that says what to do.
+"""
+_OTHER_CODES: Final = """\
+| 70 | anything else | an error that we did not foresee: `TCPTRACE_DEBUG=1` shows where |
+| 130 | – | interrupted before tracing began |
+"""
+_SCHEMAS: Final = """\
+One object a line, each with its schema's name in `schema`. Within a version keys are added, never
+renamed or removed. The files are JSON Schema 2020-12.
+"""
+_ALERTS: Final = """\
+Import the dashboards into Grafana; load the rules into Prometheus. All are made from
+dashboards/build, and each alert is tried on a recording of its own fault and on those of all
+others.
+"""
 
 
 def commands() -> str:
@@ -61,13 +78,9 @@ def exit_codes() -> str:
     return "\n".join(
         [
             "# Exit codes\n",
-                "Stable: a code keeps its meaning, and a new meaning gets a new code. Every error is one"
-            " line on stderr that says what to do.\n",
+            _EXIT_CODES,
             *rows,
-            "| 70 | anything else | an error that we did not foresee: `TCPTRACE_DEBUG=1` shows where;"
-            " please report it |",
-            "| 130 | – | interrupted before tracing began |",
-            "",
+            _OTHER_CODES,
         ]
     )
 
@@ -76,8 +89,7 @@ def schemas() -> str:
     """Every schema of JSON outputs, key by key."""
     parts = [
         "# JSON schemas\n",
-        "One object a line, each with its schema's name in `schema`. Within a version keys are added,"
-        " never renamed or removed. The files are JSON Schema 2020-12.\n",
+        _SCHEMAS,
     ]
     for path in sorted((DOCS / "schema").glob("*.json")):
         document = json.loads(path.read_bytes())
@@ -139,9 +151,7 @@ def alerts() -> str:
     """Dashboards, alerts and recording rules."""
     parts = [
         "# Dashboards, alerts, rules\n",
-        "Import the dashboards into Grafana; load the rules into Prometheus. All are made from"
-        " dashboards/build, and each alert is tried on a recording of its own fault and on those of"
-        " all others.\n",
+        _ALERTS,
         "## Dashboards\n",
         *_table(
             ("dashboard", "panels"),
@@ -189,7 +199,9 @@ def _boards() -> Iterator[tuple[str, list[str]]]:
 
 def _plain(summary: str) -> str:
     """A summary without Grafana's and Prometheus' braces, which no table of ours fills."""
-    named = re.sub(r"{{ (?:\$labels)?\.(\w*) }}", lambda found: found[1].upper() or "INSTANCE", summary)
+    named = re.sub(
+        r"{{ (?:\$labels)?\.(\w*) }}", lambda found: found[1].upper() or "INSTANCE", summary
+    )
     return re.sub(r"{{ .*? }}", "", named)
 
 
@@ -202,7 +214,7 @@ def decisions() -> str:
     return "\n".join(
         [
             "# Decisions\n",
-                "Why it is built as it is, where another way was tried or expected: half a page each.\n",
+            "Why it is built as it is, where another way was tried or expected.\n",
             *_table(("", "decision"), rows),
             "",
         ]

@@ -10,13 +10,18 @@ Source: mkdocs.org, user guide, hooks.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from posixpath import normpath, relpath
 from typing import TYPE_CHECKING, Final
 
 from mkdocs.structure.files import File
 
-from tests.manual.reference import PAGES
+# MkDocs loads this file by its path: its siblings are found as pytest finds them.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from manual.reference import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ STYLE: Final = """
 .tt .code { font-family: ui-monospace, monospace; font-size: 11px; }
 .tt .state { font-weight: 600; font-size: 12.5px; }
 .tt .left { text-anchor: start; } .tt .right { text-anchor: end; }
-.tt .halo { stroke: var(--md-default-bg-color, var(--tt-bg)); stroke-width: 5; paint-order: stroke; }
+.tt .halo { stroke: var(--md-default-bg-color, var(--tt-bg)); stroke-width: 5; }
+.tt .halo { paint-order: stroke; }
 .tt rect { stroke-width: 1.5; }
 .tt .request { fill: #d9770633; stroke: #d97706; } .tt .full { fill: #2f81f733; stroke: #2f81f7; }
 .tt .timewait { fill: #a371f733; stroke: #a371f7; } .tt .queue { fill: #2ea04333; stroke: #2ea043; }
@@ -77,7 +78,9 @@ class Picture:
     def arrow(self, points: list[Point], css: str = "") -> None:
         """A line with a head at its last point."""
         head = "tt-badhead" if "bad" in css.split() else "tt-head"
-        path = " ".join(f"{'L' if number else 'M'}{x:g} {y:g}" for number, (x, y) in enumerate(points))
+        path = " ".join(
+            f"{'L' if number else 'M'}{x:g} {y:g}" for number, (x, y) in enumerate(points)
+        )
         self.parts.append(f'<path class="arrow {css}" d="{path}" marker-end="url(#{head})"/>')
 
     def text(self) -> str:
@@ -87,10 +90,10 @@ class Picture:
             f' markerHeight="8" orient="auto"><path class="{name}" d="M0 0 L8 4 L0 8 z"/></marker>'
             for name in ("head", "badhead")
         )
+        box = f'viewBox="0 0 {self.width} {self.height}"'
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" class="tt" role="img"'
-                f' viewBox="0 0 {self.width} {self.height}">',
+                f'<svg xmlns="http://www.w3.org/2000/svg" class="tt" role="img" {box}>',
                 f"<title>{escape(self.title)}</title>",
                 f"<style>{STYLE}</style>",
                 f"<defs>{heads}</defs>",
