@@ -75,6 +75,12 @@ test-core-%: setup
 	@tests/vm/kernel $*
 	tests/vm/run --progress --timeout 900 $* python -m tests.live -m core
 
+TEST ?= tests/live/test_closing.py
+.PHONY: test-one
+test-one: setup-system setup-python ## a few live tests in one guest, in minutes: TEST="FILE -k NAME", KERNEL=6.1
+	@tests/vm/kernel $(lastword $(KERNEL))
+	tests/vm/run --progress --timeout 900 $(lastword $(KERNEL)) python -m pytest -v $(TEST)
+
 MINUTES ?= 10
 .PHONY: fuzz
 fuzz: setup-python ## fuzz recordings, web inputs and decoding for MINUTES=10, on one core; states the inputs tried
