@@ -5,9 +5,9 @@ In a page,
     <!-- output: COMMAND… | FILTER… -->
     <!-- end of output -->
 
-becomes a block between the two. The command is `replay FILE…` of a recording in tests/data, run
-here and now; or `told FILE`, what a command printed in a guest, kept in tests/data/told. Filters
-take a unit at a time, which is a line, or a story of `--timeline`:
+becomes a block between the two. The command is `replay FILE…` or `why --replay FILE` of a recording
+in tests/data, run here and now; or `told FILE`, what a command printed in a guest, kept in
+tests/data/told. Filters take a unit at a time: a line, or a story of `--timeline`:
 
     only TEXT     those that have it
     first N, last N
@@ -22,6 +22,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +57,8 @@ def _output(command: str, filters: list[str]) -> Iterator[str]:
         yield title
     else:
         yield f"$ tcptrace {command}"
-        printed, summary = replayed(tuple(words))
-        text = summary if "summary" in filters else printed
+        told, summary = printed(verb, *words)
+        text = summary if "summary" in filters else told
     units = _units(text.rstrip("\n"), is_stories="--timeline" in words and "summary" not in filters)
     for one in filters:
         units = _filtered(units, one)
@@ -86,18 +88,26 @@ def _filtered(units: list[str], wanted: str) -> list[str]:
 
 
 @lru_cache
-def replayed(words: tuple[str, ...]) -> tuple[str, str]:
-    """What a replay prints, and what it says at its end."""
-    name, *options = words
-    paths = list(DATA.glob(f"*/{name}")) + list(DATA.glob(name))
-    assert paths, f"there is no recording {name}"
+def printed(*words: str) -> tuple[str, str]:
+    """What a command that looks at a recording prints, and what it says at its end."""
+    at_once = ("--speed", "max") if words[0] == "replay" else ()
     done = subprocess.run(
-        [sys.executable, "-m", "tcptrace.cli.main", "replay", paths[0], "--speed", "max", *options],
+        [sys.executable, "-m", "tcptrace.cli.main", *map(_found, words), *at_once],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "110", "TZ": "UTC", "LC_ALL": "C.UTF-8"},
     )
     begun, _, summary = done.stderr.partition("\n")
     assert begun.startswith("replaying "), done.stderr
+    assert done.returncode in (0, FoundFaults.exit_code), done.stderr
     return done.stdout, summary.strip("\n")
+
+
+def _found(word: str) -> str:
+    """A recording's path instead of its name."""
+    if not word.endswith(".tcptrace"):
+        return word
+    paths = [*DATA.glob(f"*/{word}"), *DATA.glob(word)]
+    assert paths, f"there is no recording {word}"
+    return str(paths[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tcptrace.tcp import State
 
-from .blocks import replayed
+from .blocks import printed
 from .diagrams import kind_of
 from .svg import Box, Picture, Point
 
@@ -70,7 +70,7 @@ def ladder(recording: str, title: str, pick: Callable[[dict[str, Any]], bool]) -
         title: of the picture.
         pick: tells the life whose two ends are drawn.
     """
-    lives = [json.loads(line) for line in replayed((recording, "--json"))[0].splitlines()]
+    lives = [json.loads(line) for line in printed("replay", recording, "--json")[0].splitlines()]
     one = next(life for life in lives if pick(life))
     other = next(life for life in lives if life["id"] == one["peer"])
     ends = sorted((one, other), key=lambda life: (life["role"] != "client", life["id"]))
