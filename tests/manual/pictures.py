@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .diagrams import states
 from .ladders import ladder
+from .queues import queues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ def _is_fast(life: Mapping[str, Any]) -> bool:
 
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {
     "states": states,
+    "queues": queues,
     "plain": partial(ladder, "plain-6.12.tcptrace", PLAIN, _is_server),
     "syn-dropped": partial(
         ladder,
