@@ -29,7 +29,7 @@ from faults.prometheus import free_port
 from faults.scrapes import scrapes
 from faults.verdicts import DIVISOR, PERIOD_S, fired, series
 
-from tcptrace.sinks.verdict_words import TITLES
+from tcptrace.sinks.verdict_words.causes import TITLES
 from tcptrace.verdicts.verdict import Cause
 
 from .blocks import CHECKOUT, DATA, printed
