@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from faults.stage import SERVER, WEB, Stage
+from faults.stage import Stage
 from live.traced import TCPTRACE
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def play(name: str, tool: Tool, to: Path) -> None:
     with Stage() as stage:
         stage.serve(backlog=8, pause_s=0.2)
         visitors = stage.clients(stay_s=0.1)
-        stage.loop.every(_BURST_S, lambda: visitors.connect((SERVER, WEB), 20), 0.1)
+        stage.loop.every(_BURST_S, lambda: visitors.connect(stage.here, 20), 0.1)
         # `ip netns exec` would hide /sys/kernel/tracing.
         command = ["nsenter", f"--net={stage.server.path}", "bash", "-c", tool.command]
         if tool.ready:
