@@ -49,6 +49,7 @@ _ROW: Final = 34
 _TOP: Final = 74
 _LEFT, _RIGHT = 260, 640
 _MIDDLE: Final = (_LEFT + _RIGHT) / 2
+_REACH: Final = 124
 
 
 class Rung(NamedTuple):
@@ -75,7 +76,7 @@ def ladder(recording: str, title: str, pick: Callable[[dict[str, Any]], bool]) -
     other = next(life for life in lives if life["id"] == one["peer"])
     ends = sorted((one, other), key=lambda life: (life["role"] != "client", life["id"]))
     rungs = sorted(rung for end, life in enumerate(ends) for rung in _rungs(end, life))
-    picture = Picture(900, _TOP + _ROW * len(rungs) + 24, title)
+    picture = Picture(930, _TOP + _ROW * len(rungs) + 24, title)
     for x, life in zip((_LEFT, _RIGHT), ends, strict=True):
         name = (life["process"] or life["listening_process"] or {"comm": life["role"]})["comm"]
         picture.words(Point(x, 24), name, "state")
@@ -120,19 +121,32 @@ def _draw_states(picture: Picture, rungs: Sequence[Rung], end: int) -> None:
 def _draw_packets(picture: Picture, rungs: Sequence[Rung]) -> None:
     for number, rung in enumerate(rungs):
         sent = [
-            (earlier, CAUSES[before.name, rung.name])
+            earlier
             for earlier, before in enumerate(rungs[:number])
             if before.end != rung.end and (before.name, rung.name) in CAUSES
         ]
         if not sent:
             continue
-        earlier, packet = sent[-1]
-        towards = 1 if rung.end else -1
-        start = Point(_MIDDLE - towards * 124, _y(earlier) + 6)
-        stop = Point(_MIDDLE + towards * 124, _y(number) + 6)
-        picture.arrow([start, stop], "bad" if rung.name.endswith("dropped") else "")
-        middle = Point(_MIDDLE, (start.y + stop.y) / 2 - 3)
-        picture.words(middle, packet, "dim halo")
+        packet = CAUSES[rungs[sent[-1]].name, rung.name]
+        again = [at for at in range(sent[-1], number) if rungs[at].name == "synack_retransmitted"]
+        if again and rung.name == "SYN_RECV":
+            # The other end answers it, and has no event for that.
+            between = (again[-1] + number) / 2
+            _draw_packet(picture, (again[-1], between), 1 - rung.end, "SYN-ACK")
+            _draw_packet(picture, (between, number), rung.end, packet)
+        else:
+            css = "bad" if rung.name.endswith("dropped") else ""
+            _draw_packet(picture, (sent[-1], number), rung.end, packet, css)
+
+
+def _draw_packet(
+    picture: Picture, rows: tuple[float, float], to: int, words: str, css: str = ""
+) -> None:
+    towards = 1 if to else -1
+    start = Point(_MIDDLE - towards * _REACH, _y(rows[0]) + 6)
+    stop = Point(_MIDDLE + towards * _REACH, _y(rows[1]) + 6)
+    picture.arrow([start, stop], css)
+    picture.words(Point(_MIDDLE, (start.y + stop.y) / 2 - 3), words, "dim halo")
 
 
 def _draw_events(picture: Picture, rungs: Sequence[Rung]) -> None:

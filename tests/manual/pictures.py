@@ -34,7 +34,7 @@ PICTURES: Final[Mapping[str, Callable[[], str]]] = {
     "syn-dropped": partial(
         ladder,
         "syn-dropped-6.12.tcptrace",
-        "A SYN is dropped twice before it is answered",
+        "A SYN is dropped three times before it is answered",
         _has_drops,
     ),
     "ack-dropped": partial(
