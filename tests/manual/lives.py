@@ -207,13 +207,11 @@ def fast_open(home: Namespace) -> None:
 
 def simultaneous_close(home: Namespace) -> None:
     """Each FIN is on its way when the other leaves."""
-    home.delay("lo", 100)
+    home.delay("lo", 400)
     with open_listener(16) as listener:
         client = call()
         server = take(listener)
-        call_yourself("client")
         client.shutdown(socket.SHUT_WR)
-        call_yourself("server")
         server.shutdown(socket.SHUT_WR)
         until(lambda: CLOSING in (state_of(client), state_of(server)), "an end to pass CLOSING")
         client.close()
