@@ -92,7 +92,7 @@ def printed(*words: str) -> tuple[str, str]:
     """What a command that looks at a recording prints, and what it says at its end."""
     at_once = ("--speed", "max") if words[0] == "replay" else ()
     done = subprocess.run(
-        [sys.executable, "-m", "tcptrace.cli.main", *map(_found, words), *at_once],
+        [sys.executable, "-m", "tcptrace.cli.main", *map(found, words), *at_once],
         capture_output=True,
         text=True,
         check=False,
@@ -104,7 +104,7 @@ def printed(*words: str) -> tuple[str, str]:
     return done.stdout, summary.strip("\n")
 
 
-def _found(word: str) -> str:
+def found(word: str) -> str:
     """A recording's path instead of its name."""
     if not word.endswith(".tcptrace"):
         return word

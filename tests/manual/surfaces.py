@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyte
+from faults.others import OTHERS
 from faults.plays import PLAYS
 from faults.prometheus import free_port
 from faults.scrapes import scrapes
@@ -32,13 +33,14 @@ from faults.verdicts import DIVISOR, PERIOD_S, fired, series
 from tcptrace.sinks.verdict_words.causes import TITLES
 from tcptrace.verdicts.verdict import Cause
 
-from .blocks import CHECKOUT, DATA, printed
+from .blocks import CHECKOUT, found, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 PAGE: Final = CHECKOUT / "docs/tutorial.md"
 BEGIN, END = "<!-- verdicts -->", "<!-- end of verdicts -->"
+FAULTS: Final = [name for name, play in {**PLAYS, **OTHERS}.items() if play.cause]
 _TCPTRACE: Final = (sys.executable, "-m", "tcptrace.cli.main")
 _ROWS, _COLUMNS = 50, 160
 _PATIENCE_S: Final = 60.0
@@ -57,7 +59,7 @@ class Told(NamedTuple):
 
 def ask(name: str) -> Told:
     """Plays one recording to all four."""
-    path = DATA / "faults" / f"{name}.tcptrace"
+    path = Path(found(f"{name}.tcptrace"))
     lines = printed("why", "--replay", path.name, "--json")[0].splitlines()
     why = [TITLES[Cause(json.loads(line)["cause"])] for line in lines]
     return Told(why, by_top(path, why), by_page(path), by_alerts(name, path))
@@ -150,7 +152,7 @@ def _same(titles: list[str], why: list[str]) -> str:
 
 def main() -> int:
     told = {}
-    for name in sys.argv[1:] or PLAYS:
+    for name in sys.argv[1:] or FAULTS:
         told[name] = ask(name)
         print(f"surfaces: {name}: {told[name]}", flush=True)
     text = PAGE.read_text(encoding="utf-8")
