@@ -56,7 +56,7 @@ def _output(command: str, filters: list[str]) -> Iterator[str]:
         title, _, text = text.partition("\n")
         yield title
     else:
-        yield f"$ tcptrace {command}"
+        yield " ".join(("$ tcptrace", command, *_at_once(verb)))
         told, summary = printed(verb, *words)
         text = summary if "summary" in filters else told
     units = _units(text.rstrip("\n"), is_stories="--timeline" in words and "summary" not in filters)
@@ -90,9 +90,8 @@ def _filtered(units: list[str], wanted: str) -> list[str]:
 @lru_cache
 def printed(*words: str) -> tuple[str, str]:
     """What a command that looks at a recording prints, and what it says at its end."""
-    at_once = ("--speed", "max") if words[0] == "replay" else ()
     done = subprocess.run(
-        [sys.executable, "-m", "tcptrace.cli.main", *map(found, words), *at_once],
+        [sys.executable, "-m", "tcptrace.cli.main", *map(found, words), *_at_once(words[0])],
         capture_output=True,
         text=True,
         check=False,
@@ -111,3 +110,7 @@ def found(word: str) -> str:
     paths = [*DATA.glob(f"*/{word}"), *DATA.glob(word)]
     assert paths, f"there is no recording {word}"
     return str(paths[0])
+
+
+def _at_once(verb: str) -> tuple[str, ...]:
+    return ("--speed", "max") if verb == "replay" else ()
