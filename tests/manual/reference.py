@@ -233,8 +233,12 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    r"""One line, its bars escaped: a table knows `\|` in code too."""
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+    """One line, its bars escaped; those in code need none (Python-Markdown's tables)."""
+    line = re.sub(r"\s+", " ", text).strip()
+    return "`".join(
+        part if number % 2 else part.replace("|", "\\|")
+        for number, part in enumerate(line.split("`"))
+    )
 
 
 def _unwrapped(text: str) -> str:
