@@ -46,7 +46,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, uri, content=make()))
     for path, uri in FROM_ABOVE.items():
         files.append(File.generated(config, uri, abs_src_path=str(CHECKOUT / path)))
-    for path in sorted({path for file in files.documentation_pages() for path in _outside(file)}):
+    linked = {path for file in files.documentation_pages() for path in _outside(file)}
+    for path in sorted(path for path in linked if (CHECKOUT / path).is_dir()):
+        listed = sorted(file.name for file in (CHECKOUT / path).iterdir() if file.is_file())
+        text = "\n".join([f"# {path}\n", *(f"- [{name}]({name})" for name in listed), ""])
+        files.append(File.generated(config, f"{REST}/{path}/index.md", content=text))
+        linked |= {f"{path}/{name}" for name in listed}
+    for path in sorted(path for path in linked if (CHECKOUT / path).is_file()):
         files.append(File.generated(config, f"{REST}/{path}", abs_src_path=str(CHECKOUT / path)))
     return files
 
@@ -78,11 +84,11 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def _outside(file: File) -> Iterator[str]:
-    """The repository's files outside of docs/ that a page links to."""
+    """The repository's files and directories outside of docs/ that a page links to."""
     for found in _LINK.finditer(file.content_string):
         path = _in_repository(file.src_uri, found[1])
         is_page = path.startswith(f"{HOME}/") or path in FROM_ABOVE
-        if not is_page and (CHECKOUT / path).is_file():
+        if not is_page and (CHECKOUT / path).exists():
             yield path
 
 
