@@ -101,7 +101,7 @@ def by_top(path: Path, expected: Iterable[str]) -> list[str]:
             stream.feed(os.read(terminal, 1 << 16))
         text = " ".join(" ".join(screen.display).split())
         titles = [*dict.fromkeys([*expected, *TITLES.values()])]
-        return [title for title in titles if title in text]
+        return [title for title in titles if f": {title} ·" in text]
 
     try:
         return calm(shown)
