@@ -35,7 +35,6 @@ from live.sockets import (
     reset,
     state_of,
     states_here,
-    wait_for_fin,
     wait_for_reset,
     wait_until_quiet,
 )
@@ -260,14 +259,6 @@ def reset_by_linger(home: Namespace) -> None:
         server.close()
 
 
-def refused(home: Namespace) -> None:
-    """Nobody listens."""
-    home.delay("lo", _FAR_MS)
-    attempt = try_to_call()
-    assert attempt.outcome() == errno.ECONNREFUSED
-    attempt.socket.close()
-
-
 def never_accepted(home: Namespace) -> None:
     """The listener closes while a child waits for accept()."""
     home.delay("lo", _FAR_MS)
@@ -277,23 +268,6 @@ def never_accepted(home: Namespace) -> None:
         call_yourself("server")
     wait_for_reset(client)
     client.close()
-
-
-def half_closed(home: Namespace) -> None:
-    """The client has said all; the server goes on for a while in CLOSE_WAIT."""
-    home.delay("lo", _FAR_MS)
-    with open_listener(16) as listener:
-        client = call()
-        server = take(listener)
-        call_yourself("client")
-        client.shutdown(socket.SHUT_WR)
-        call_yourself("server")
-        wait_for_fin(server)
-        time.sleep(0.3)
-        server.sendall(b"still here")
-        server.close()
-        wait_for_fin(client)
-        client.close()
 
 
 class Play(NamedTuple):
@@ -318,9 +292,7 @@ PLAYS: Final = {
     "simultaneous-close": Play(simultaneous_close),
     "timewait-reused": Play(timewait_reused),
     "reset-by-linger": Play(reset_by_linger),
-    "refused": Play(refused),
     "never-accepted": Play(never_accepted),
-    "half-closed": Play(half_closed),
 }
 """By the recording's name."""
 
