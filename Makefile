@@ -146,12 +146,10 @@ docs-serve: setup-python ## show the documentation on 127.0.0.1:8000 while it is
 	$(DOCS) serve --strict
 
 .PHONY: lives
-lives: setup ## record the lives that docs/handshake.md tells, in guests; LIVES=NAME… for some
+lives: setup ## record the lives that docs/handshake.md tells, in a guest; LIVES=NAME… for some
 	@mkdir -p tests/data/lives
 	tests/vm/run --progress --timeout 900 --rwdir tests/data/lives 6.12 \
 	    python -m tests.manual.lives --to tests/data/lives $(LIVES)
-	tests/vm/run --progress --timeout 300 --rwdir tests/data/lives 6.1 \
-	    python -m tests.manual.lives --to tests/data/lives syn-dropped
 	$(BIN)/python -m tests.manual
 
 .PHONY: screenshots
