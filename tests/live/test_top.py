@@ -21,7 +21,7 @@ def status_of(pid: int) -> dict[str, str]:
 
 @pytest.mark.once
 def test_an_overflowing_listener_is_seen_while_it_overflows() -> None:
-    with Stage() as stage, FullScreen(["top"], 110, 36, patience_s=120) as screen:
+    with Stage() as stage, FullScreen(["top"], 110, 36, patience_s=300) as screen:
         screen.wait_for("ACCEPT Q", "agrees with the kernel")
         assert status_of(screen.pid) == {
             "Uid:": "65534",
