@@ -51,7 +51,7 @@ def accept_queue_overflow(stage: Stage) -> Script:
     stage.loop.every(4, lambda: visitors.connect(stage.here, 20))
     stage.loop.every(2, lambda: visitors.connect((stage.here[0], WEB + 1)))
     stage.loop.every(0.5, lambda: callers.connect((stage.there, API)))
-    stage.loop.every(5, lambda: callers.connect((stage.there, REFUSING)))
+    stage.loop.every(8, lambda: callers.connect((stage.there, REFUSING)))
     stage.loop.every(15, lambda: impatient.connect((stage.there, SILENT)), 5)
 
 

@@ -46,7 +46,11 @@ def test_an_overflowing_listener_is_seen_while_it_overflows() -> None:
         screen.wait_for("accept queue ", "/4, peak", "slow or failed")
         screen.press("\r")
         screen.wait_for("✗ SYN dropped: accept queue full")
-        screen.press("\x1b\x1b2")
+        screen.press("\x1b")
+        screen.wait_for("slow or failed")
+        screen.press("\x1b")
+        screen.wait_for("ACCEPT Q")
+        screen.press("2")
         screen.wait_for("┌ ESTABLISHED ──┐")
         os.kill(screen.pid, signal.SIGTERM)
         assert screen.end() == 0
