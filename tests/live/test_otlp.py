@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.surfaces]
 
 _PORT: Final = 8001
 _SLOW_PORT: Final = 8002

@@ -20,6 +20,7 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 @pytest.mark.once
+@pytest.mark.surfaces
 def test_an_overflowing_listener_is_seen_while_it_overflows() -> None:
     with Stage() as stage, FullScreen(["top"], 110, 36, patience_s=300) as screen:
         screen.wait_for("ACCEPT Q", "agrees with the kernel")

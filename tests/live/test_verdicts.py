@@ -26,7 +26,7 @@ from .waiting import DEADLINE_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.surfaces]
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 FOUND_FAULTS: Final = 7
