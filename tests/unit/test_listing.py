@@ -95,11 +95,12 @@ def interrupt_once(host: FakeHost, is_time: Callable[[], bool]) -> None:
 
 def test_elsewhere_one_table_after_the_other(host: FakeHost) -> None:
     stream = io.StringIO()
-    interrupt_once(host, lambda: stream.getvalue().count("LISTENER ") == 3)
+    interrupt_once(host, lambda: stream.getvalue().count("LISTENER ") >= 3)
     shown(host, stream)
-    tables = stream.getvalue().split("\n\n")
-    assert len(tables) == 4
-    assert not tables[3]
+    *tables, rest = stream.getvalue().split("\n\n")
+    assert len(tables) >= 3
+    assert all("LISTENER " in table for table in tables)
+    assert not rest
 
 
 def test_what_is_asked_for_in_its_order(host: FakeHost) -> None:
