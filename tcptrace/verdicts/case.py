@@ -108,14 +108,12 @@ class Case:
         self.facts = merged
 
     def home_of(self, address: Address) -> Address:
-        """The listener at an address, or the one of its port at all addresses."""
-        if address in self.listeners:
-            return address
-        for wildcard in WILDCARDS:
-            at_all = address._replace(address=wildcard)
-            if at_all in self.listeners:
-                return at_all
-        return address
+        """The listener at an address, or the one of its port at all addresses: an open one."""
+        wildcards = WILDCARDS[1:] if ":" in address.address else WILDCARDS
+        places = [address, *(address._replace(address=one) for one in wildcards)]
+        known = [place for place in places if place in self.listeners]
+        is_open = [place for place in known if self.listeners[place].is_open]
+        return (is_open or known or [address])[0]
 
 
 def of_ledger(ledger: Ledger) -> dict[Address, ListenerNow]:

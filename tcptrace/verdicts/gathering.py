@@ -51,10 +51,12 @@ class Gathering:
         counts_lives: whether lives alone tell how many there are: no tally counts them.
 
     Attributes:
+        length_ns: how far back.
         window: the facts.
     """
 
     def __init__(self, length_ns: int = WINDOW_NS, *, counts_lives: bool = False) -> None:
+        self.length_ns = length_ns
         self.window = Window(length_ns)
         self._totals: dict[Address, _Totals] = {}
         self._connects: Counter[int] = Counter()
@@ -66,12 +68,12 @@ class Gathering:
         is_told = tells(connection)
         if not (is_told or self._counts_lives):
             return
-        at_ns = connection.gone_at_ns or self._last_ns
+        at_ns = connection.gone_at_ns or self._last_ns or connection.began_ns or 0
         # Lives end in about the order of their times; a slice begins with no earlier one.
         self._last_ns = max(self._last_ns, at_ns)
         now = self.window.now(self._last_ns)
         if is_told:
-            take(now, connection, at_ns)
+            take(now, connection, at_ns, self._last_ns - self.length_ns)
         if self._counts_lives:
             count(now, connection)
 

@@ -93,7 +93,8 @@ class Inquest:
 
     def _case(self, tracker: Tracker, now_ns: int) -> Case:
         facts, length_ns = self._gathering.window.seen(now_ns)
-        found = survey(tracker, now_ns, everyone=self._counts_lives)
+        since_ns = now_ns - self._gathering.length_ns
+        found = survey(tracker, now_ns, since_ns, everyone=self._counts_lives)
         facts.absorb(found.facts)
         reading = self._reading
         if reading is None:

@@ -35,19 +35,20 @@ def tells(connection: Connection) -> bool:
     )
 
 
-def take(facts: Slice, connection: Connection, at_ns: int) -> None:
+def take(facts: Slice, connection: Connection, at_ns: int, since_ns: int) -> None:
     """Adds what a life tells.
 
     Args:
         facts: to add to.
         connection: over, or still open.
         at_ns: its end, or now.
+        since_ns: how it came to be before that is told no more.
     """
     role = connection.role
     if role is Role.SERVER:
-        _take_server(facts, connection, at_ns)
+        _take_server(facts, connection, at_ns, since_ns)
     elif role is Role.CLIENT:
-        _take_client(facts, connection, at_ns)
+        _take_client(facts, connection, at_ns, since_ns)
 
 
 def count(facts: Slice, connection: Connection) -> None:
@@ -63,10 +64,11 @@ def count(facts: Slice, connection: Connection) -> None:
                 plain.wait_ns += max(0, connection.accepted_at_ns - connection.queued_at_ns)
 
 
-def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:
+def _take_server(facts: Slice, connection: Connection, at_ns: int, since_ns: int) -> None:
     local = connection.local
-    is_hurt = bool(connection.syn_drops or connection.ack_drops)
-    is_late = bool(connection.synack_retransmits) and not is_hurt
+    is_new = _is_since(connection.queued_at_ns, since_ns)
+    is_hurt = is_new and bool(connection.syn_drops or connection.ack_drops)
+    is_late = is_new and bool(connection.synack_retransmits) and not is_hurt
     is_reset = _is_reset(connection)
     if not (is_hurt or is_late or is_reset):
         return
@@ -88,9 +90,10 @@ def _take_server(facts: Slice, connection: Connection, at_ns: int) -> None:
         _note_reset(listener.resets, connection, at_ns)
 
 
-def _take_client(facts: Slice, connection: Connection, at_ns: int) -> None:
+def _take_client(facts: Slice, connection: Connection, at_ns: int, since_ns: int) -> None:
     is_established = connection.established_at_ns is not None
-    outcome, resent = connection.outcome, connection.syn_retransmits
+    is_new = _is_since(connection.established_at_ns, since_ns)
+    outcome, resent = connection.outcome, connection.syn_retransmits if is_new else 0
     is_reset = _is_reset(connection)
     if is_established and not (resent or is_reset):
         return
@@ -100,7 +103,7 @@ def _take_client(facts: Slice, connection: Connection, at_ns: int) -> None:
     if is_reset:
         _note_reset(remote.resets, connection, at_ns)
         remote.last_at_ns = max(remote.last_at_ns, at_ns)
-    if not _note_connect(remote, connection, at_ns):
+    if not (is_new and _note_connect(remote, connection, at_ns)):
         return
     remote.last_at_ns = max(remote.last_at_ns, at_ns)
     note(remote.processes, connection.process)
@@ -127,6 +130,11 @@ def _note_connect(remote: RemoteFacts, connection: Connection, at_ns: int) -> bo
     else:
         return False
     return True
+
+
+def _is_since(came_to_be_ns: int | None, since_ns: int) -> bool:
+    """Whether a connection came to be since then, if it ever did."""
+    return came_to_be_ns is None or came_to_be_ns >= since_ns
 
 
 def _is_reset(connection: Connection) -> bool:

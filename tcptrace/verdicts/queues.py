@@ -117,7 +117,10 @@ class _Listener:
         counts, limits = self._facts.counts, self._now.limits
         sent, valid = counts[Count.COOKIE_SENT], counts[Count.COOKIE_VALID]
         queued = counts[Count.SYN_QUEUED]
-        if sent >= ENOUGH and valid < _ANSWERED * sent:
+        if limits is None:
+            return None  # how many SYNs there were, and who answered, the ledger alone tells
+        is_asked = limits.syncookies == _ALWAYS and not self._facts.syn_full
+        if sent >= ENOUGH and valid < _ANSWERED * sent and not is_asked:
             return self._verdict(
                 Cause.SYN_FLOOD_WITH_COOKIES,
                 is_certain=sent >= ENOUGH * ENOUGH,
@@ -138,8 +141,7 @@ class _Listener:
                 hurt=self._syn_drops,
                 of=self._syn_drops + queued,
             )
-        is_asked = limits is not None and limits.syncookies == _ALWAYS
-        if sent >= ENOUGH and not is_asked:
+        if sent >= ENOUGH and limits.syncookies != _ALWAYS:
             return self._verdict(
                 Cause.SYN_QUEUE_FULL, is_certain=True, hurt=valid, of=self._children
             )
@@ -212,7 +214,7 @@ class _Listener:
             "drops_at_once": facts.drops_peak,
             "acks_reset": counts[Stage.ABORT_ON_OVERFLOW],
             "accept_rate": round(facts.accepts / self._case.seconds, 2),
-            "requests": counts[Count.SYN_QUEUED],
+            "requests": max(counts[Count.SYN_QUEUED], facts.lives + counts[Stage.REQUEST_EXPIRED]),
             "requests_expired": counts[Stage.REQUEST_EXPIRED],
             "requests_unanswered": now.unanswered,
             "cookies_sent": counts[Count.COOKIE_SENT],

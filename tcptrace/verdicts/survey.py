@@ -64,7 +64,8 @@ class Survey:
         holders: by who holds connections in CLOSE_WAIT.
     """
 
-    def __init__(self, now_ns: int, *, counts_lives: bool) -> None:
+    def __init__(self, now_ns: int, since_ns: int, *, counts_lives: bool) -> None:
+        self._since_ns = since_ns
         self._counts_lives = counts_lives
         self.facts = Slice(now_ns)
         self.holders: dict[Holder, Held] = {}
@@ -73,7 +74,7 @@ class Survey:
     def add(self, life: Life) -> None:
         """Looks at an open life."""
         if not life.is_reported:
-            take(self.facts, life.connection, self._now_ns)
+            take(self.facts, life.connection, self._now_ns, self._since_ns)
             if self._counts_lives:
                 count(self.facts, life.connection)
             self.hold(life.connection, life.born_ns)
@@ -102,15 +103,16 @@ class Survey:
         held.ends[connection.remote if is_client else connection.local] += 1
 
 
-def survey(tracker: Tracker, now_ns: int, *, everyone: bool = False) -> Survey:
+def survey(tracker: Tracker, now_ns: int, since_ns: int, *, everyone: bool = False) -> Survey:
     """Looks at a bounded number of the lives that a tracker keeps.
 
     Args:
         tracker: that keeps them.
         now_ns: the time.
+        since_ns: how lives came to be before that is told no more.
         everyone: whether plain ones are counted too, and bounded by nothing: at a trace's end.
     """
-    found = Survey(now_ns, counts_lives=everyone)
+    found = Survey(now_ns, since_ns, counts_lives=everyone)
     registry = tracker.registry
     if everyone:
         for life in registry.objects.peek():
