@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -111,6 +111,8 @@ class Outlets:
 def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> None:
     """Serves until SIGTERM or SIGINT; SIGHUP reads the web configuration again.
 
+    Without one SIGHUP is ignored, unless it comes from the terminal that goes away: that ends it.
+
     Args:
         watch: its source is closed at the end.
         exporter: what the server renders with.
@@ -128,7 +130,9 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
         watch.on_closed.append(outlets.outbox.offer)
     service = _Service(watch, exporter, outlets, opening)
     try:
-        with stop.on_signals(), _on_hangup(service.ask_reload):
+        with stop.on_signals(), ExitStack() as stack:
+            if outlets.web_config is not None or not outlets.notes.isatty():
+                stack.enter_context(_on_hangup(service.ask_reload))
             watch.run(stop, service.tick)
     finally:
         outlets.notifier.say("STOPPING=1")

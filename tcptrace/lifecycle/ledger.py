@@ -154,11 +154,11 @@ class Listening:
     @property
     def counts(self) -> tuple[int, ...]:
         """Everything that was ever counted here, by Stage and Count."""
-        if len(self.members) == 1 and not self._ended and self._folded is _NOTHING:
-            (member,) = self.members.values()
-            return member.slot.counts
+        members = [*self.members.values()]  # others may look while it changes
+        if len(members) == 1 and not self._ended and self._folded is _NOTHING:
+            return members[0].slot.counts
         parts = [self._folded, *self._ended.values()]
-        parts += [member.slot.counts for member in self.members.values()]
+        parts += [member.slot.counts for member in members]
         return tuple(map(sum, zip(*parts, strict=True)))
 
     @property

@@ -46,6 +46,8 @@ _END_S: Final = 4.0
 """For what is left the child has so long to take it, and then so long to send it."""
 _MOST_LINE: Final = 1 << 14
 _MOST_READ: Final = 1 << 16
+_MOST_TOLD: Final = 1 << 32
+"""A larger number in the child's words is none."""
 _MOST_WORDS: Final = 240
 
 
@@ -107,7 +109,7 @@ class Deliveries:
 
 def _count(told: dict[str, Any], key: str) -> int:
     value = told.get(key, 0)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= _MOST_TOLD else 0
 
 
 class Outbox:
@@ -309,7 +311,8 @@ class Outbox:
         """Waits until the child says something; False once the time is over."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
-            return bool(selector.select(max(0.0, end_s - time.monotonic())))
+            left_s = end_s - time.monotonic()
+            return left_s > 0 and bool(selector.select(left_s))
 
     def close(self) -> None:
         """Gives the child what is left, and some seconds to send it; then it ends by itself."""

@@ -39,7 +39,7 @@ _NEARLY_FULL: Final = 0.8
 SORTS: Final[Mapping[str, Callable[[Row], Any]]] = {
     "drops": lambda row: (-row.drop_rate, -row.drop_count, -row.accept_queue_fill),
     "accept": lambda row: (-row.accept_queue_fill, -row.drop_count),
-    "syn": lambda row: -sum(m.syn_queue_peak for m in row.listening.members.values()),
+    "syn": lambda row: -sum(m.syn_queue_peak for m in [*row.listening.members.values()]),
     "rate": lambda row: -row.accept_rate,
     "port": lambda row: (row.listening.address.port, row.listening.address.address),
 }

@@ -213,7 +213,9 @@ class MainScreen(FrameScreen):
             self.top.push_screen(ListenerScreen(event.key))
         elif name in ("slow", "failed"):
             lives = (*self.top.frame.slow, *self.top.frame.failed)
-            self.open_life(next(life for life in lives if life.id == event.key))
+            life = next((life for life in lives if life.id == event.key), None)
+            if life is not None:
+                self.open_life(life)
         elif name in ("drops", "last-drops"):
             self._open_listener_of(event.key)
 

@@ -77,7 +77,7 @@ class Selection:
 
 def _owners(row: Row) -> set[str]:
     listening = row.listening
-    owners = {_comm(member.owner) for member in listening.members.values()}
+    owners = {_comm(member.owner) for member in [*listening.members.values()]}
     return {*owners, _comm(listening.owner)}
 
 

@@ -57,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _open(host: str, port: int) -> socket.socket:
-    if not host and not _has_ipv6():
+    if host in {"", "::"} and not _has_ipv6():
         host = "0.0.0.0"  # noqa: S104 - everywhere is what was asked for
     found = socket.getaddrinfo(host or "::", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # A name may have addresses of both families: IPv4 is what scrapers try.
