@@ -19,7 +19,7 @@ from tcptrace.sinks.terminal import Paint, width_of
 from tcptrace.sinks.verdicts import render as render_verdicts
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verdicts.inquest import Inquest
-from tcptrace.verdicts.window import WHOLE_NS, Plain
+from tcptrace.verdicts.window import WHOLE_NS, Plain, Totals
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Evidence:
     def verdicts(self, tracker: Tracker, summary: Summary, now_ns: int) -> list[Verdict]:
         """What is wrong; the end, before the tracker's."""
         self._is_over = True
-        return self._inquest.verdicts(tracker, now_ns, _plain(summary))
+        return self._inquest.verdicts(tracker, now_ns, _totals(summary))
 
     @property
     def looked(self) -> Looked:
@@ -125,11 +125,12 @@ class Evidence:
         return self._inquest.looked
 
 
-def _plain(summary: Summary) -> Plain:
-    """All connections that came in: a Feeder tells the tracker of few of them."""
+def _totals(summary: Summary) -> Totals:
+    """Of all connections: a Feeder tells the tracker of few of them."""
     waits = summary.accept_wait
     lives = summary.handshakes[Role.SERVER].count
-    return Plain(lives, waits.count, waits.count * (waits.mean or 0))
+    came_in = Plain(lives, waits.count, waits.count * (waits.mean or 0))
+    return Totals(came_in, summary.outcomes[Role.CLIENT].total())
 
 
 class _Show:

@@ -8,7 +8,8 @@ from tcptrace.verdicts.case import Case, count_drops, homes_of, of_ledger, of_re
 from tcptrace.verdicts.gathering import Gathering
 from tcptrace.verdicts.judging import judge
 from tcptrace.verdicts.survey import survey
-from tcptrace.verdicts.window import WINDOW_NS, Plain
+from tcptrace.verdicts.verdict import Cause
+from tcptrace.verdicts.window import WINDOW_NS, Totals
 from tcptrace.wire.ledger import Count
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ class Looked(NamedTuple):
     """On which somebody listens."""
 
 
+_BY_SHARE: Final = frozenset(
+    {
+        Cause.RESET_STORM,
+        Cause.REMOTE_REFUSES,
+        Cause.REMOTE_SILENT,
+        Cause.SYN_ACK_LOST,
+        Cause.HALF_OPEN_EXPIRY,
+    }
+)
+"""They are faults if a large share is hurt: where nobody knows of how many, there is silence."""
 _KEEP_NS: Final = 1_000_000_000
 """For how long verdicts are good, however often they are asked for."""
 
@@ -74,21 +85,23 @@ class Inquest:
         self._reading = reading
         self._gathering.read(self._ledger, reading, tally)
 
-    def verdicts(self, tracker: Tracker, now_ns: int, totals: Plain | None = None) -> list[Verdict]:
+    def verdicts(
+        self, tracker: Tracker, now_ns: int, totals: Totals | None = None
+    ) -> list[Verdict]:
         """What is wrong, as of now or a second ago at most.
 
         Args:
             tracker: whose lives came here.
             now_ns: the time.
-            totals: of all connections that came in, where not every life came here.
+            totals: of all connections, where not every life came here.
         """
         if now_ns - self._judged_ns >= _KEEP_NS:
             self._judged_ns = now_ns
             case = self._case(tracker, now_ns)
-            if totals is not None:
-                case.facts.complete(totals)
+            is_whole = totals is None or case.facts.complete(totals)
             self.looked = _looked(case)
-            self._verdicts = judge(case)
+            verdicts = judge(case)
+            self._verdicts = [one for one in verdicts if is_whole or one.cause not in _BY_SHARE]
         return list(self._verdicts)
 
     def _case(self, tracker: Tracker, now_ns: int) -> Case:

@@ -42,6 +42,18 @@ class Plain:
     wait_ns: int = 0
 
 
+class Totals(NamedTuple):
+    """What all connections of a trace come to.
+
+    Attributes:
+        came_in: to listeners here.
+        connects: how many connect() calls there were.
+    """
+
+    came_in: Plain
+    connects: int
+
+
 class Slice:
     """Facts of one slice of time, or of several.
 
@@ -82,16 +94,23 @@ class Slice:
             plain = self.plain[netns, end] = Plain()
         return plain
 
-    def complete(self, totals: Plain) -> None:
-        """Gives what all connections come to, to the one local end that they came by, if it is one.
+    def complete(self, totals: Totals) -> bool:
+        """Gives what all connections come to, to the one end that they came by, if it is one.
 
         Between several nobody can tell.
+
+        Returns:
+            Whether it is known now how many there were of each.
         """
-        if len(self.plain) == 1:
-            (plain,) = self.plain.values()
-            if totals.lives > plain.lives:
-                plain.lives = totals.lives
-                plain.accepts, plain.wait_ns = totals.accepts, totals.wait_ns
+        missing = totals.came_in.lives > sum(plain.lives for plain in self.plain.values())
+        if missing and len(self.plain) == 1:
+            self.plain = dict.fromkeys(self.plain, totals.came_in)
+            missing = False
+        if totals.connects > self.connects.total():
+            if len(self.connects) != 1:
+                return False
+            self.connects = Counter(dict.fromkeys(self.connects, totals.connects))
+        return not missing
 
     def absorb(self, other: Slice) -> None:
         """Adds what another slice has."""
