@@ -214,7 +214,7 @@ class _Listener:
             "drops_at_once": facts.drops_peak,
             "acks_reset": counts[Stage.ABORT_ON_OVERFLOW],
             "accept_rate": round(facts.accepts / self._case.seconds, 2),
-            "requests": max(counts[Count.SYN_QUEUED], facts.lives + counts[Stage.REQUEST_EXPIRED]),
+            "requests": counts[Count.SYN_QUEUED] or facts.lives + counts[Stage.REQUEST_EXPIRED],
             "requests_expired": counts[Stage.REQUEST_EXPIRED],
             "requests_unanswered": now.unanswered,
             "cookies_sent": counts[Count.COOKIE_SENT],
