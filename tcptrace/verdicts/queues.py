@@ -25,6 +25,9 @@ FEWEST: Final = 3
 ENOUGH: Final = 10
 SLOW_NS: Final = 500_000_000
 """Whoever waits longer for accept() waits for the process, not for a burst to pass."""
+_STANDING: Final = 0.9
+"""Of the limit: so long is a queue that stands full. Bursts leave it at a fifth, on average."""
+_FEWEST_READINGS: Final = 5
 _FEWEST_GONE: Final = 5
 """Scans leave half-open requests too."""
 _CROWD: Final = 4
@@ -101,8 +104,14 @@ class _Listener:
 
     @property
     def _is_slow(self) -> bool:
-        """Whether accept() takes what has waited for long, or nothing at all."""
-        facts = self._facts
+        """Whether accept() takes what has waited for long, or nothing at all, or never catches up.
+
+        A burst passes; a queue that stands full whenever it is read is filled faster than emptied.
+        """
+        facts, readings = self._facts, self._case.facts.readings
+        stands = facts.accept_lengths >= _STANDING * readings * max(1, self._now.limit)
+        if readings >= _FEWEST_READINGS and stands:
+            return True
         return not facts.accepts or facts.wait_ns > SLOW_NS * facts.accepts
 
     @property

@@ -43,7 +43,7 @@ def close_wait_verdict(case: Case, holder: Holder, held: Held) -> Verdict | None
             aged -= listener.accept_len  # accept() may not have taken them
     if aged < _FEWEST_HELD:
         return None
-    is_certain = aged >= _MANY_HELD or held.oldest_ns >= _MINUTE_NS
+    is_certain = aged >= _MANY_HELD and held.oldest_ns >= _MINUTE_NS
     return Verdict(
         Cause.CLOSE_WAIT_LEAK,
         Confidence.CERTAIN if is_certain else Confidence.LIKELY,
@@ -142,7 +142,8 @@ def _resets(  # noqa: PLR0913, PLR0917 - what a verdict takes
     is_one = peer is not None and resets.peers[peer] * 2 >= number
     return Verdict(
         Cause.RESET_STORM,
-        Confidence.CERTAIN,
+        # One peer alone may be a health check, or a client that was restarted.
+        Confidence.LIKELY if is_one else Confidence.CERTAIN,
         netns,
         where,
         most(resets.processes) or process,

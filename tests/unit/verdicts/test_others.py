@@ -127,6 +127,8 @@ def test_who_does_not_close() -> None:
     assert verdict.where == Address(HERE, "192.0.2.7", 8080)
     assert verdict.confidence is Confidence.LIKELY
     (verdict,) = judged(Slice(0), holders={holder(): held(20, 60)})
+    assert verdict.confidence is Confidence.LIKELY, "a pool of idle ones looks so too"
+    (verdict,) = judged(Slice(0), holders={holder(): held(100, 60)})
     assert verdict.confidence is Confidence.CERTAIN
     (verdict,) = judged(Slice(0), holders={holder(port=0): held(20)})
     assert verdict.where == end(7, 8080), "of outgoing ones it is the remote end"

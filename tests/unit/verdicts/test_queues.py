@@ -62,6 +62,16 @@ QUICK: Final[dict[str, Any]] = {"accepts": 100, "wait_ns": 100 * 90 * MS}
 SLOW: Final[dict[str, Any]] = {"accepts": 100, "wait_ns": 100 * 900 * MS}
 
 
+def test_a_queue_that_stands_full_is_no_burst_however_short_the_wait() -> None:
+    """By Little's law the wait is short where many are accepted."""
+    stands = READINGS * 511
+    busy: dict[str, Any] = {"accepts": 40_000, "wait_ns": 40_000 * 255 * MS}
+    assert cause(FULL, limit=511, accept_lengths=stands, **busy) is Cause.ACCEPT_LOOP_SLOW
+    assert (
+        cause(FULL, limit=511, accept_lengths=stands // 2, **busy) is Cause.ACCEPT_QUEUE_TOO_SMALL
+    )
+
+
 def test_a_quiet_listener_has_none() -> None:
     assert verdicts() == []
     assert verdicts({Count.SYN_QUEUED: 900, Count.CHILD_CREATED: 900}, **QUICK) == []
