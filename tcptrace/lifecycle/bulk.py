@@ -139,7 +139,7 @@ class Bulk:
         for one in chosen:
             if len(one.first):
                 self._count(window.words, one)
-                if self.leaves_slow:
+                if self.leaves_slow and not self.slow.room:
                     self._count_slow(window.words, one)
         for some in heirs:
             self._continuing.go_on(window, some)
@@ -206,7 +206,8 @@ class Bulk:
             is_there = window.are_last(socks, lives)
             first, lives = first[is_there], lives[is_there]
         chosen = _Chosen(outline, lives, first, listeners)
-        return self._without_slow(words, chosen) if self.leaves_slow else chosen
+        leaves_slow = self.leaves_slow and self.slow.room
+        return self._without_slow(words, chosen) if leaves_slow else chosen
 
     def _without_slow(self, words: Words, chosen: _Chosen) -> _Chosen:
         """Leaves the slowest to the tracker."""

@@ -58,7 +58,7 @@ class SlowLives:
         Args:
             waits_ns: by life, the longest that it had to wait.
         """
-        room = self._room
+        room = self.room
         if not room or not len(waits_ns) or waits_ns.max() < SLOW_NS:
             return None
         slow = np.flatnonzero(waits_ns >= SLOW_NS)
@@ -72,9 +72,10 @@ class SlowLives:
 
     def leave_out(self, waits_ns: Numbers) -> None:
         """Some lives are counted at once: those that are slow are not told of."""
-        if not self._room:
+        if not self.room:
             self.left_out += int(np.count_nonzero(waits_ns >= SLOW_NS))
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
+        """How many more may be picked now; while there is room, none is left out."""
         return min(MOST_A_WINDOW - self._in_window, MOST_A_SECOND - self._in_second)
