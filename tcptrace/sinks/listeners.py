@@ -9,7 +9,7 @@ from tcptrace.lifecycle.ledger import OTHER_ADDRESS
 from tcptrace.lifecycle.workload import parse
 from tcptrace.sinks import whereabouts
 from tcptrace.sinks.terminal import comm_text, flow, process_text, safe_text
-from tcptrace.sinks.units import duration
+from tcptrace.sinks.units import duration, short
 from tcptrace.sinks.whereabouts import container_text, unit_text
 from tcptrace.sinks.words import STAGE_WORDS
 from tcptrace.wire.ledger import Count
@@ -33,7 +33,6 @@ _OWNER_WIDTH: Final = 16
 _WIDTH: Final = 100
 _GAP: Final = 2
 _CELLS_WIDTH: Final = len(_CELLS.format(*_TITLES))
-_POWERS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _NEARLY_FULL: Final = 0.8
 
 SORTS: Final[Mapping[str, Callable[[Row], Any]]] = {
@@ -175,10 +174,10 @@ def _queue_cells(members: list[Member]) -> tuple[str, ...]:
     syn_limit = sum(member.syn_queue_limit for member in members)
     accept_limit = sum(slot.accept_queue_limit for slot in slots)
     return (
-        f"{_short(sum(slot.accept_queue_len for slot in slots))}/{_short(accept_limit)}",
-        _short(sum(member.accept_queue_peak for member in members)),
-        f"{_short(sum(slot.syn_queue_len for slot in slots))}/{_short(syn_limit)}",
-        _short(sum(member.syn_queue_peak for member in members)),
+        f"{short(sum(slot.accept_queue_len for slot in slots))}/{short(accept_limit)}",
+        short(sum(member.accept_queue_peak for member in members)),
+        f"{short(sum(slot.syn_queue_len for slot in slots))}/{short(syn_limit)}",
+        short(sum(member.syn_queue_peak for member in members)),
     )
 
 
@@ -191,17 +190,7 @@ def _rate(rate: float, room: int) -> str:
 def _number(count: int, room: int) -> str:
     """All its digits if they fit."""
     text = f"{count:,}"
-    return text if len(text) <= room else _short(count)
-
-
-def _short(count: int) -> str:
-    """A count in at most 4 columns, rounded down: `9999`, `65k`, `1.2M`."""
-    if count < 10_000:  # noqa: PLR2004 - four digits
-        return str(count)
-    power, name = next(step for step in _POWERS if count >= step[0])
-    whole, rest = divmod(count, power)
-    is_small = whole < 10  # noqa: PLR2004 - room for a digit more
-    return f"{whole}.{rest * 10 // power}{name}" if is_small else f"{whole}{name}"
+    return text if len(text) <= room else short(count)
 
 
 def _colour(row: Row) -> str:

@@ -12,6 +12,7 @@ NS_PER_S: Final = 1_000_000_000
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
+_POWERS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 _STEPS_US: Final = ((10_000_000, 100_000), (1_000_000, 10_000), (10_000, 1000), (1000, 100))
@@ -74,6 +75,16 @@ def size(count: int) -> str:
         if count >= power:
             return f"{count / power:.1f} {name}"
     return plural(count, "byte")
+
+
+def short(count: int) -> str:
+    """A count in at most 4 columns, rounded down: `9999`, `65k`, `1.2M`."""
+    if count < 10_000:  # noqa: PLR2004 - four digits
+        return str(count)
+    power, name = next(step for step in _POWERS if count >= step[0])
+    whole, rest = divmod(count, power)
+    is_small = whole < 10  # noqa: PLR2004 - room for a digit more
+    return f"{whole}.{rest * 10 // power}{name}" if is_small else f"{whole}{name}"
 
 
 class WallClock:

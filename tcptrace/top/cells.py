@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len, get_character_cell_size, set_cell_size
 
 from tcptrace.sinks.terminal import safe_text
+from tcptrace.sinks.units import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,19 +116,6 @@ def sparkline(shares: Sequence[float | None], width: int) -> Line:
         step = min(len(_STEPS) - 1, int(most * len(_STEPS)))
         line.append((_STEPS[step], look_of(most) if most > 0 else "dim"))
     return line
-
-
-_POWERS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
-
-
-def short(count: int) -> str:
-    """A count in at most 4 columns, rounded down: `9999`, `65k`, `1.2M`."""
-    if count < 10_000:  # noqa: PLR2004 - four digits
-        return str(count)
-    power, name = next(step for step in _POWERS if count >= step[0])
-    whole, rest = divmod(count, power)
-    is_small = whole < 10  # noqa: PLR2004 - room for a digit more
-    return f"{whole}.{rest * 10 // power}{name}" if is_small else f"{whole}{name}"
 
 
 def rate_text(rate: float) -> str:

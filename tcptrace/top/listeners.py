@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.lifecycle.ledger import OTHER_ADDRESS
 from tcptrace.sinks.listeners import title_of, where_of
 from tcptrace.sinks.terminal import process_text
-from tcptrace.sinks.units import duration
+from tcptrace.sinks.units import duration, short
 from tcptrace.top import cells
-from tcptrace.top.cells import fit, fit_end, fit_right, plain, rate_text, short
+from tcptrace.top.cells import fit, fit_end, fit_right, plain, rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
