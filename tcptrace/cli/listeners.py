@@ -9,6 +9,7 @@ import click
 
 from tcptrace.cli.options import connections_option, duration_option, host_options
 from tcptrace.cli.params import seconds
+from tcptrace.cli.sources import begun
 
 _MOST: Final = 10_000
 """Listeners told apart: more than the kernel side keeps."""
@@ -52,10 +53,7 @@ def command(
 
     Colours and a table that refreshes on a terminal; elsewhere one table after the other.
     """  # noqa: D205 - it is the help's text
-    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
-    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-
-    with begin(TraceOptions(ledger=True, **host)) as attaching:
+    with begun(host) as attaching:
         from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
         from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
         from tcptrace.listing import Listing, show  # noqa: PLC0415

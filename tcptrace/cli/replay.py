@@ -14,7 +14,7 @@ from tcptrace.cli.options import (
     printer_maker,
 )
 from tcptrace.cli.params import speed as read_speed
-from tcptrace.errors import BadArgument
+from tcptrace.cli.sources import opened, recorded
 
 
 @click.command("replay", short_help="Show a recording.")
@@ -32,20 +32,14 @@ from tcptrace.errors import BadArgument
 def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connections: int) -> None:
     """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""
     check_output(timeline=timeline, as_json=as_json)
-    from tcptrace.replay import ReplaySource, cut_line, replaying_line  # noqa: PLC0415 - as in port
+    from tcptrace.replay import cut_line  # noqa: PLC0415 - as in port
     from tcptrace.session import run  # noqa: PLC0415
-    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise BadArgument(f"{file}: {error.strerror}") from error
-    with opened:
-        reader = RecordingReader(opened, str(file))
-        source = ReplaySource(reader, speed)
+    with opened(file) as recording:
+        source, reader, opening = recorded(recording, str(file), speed)
         printer = printer_maker(timeline=timeline, as_json=as_json)(source)
         limits = Limits(connections=max_connections)
-        run(source, printer, limits, sys.stderr, replaying_line(reader, str(file)))
+        run(source, printer, limits, sys.stderr, opening)
     if reader.cut:
         click.echo(cut_line(reader, str(file)), err=True)

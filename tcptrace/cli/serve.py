@@ -6,17 +6,15 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.params import speed as read_speed
+from tcptrace.cli.sources import begun, opened, recorded, replay_options
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from tcptrace.browsing import Pages
     from tcptrace.kernel.attaching import Attaching
     from tcptrace.otlp.outbox import Outbox
@@ -66,20 +64,7 @@ _DEFAULT: Final = "127.0.0.1:9436"
     metavar="N",
     help='Listeners told apart; further ones are added up as "other".',
 )
-@click.option(
-    "--replay",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Serve a recording instead of this host; its end stays in view. Needs no root.",
-)
-@click.option(
-    "--speed",
-    type=read_speed,
-    default="1",
-    show_default=True,
-    metavar="max|FACTOR",
-    help="How fast to replay.",
-)
+@replay_options("Serve")
 @connections_option
 @host_options
 def command(
@@ -104,7 +89,7 @@ def command(
     address = parse_address(listen)
     settings = _sending(otlp) if otlp is not None else None
     with ExitStack() as stack:
-        attaching = None if replay else stack.enter_context(_begun(host))
+        attaching = None if replay else stack.enter_context(begun(host))
         outbox = _outbox(settings, str(otlp), host["user"]) if settings is not None else None
         # While it compiles.
         from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415
@@ -127,7 +112,9 @@ def command(
         if attaching is not None:
             source, told = _live(attaching)
         elif replay is not None:
-            source, told = _recorded(stack.enter_context(_opened(replay)), str(replay), speed)
+            file = stack.enter_context(opened(replay))
+            source, _, told = recorded(file, str(replay), speed)
+            told += "; Ctrl-C ends"
         recent = Recent() if pages else None
         watch = Watch(source, new_tally(), max_listeners, max_connections, recent=recent)
         if pages is not None:
@@ -169,31 +156,9 @@ def _pages() -> Pages:
     return Pages()
 
 
-def _begun(host: dict[str, Any]) -> AbstractContextManager[Attaching]:
-    from tcptrace.kernel.attaching import begin  # noqa: PLC0415
-    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-
-    return begin(TraceOptions(ledger=True, **host))
-
-
 def _live(attaching: Attaching) -> tuple[Source, str]:
     from tcptrace.kernel.live import open_live  # noqa: PLC0415
     from tcptrace.notes import tracing_line  # noqa: PLC0415
 
     source = open_live(attaching)
     return source, tracing_line(source.head, source.weaknesses)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise BadArgument(f"{path}: {error.strerror}") from error
-
-
-def _recorded(file: BinaryIO, name: str, speed: float) -> tuple[Source, str]:
-    from tcptrace.replay import ReplaySource, replaying_line  # noqa: PLC0415
-    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
-
-    reader = RecordingReader(file, name)
-    return ReplaySource(reader, speed), f"{replaying_line(reader, name)}; Ctrl-C ends"

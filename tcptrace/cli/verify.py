@@ -9,6 +9,7 @@ import click
 
 from tcptrace.cli.options import host_options
 from tcptrace.cli.params import seconds
+from tcptrace.cli.sources import begun
 from tcptrace.errors import Disagrees
 
 _MOST: Final = 10_000
@@ -31,10 +32,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
 
     Exits with 6 if a figure differs and no counted loss explains it.
     """
-    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
-    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-
-    with begin(TraceOptions(ledger=True, **host)) as attaching:
+    with begun(host) as attaching:
         from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
         from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
         from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415

@@ -11,7 +11,8 @@ import click
 
 from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.params import seconds
-from tcptrace.errors import BadArgument, FoundFaults
+from tcptrace.cli.sources import begun, opened, recorded
+from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
     from tcptrace.answering import Answer
@@ -65,10 +66,7 @@ def command(
 def _of_host(
     duration: float, max_connections: int, host: dict[str, Any]
 ) -> tuple[Answer, Names, WallClock]:
-    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
-    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
-
-    with begin(TraceOptions(ledger=True, **host)) as attaching:
+    with begun(host) as attaching:
         import tcptrace.sinks.verdicts  # noqa: F401, PLC0415 - privileges are dropped soon
         from tcptrace.answering import of_host  # noqa: PLC0415 - while it compiles
         from tcptrace.kernel.live import open_live  # noqa: PLC0415
@@ -89,19 +87,12 @@ def _of_host(
 
 def _of_recording(path: Path, max_connections: int) -> tuple[Answer, Names, WallClock]:
     from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
-    from tcptrace.replay import AT_ONCE, ReplaySource, cut_line, replaying_line  # noqa: PLC0415
-    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+    from tcptrace.replay import AT_ONCE, cut_line  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
-    try:
-        opened = path.open("rb")
-    except OSError as error:
-        raise BadArgument(f"{path}: {error.strerror}") from error
-    with opened:
-        reader = RecordingReader(opened, str(path))
-        source = ReplaySource(reader, AT_ONCE)
-        opening = replaying_line(reader, str(path))
+    with opened(path) as recording:
+        source, reader, opening = recorded(recording, str(path), AT_ONCE)
         limits = Limits(connections=max_connections)
         answer = of_recording(source, limits, sys.stderr, opening)
     if reader.cut:

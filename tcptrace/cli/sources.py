@@ -1,0 +1,82 @@
+"""Where the records of a command that shows a host come from: the host now, or a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import click
+
+from tcptrace.cli.params import speed as read_speed
+from tcptrace.errors import BadArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from tcptrace.kernel.attaching import Attaching
+    from tcptrace.replay import ReplaySource
+    from tcptrace.sinks.recording import RecordingReader
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def replay_options(verb: str) -> Callable[[_Command], _Command]:
+    """Adds --replay and --speed.
+
+    Args:
+        verb: what the command does with a recording.
+    """
+    add_replay = click.option(
+        "--replay",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=f"{verb} a recording instead of this host; its end stays in view. Needs no root.",
+    )
+    add_speed = click.option(
+        "--speed",
+        type=read_speed,
+        default="1",
+        show_default=True,
+        metavar="max|FACTOR",
+        help="How fast to replay.",
+    )
+
+    def add(command: _Command) -> _Command:
+        return add_replay(add_speed(command))
+
+    return add
+
+
+def begun(host: dict[str, Any], *, terminal: bool = False) -> AbstractContextManager[Attaching]:
+    """Begins to trace the whole host; what is imported after it is so while it compiles.
+
+    Args:
+        host: what host_options gave.
+        terminal: whether the trace will take the whole terminal.
+    """
+    from tcptrace.kernel.attaching import begin  # noqa: PLC0415 - --help starts fast
+    from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
+
+    return begin(TraceOptions(ledger=True, terminal=terminal, **host))
+
+
+def opened(path: Path) -> BinaryIO:
+    """Opens a recording.
+
+    Raises:
+        BadArgument: it can't be.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror}") from error
+
+
+def recorded(file: BinaryIO, name: str, speed: float) -> tuple[ReplaySource, RecordingReader, str]:
+    """An open recording's source and reader, and the line that says what is replayed."""
+    from tcptrace.replay import ReplaySource, replaying_line  # noqa: PLC0415 - as in begun
+    from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
+
+    reader = RecordingReader(file, name)
+    return ReplaySource(reader, speed), reader, replaying_line(reader, name)
