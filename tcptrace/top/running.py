@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Final, TextIO
@@ -58,6 +59,7 @@ def show(  # noqa: PLR0913, PLR0917 - what there is to know
     stop = Stop(Limits())
     app = Top(watch, recent, what)
     keeper = _Keeper(watch, stop, app, loop)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup or not, nothing is left of it to be seen
     try:
         with stop.on_signals():
             note(notes, opening)

@@ -16,6 +16,7 @@ from screens.full_screen import FullScreen
 from unit.top.recorded import FAULTS
 
 OVERFLOW = ["top", "--replay", str(FAULTS / "accept-queue-overflow.tcptrace"), "--speed", "max"]
+TCPTRACE = [sys.executable, "-m", "tcptrace.cli.main"]
 CONFINED = Path(__file__).with_name("confined.py")
 LEAVES = b"\x1b[?1049l"
 
@@ -62,8 +63,12 @@ def test_keys_and_sizes() -> None:
         assert screen.end() == 0
 
 
-def test_a_terminal_that_goes_away_ends_it() -> None:
-    with FullScreen(OVERFLOW) as screen:
+NOHUP = ["/bin/sh", "-c", 'trap "" HUP; exec "$0" -m tcptrace.cli.main "$@"', sys.executable]
+
+
+@pytest.mark.parametrize("command", [TCPTRACE, NOHUP], ids=["plain", "nohup"])
+def test_a_terminal_that_goes_away_ends_it(command: list[str]) -> None:
+    with FullScreen(OVERFLOW, command=command) as screen:
         screen.wait_for("ACCEPT Q")
         os.dup2(os.open(os.devnull, os.O_RDWR), screen.descriptor)
         deadline = time.monotonic() + 30
@@ -112,7 +117,7 @@ def test_what_is_no_full_screen_is_told_in_a_line(
 
 def test_without_a_terminal_it_says_so_in_a_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tcptrace.cli.main", *OVERFLOW],
+        [*TCPTRACE, *OVERFLOW],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
