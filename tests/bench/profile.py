@@ -13,19 +13,30 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tcptrace.wire import columns
+from tcptrace.wire.layout import RECORD_SIZE
 
 from .results import NEITHER, Column, Table, add_json_option, emit
-from .stream import EVENTS, connections
+from .stream import connections, lives
 from .userland import CONNECTIONS, FilledRing, as_json, as_lines, served, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CASES: Final[dict[str, Callable[[FilledRing], None]]] = {
-    "serve": served,
-    "port": lambda ring: traced(ring, as_lines),
-    "port --json": lambda ring: traced(ring, as_json),
+
+class Case(NamedTuple):
+    """A command, and what it is told."""
+
+    stream: Callable[[int], bytes]
+    run: Callable[[FilledRing], None]
+
+
+CASES: Final = {
+    "serve": Case(connections, served),
+    "port": Case(lives, lambda ring: traced(ring, as_lines)),
+    "port --json": Case(lives, lambda ring: traced(ring, as_json, columns)),
 }
 LASTS_S: Final = 10.0
 RATE: Final = 1000
@@ -46,14 +57,15 @@ def main() -> int:
     return 0
 
 
-def repeat(run: Callable[[FilledRing], None]) -> float:
+def repeat(case: Case) -> float:
     """Runs for a while; returns what each event took, ns."""
-    ring = FilledRing(connections(CONNECTIONS))
+    stream = case.stream(CONNECTIONS)
+    ring = FilledRing(stream)
     begin, runs = time.process_time(), 0
     while (used := time.process_time() - begin) < LASTS_S:
-        run(ring)
+        case.run(ring)
         runs += 1
-    return used * 1e9 / (runs * CONNECTIONS * EVENTS)
+    return used * 1e9 / (runs * len(stream) // RECORD_SIZE)
 
 
 def profile(case: str) -> Table:

@@ -24,6 +24,7 @@ AT_ONCE = 8
 """How many connections are open at any time, unless told otherwise."""
 EACH_NS = 1_000_000
 _STEP_NS = 10_000
+_TIME_WAIT_NS = 60_000_000_000
 _PORTS = 60_000
 _LISTENER = 1 << 5
 _PACK = struct.Struct("<" + RECORD_FORMAT)
@@ -128,6 +129,13 @@ def whole(numbers: range) -> Iterator[bytearray]:
         if ending in numbers:
             yield _CLOSE.of(ending, at_ns + EACH_NS // 2)
             yield _END.of(ending, at_ns + EACH_NS * 3 // 4)
+
+
+def lives(count: int) -> bytes:
+    """So many connections, and a minute later the end of each one's TIME_WAIT."""
+    late_ns = BEGAN_NS + count * EACH_NS + _TIME_WAIT_NS
+    ends = (_END.of(number, late_ns + number * EACH_NS) for number in range(count))
+    return connections(count) + b"".join(ends)
 
 
 def connections(count: int) -> bytes:
