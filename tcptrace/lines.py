@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tcptrace.sinks.jsonl import JsonPrinter
     from tcptrace.wire.columns import Words
 
-_MOST_GATHERED: Final = 8192 * RECORD_SIZE
+_MOST_GATHERED: Final = 16384 * RECORD_SIZE
 _MOST_FORMS: Final = 1024
 _GATHER_NS: Final = 500_000_000
 
@@ -73,7 +73,7 @@ class Lines:
 
     def show(self, connection: Connection, now_ns: int) -> None:  # noqa: ARG002 - Printer's
         """Prints a life that the tracker told of, in its place."""
-        self._lines.append((self._place, self._printer.line_of(connection).encode("ascii")))
+        self._lines.append((self._place, self._printer.line_of(connection)))
 
     def flush(self) -> None:
         """Prints what is to be printed, and hands it to the reader."""
@@ -141,7 +141,7 @@ class Lines:
         self._lines.clear()
         self._place = -1
         with output_errors():
-            self._printer.write(text.decode("ascii"))
+            self._printer.write(text)
 
 
 def _histogram(numbers: Columns, wait_ns: int | None) -> Histogram:

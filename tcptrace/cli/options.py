@@ -150,7 +150,7 @@ def printer_maker(
     def make(source: Source) -> Printer:
         clock = WallClock(source.head)
         if as_json:
-            printer = JsonPrinter(stdout, clock, source.symbol, source.names)
+            printer = JsonPrinter(stdout.buffer, clock, source.symbol, source.names)
             return Lines(printer) if at_once else printer
         paint, width = Paint.of(stdout), width_of(stdout)
         if timeline:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -160,8 +161,13 @@ def _addresses(words: Words) -> Bytes:
     if (words == words[0]).all():
         words = words[:1]
     raw = words.tobytes()
-    texts = [f'"{address_text(raw[at : at + 16])}"'.encode() for at in range(0, len(raw), 16)]
+    texts = [_quoted(raw[at : at + 16]) for at in range(0, len(raw), 16)]
     return np.array(texts).view(np.uint8).reshape(len(texts), -1)
+
+
+@lru_cache(maxsize=4096)
+def _quoted(address: bytes) -> bytes:
+    return f'"{address_text(address)}"'.encode()
 
 
 def _groups() -> npt.NDArray[np.uint32]:

@@ -20,7 +20,7 @@ from tcptrace.wire.events import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
+    from typing import BinaryIO
 
     from tcptrace.lifecycle.connection import Connection, Moment, Process, StateSpan
     from tcptrace.sinks.units import WallClock
@@ -48,7 +48,7 @@ class JsonPrinter:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: BinaryIO,
         clock: WallClock,
         symbol: Callable[[int], str | None] = lambda _offset: None,
         names: Names | None = None,
@@ -74,11 +74,11 @@ class JsonPrinter:
         """
         self.write(self.line_of(connection))
 
-    def line_of(self, connection: Connection) -> str:
+    def line_of(self, connection: Connection) -> bytes:
         """One life as a line."""
-        return f"{text_of(self.object_of(connection))}\n"
+        return f"{text_of(self.object_of(connection))}\n".encode("ascii")
 
-    def write(self, lines: str) -> None:
+    def write(self, lines: bytes) -> None:
         """Prints lines as they are."""
         self._stream.write(lines)
 

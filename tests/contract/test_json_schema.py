@@ -26,7 +26,7 @@ FIELDS = SCHEMA["properties"]
 
 
 def printed(life: Connection, names: Names | None = None) -> dict[str, Any]:
-    stream = io.StringIO()
+    stream = io.BytesIO()
     JsonPrinter(stream, WallClock(samples.head()), names=names).show(life, samples.START)
     told: dict[str, Any] = json.loads(stream.getvalue())
     return told

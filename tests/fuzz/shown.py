@@ -68,10 +68,11 @@ def check_lives(data: bytes) -> None:
 def _show_lives(data: bytes, style: str) -> None:
     source = ReplaySource(RecordingReader(io.BytesIO(data), "t.rec"), AT_ONCE)
     clock, paint = WallClock(source.head), Paint(enabled=False)
-    stdout, notes = io.StringIO(), io.StringIO()
+    told, notes = io.BytesIO(), io.StringIO()
+    stdout = io.TextIOWrapper(told, "utf-8", write_through=True)
     printer: session.Printer
     if style == "json":
-        printer = JsonPrinter(stdout, clock, source.symbol, source.names)
+        printer = JsonPrinter(told, clock, source.symbol, source.names)
     elif style == "timeline":
         printer = TimelinePrinter(stdout, clock, paint, 100, source.symbol, source.names)
     else:
@@ -79,10 +80,11 @@ def _show_lives(data: bytes, style: str) -> None:
     try:
         session.run(source, printer, Limits(), notes, "replaying …")
     finally:
-        check_lines(stdout.getvalue())
+        shown = told.getvalue().decode()
+        check_lines(shown)
         check_lines(notes.getvalue())
         if style == "json":
-            for line in stdout.getvalue().splitlines():
+            for line in shown.splitlines():
                 json.loads(line)
 
 

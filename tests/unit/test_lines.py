@@ -28,7 +28,7 @@ class Trace:
     """Lines, and how many records the tracker got."""
 
     def __init__(self) -> None:
-        self.stream = io.StringIO()
+        self.stream = io.BytesIO()
         self.names = Names()
         printer = JsonPrinter(self.stream, WallClock(samples.head()), names=self.names)
         self.lines = Lines(printer)

@@ -44,7 +44,7 @@ class Way:
     """A trace's output, in one of the two ways."""
 
     def __init__(self, *, at_once: bool) -> None:
-        self._stream = io.StringIO()
+        self._stream = io.BytesIO()
         self.summary = Summary()
         self.tracker = Tracker(self.summary.add, self._ended)
         printer = JsonPrinter(self._stream, WallClock(samples.head()), names=Names())
@@ -70,7 +70,7 @@ class Way:
     def take(self) -> str:
         """What was printed since."""
         self._printer.flush()
-        text = self._stream.getvalue()
+        text = self._stream.getvalue().decode()
         self._stream.seek(0)
         self._stream.truncate()
         return text

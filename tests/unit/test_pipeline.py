@@ -60,14 +60,15 @@ records = st.builds(
 def replay(data: bytes, style: str) -> tuple[str, str]:
     source = ReplaySource(RecordingReader(io.BytesIO(data), "t.rec"), AT_ONCE)
     clock, paint = WallClock(source.head), Paint(enabled=False)
-    stdout, notes = io.StringIO(), io.StringIO()
+    told, notes = io.BytesIO(), io.StringIO()
+    stdout = io.TextIOWrapper(told, "utf-8", write_through=True)
     printers: dict[str, session.Printer] = {
         "text": TextPrinter(stdout, clock, paint, 100),
         "timeline": TimelinePrinter(stdout, clock, paint, 100),
-        "json": JsonPrinter(stdout, clock),
+        "json": JsonPrinter(told, clock),
     }
     session.run(source, printers[style], Limits(), notes, "replaying …")
-    return stdout.getvalue(), notes.getvalue()
+    return told.getvalue().decode(), notes.getvalue()
 
 
 @pytest.mark.parametrize("style", ["text", "timeline", "json"])

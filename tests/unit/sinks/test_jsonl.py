@@ -15,9 +15,9 @@ from unit import samples
 
 
 def line_of(life: Connection) -> str:
-    stream = io.StringIO()
+    stream = io.BytesIO()
     JsonPrinter(stream, WallClock(samples.head()), {1: "tcp_set_state"}.get).show(life, 0)
-    return stream.getvalue()
+    return stream.getvalue().decode()
 
 
 def told(life: Connection) -> dict[str, Any]:
