@@ -232,6 +232,7 @@ class _Use:
 
     def learn_idle(self, seconds: float) -> float:
         """How much it takes in a second in which nothing is asked of it."""
+        self.until(0)  # what has been until now is no part of it
         self._idle = self.until(self.age_s + seconds) / seconds
         return self._idle
 
