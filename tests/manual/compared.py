@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -38,11 +39,13 @@ class Tool(NamedTuple):
         command: what is run, in the server's namespace.
         ready: what it prints once it sees; "" for a tool that looks once, in the middle of a burst.
         typed: what is typed into it: at first, and to end it.
+        everywhere: whether it looks at all namespaces, and only from the first one.
     """
 
     command: str
     ready: str
     typed: tuple[str, str] = ("", "")
+    everywhere: bool = False
 
 
 _NSTAT: Final = "nstat -a TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDoCookies"
@@ -61,7 +64,9 @@ TOOLS: Final = {
     "tcpretrans-bpfcc": Tool("tcpretrans-bpfcc", "Tracing"),
     "tcpdrop-bpftrace": Tool("tcpdrop.bt", "Tracing"),
     "kfree-skb-bpftrace": Tool(_KFREE, "Attaching"),
-    "dropwatch": Tool("dropwatch -l kas", "dropwatch>", ("start\n", "stop\nexit\n")),
+    "dropwatch": Tool(
+        "dropwatch -l kas", "dropwatch>", ("start\n", "stop\nexit\n"), everywhere=True
+    ),
     "tcptrace-listeners": Tool("tcptrace listeners --once --interval 6s 8080", "tracing "),
     "tcptrace-port": Tool("tcptrace port 8080", "tracing "),
     "tcptrace-why": Tool("tcptrace why --duration 9s", "tracing "),
@@ -75,7 +80,8 @@ def play(name: str, tool: Tool, to: Path) -> None:
         visitors = stage.clients(stay_s=0.1)
         stage.loop.every(_BURST_S, lambda: visitors.connect(stage.here, 20), 0.1)
         # `ip netns exec` would hide /sys/kernel/tracing.
-        command = ["nsenter", f"--net={stage.server.path}", "bash", "-c", tool.command]
+        inside = [] if tool.everywhere else ["nsenter", f"--net={stage.server.path}"]
+        command = [*inside, "bash", "-c", tool.command]
         if tool.ready:
             printed = watched(stage, command, tool)
         else:
@@ -114,9 +120,9 @@ def watched(stage: Stage, command: Sequence[str], tool: Tool) -> str:
                 break
         time.sleep(1)
         stage.loop.run(_FAULT_S)
-        if tool.typed[1]:
+        with suppress(BrokenPipeError):  # what it printed tells why
             process.stdin.write(tool.typed[1])
-        process.stdin.close()
+            process.stdin.close()
         try:
             if process.poll() is None and not tool.typed[1]:
                 subprocess.run(["pkill", "-INT", "-s", str(process.pid)], check=False)
