@@ -24,6 +24,8 @@ _COSTS: Final = range(4, 19)
 _LONGEST: Final = 72
 """So many bytes of a password count for bcrypt."""
 _REMEMBERED: Final = 128
+AT_ONCE: Final = 5
+"""Passwords that are checked or wait for it. A flood of wrong ones takes no more threads."""
 
 
 def flaw_of(hashed: str) -> str | None:
@@ -45,7 +47,8 @@ class BasicAuth:
 
     A name that doesn't exist costs one bcrypt like any other: its password is compared with some
     user's hash, always the same one, so that not even differing costs tell. Passwords that were
-    right are remembered, as digests under a random key. Thread-safe; one bcrypt at a time.
+    right are remembered, as digests under a random key, and never wait. Thread-safe; one bcrypt at
+    a time.
 
     Args:
         users: names to hashes that have no flaw; empty lets everybody enter.
@@ -59,9 +62,10 @@ class BasicAuth:
         self._key = os.urandom(32)
         self._right: dict[bytes, None] = {}
         self._lock = threading.Lock()
+        self._places = threading.Semaphore(AT_ONCE)
 
-    def admits(self, authorization: str | None) -> bool:
-        """Whether a request with this Authorization header may pass."""
+    def admits(self, authorization: str | None) -> bool | None:
+        """Whether a request with this Authorization header may pass; None: too many wait for it."""
         if not self._hashes:
             return True
         credentials = _credentials(authorization or "")
@@ -71,8 +75,13 @@ class BasicAuth:
         digest = self._digest(user, password)
         if digest in self._right:
             return True
-        with self._lock:
-            return digest in self._right or self._verify(user, password, digest)
+        if not self._places.acquire(blocking=False):
+            return None
+        try:
+            with self._lock:
+                return digest in self._right or self._verify(user, password, digest)
+        finally:
+            self._places.release()
 
     def _verify(self, user: bytes, password: bytes, digest: bytes) -> bool:
         hashed = self._hashes.get(user) or self._decoy(user)

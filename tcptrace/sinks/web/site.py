@@ -79,10 +79,8 @@ class Site:
 
     def answer(self, request: Request) -> Response:
         """Answers one request; never raises."""
-        authorization = request.headers.get("authorization")
-        if self._auth is not None and not self._auth.admits(authorization):
-            challenge = 'Basic realm="tcptrace", charset="UTF-8"'
-            return refusal(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": challenge})
+        if (objection := self._objection(request)) is not None:
+            return objection
         if request.method not in {"GET", "HEAD"}:
             return refusal(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         match request.path:
@@ -93,6 +91,18 @@ class Site:
             case "/" if self._pages is None:
                 return Response(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
         return self._page(request)
+
+    def _objection(self, request: Request) -> Response | None:
+        """Why whoever asks gets nothing; None if it may have it."""
+        if self._auth is None:
+            return None
+        match self._auth.admits(request.headers.get("authorization")):
+            case True:
+                return None
+            case None:
+                return refusal(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
+        challenge = 'Basic realm="tcptrace", charset="UTF-8"'
+        return refusal(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": challenge})
 
     def encode(self, response: Response, *, has_body: bool, keep_alive: bool) -> bytes:
         """Writes a response as HTTP/1.1.

@@ -8,7 +8,7 @@ import bcrypt
 import pytest
 
 from tcptrace.sinks.web import auth
-from tcptrace.sinks.web.auth import BasicAuth, flaw_of
+from tcptrace.sinks.web.auth import AT_ONCE, BasicAuth, flaw_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,24 +103,34 @@ def test_a_right_password_is_hashed_once(verified: list[bytes]) -> None:
 
 def test_simultaneous_first_scrapes_hash_once(verified: list[bytes]) -> None:
     gate = BasicAuth(USERS)
-    admitted: list[bool] = []
+    admitted: list[bool | None] = []
     threads = [
         threading.Thread(target=lambda: admitted.append(gate.admits(header("alice", PASSWORD))))
-        for _ in range(8)
+        for _ in range(AT_ONCE)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert admitted == [True] * 8
+    assert admitted == [True] * AT_ONCE
     assert len(verified) == 1
 
 
-def test_who_was_right_before_does_not_wait_for_others() -> None:
+def test_few_wait_and_who_was_right_before_never_does() -> None:
     gate = BasicAuth(USERS)
     assert gate.admits(header("alice", PASSWORD))
-    del gate._lock
-    assert gate.admits(header("alice", PASSWORD))
+    for _ in range(AT_ONCE):
+        assert gate._places.acquire(blocking=False)
+    with gate._lock:
+        assert gate.admits(header("alice", PASSWORD))
+        assert gate.admits("Basic nonsense") is False
+        for user, password in (("alice", "wrong"), ("carol", "x"), ("bob", "other")):
+            assert gate.admits(header(user, password)) is None
+    gate._places.release()
+    for _ in range(2):  # its place is given back, whatever was found
+        assert gate.admits(header("alice", "wrong")) is False
+        assert gate.admits(header("alice", PASSWORD + "\0")) is False
+        assert gate.admits(header("bob", "other"))
 
 
 def test_what_is_remembered_is_bounded_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:

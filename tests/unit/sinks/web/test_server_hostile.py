@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcptrace.sinks.web.auth import AT_ONCE
 from tcptrace.sinks.web.limits import Limits
+from tcptrace.sinks.web.settings import WebConfig
 from unit.sinks.web.serving import (
     DEADLINE_S,
     SCRAPE,
@@ -107,6 +113,41 @@ def test_who_reads_too_slowly_is_dropped() -> None:
                 received += len(data)
                 pace.wait(0.01)
         assert received < len(BODY)
+
+
+def test_a_flood_of_wrong_passwords_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bcrypt takes as long as it may: who was right before does not notice."""
+    checks = threading.Semaphore(1)
+    check = bcrypt.checkpw
+
+    def slow(password: bytes, hashed: bytes) -> bool:
+        assert checks.acquire(timeout=DEADLINE_S)
+        return bool(check(password, hashed))
+
+    monkeypatch.setattr(bcrypt, "checkpw", slow)
+    users = {"alice": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}
+    crowd = PATIENT.workers + 20
+    with serving(config=WebConfig(users=users), limits=PATIENT) as server:
+        try:
+            assert ask(server, headers=_login("secret")).status == 200
+            with ThreadPoolExecutor(crowd) as pool:
+                wrong = [
+                    pool.submit(ask, server, headers=_login(f"wrong{n}")) for n in range(crowd)
+                ]
+                refused = [one.result() for one in islice(as_completed(wrong), crowd - AT_ONCE)]
+                assert {one.status for one in refused} == {503}
+                assert all(int(one.headers["retry-after"]) > 0 for one in refused)
+                assert ask(server, headers=_login("secret")).status == 200
+                assert sum(one.done() for one in wrong) == len(refused)  # bcrypt is still at it
+                checks.release(AT_ONCE)
+                statuses = sorted(one.result().status for one in wrong)
+            assert statuses == [401] * AT_ONCE + [503] * (crowd - AT_ONCE)
+        finally:
+            checks.release(2 * crowd)
+
+
+def _login(password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'alice:{password}'.encode()).decode()}"}
 
 
 def test_every_request_of_a_connection_has_the_same_time_to_come() -> None:
