@@ -119,14 +119,17 @@ def command(
         watch = Watch(source, new_tally(), max_listeners, max_connections, recent=recent)
         if pages is not None:
             pages.watch = watch
+        sending = ""
         if outbox is not None:
             stack.callback(outbox.close)
             outbox.begin(source.head, source.names)
+            sending = f", sending to {otlp}"
+            if outbox.unconfined:
+                sending += f" (no seccomp filter there: {safe_text(outbox.unconfined)})"
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
         if pages is not None:
             where += f", a page at {where.removesuffix('metrics')}"
         outlets = Outlets(server, web_config, textfile, outbox, notifier, sys.stderr)
-        sending = f", sending to {otlp}" if otlp else ""
         serve(watch, exporter, outlets, f"serving {where}{sending}: {told}")
 
 

@@ -122,11 +122,13 @@ class Outbox:
 
     Attributes:
         deliveries: what has become of it.
+        unconfined: why the child has no seccomp filter; "" where it has one.
     """
 
     def __init__(self, settings: Settings, where: str, user: str) -> None:
         self.where = where
         self.deliveries = Deliveries(settings.urls)
+        self.unconfined = ""
         self.settings = settings
         self._spans: Spans | None = None
         self._waiting: deque[bytes] = deque()
@@ -175,6 +177,7 @@ class Outbox:
                 if "error" in told:
                     raise CannotTrace(f"--otlp: {told['error']}")
                 if "ready" in told:
+                    self.unconfined = str(told.get("unconfined", ""))[:_MOST_WORDS]
                     return
         raise CannotTrace("--otlp: the child that sends died (TCPTRACE_DEBUG=1 shows why)")
 

@@ -12,6 +12,8 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +22,10 @@ from tcptrace.cli import main
 from tcptrace.sinks.recording import RecordingWriter
 from tcptrace.wire.events import Stage
 from unit import samples, slots
+from unit.otlp.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WAIT_S = 60
 
@@ -196,6 +198,22 @@ def test_a_page_unless_it_is_unwanted(
         assert [served.ask(name) for name in ("page.js", "now.json")] == [status] * 2
         assert (", a page at " in served.opening) == (status == 200)
         assert served.end() == (0, "")
+
+
+def test_a_sender_without_a_seccomp_filter_is_told_once(tmp_path: Path) -> None:
+    path = recording(tmp_path / "t.rec")
+    options = ("--listen", "127.0.0.1:0", "--replay", str(path))
+    with Endpoint() as endpoint, TemporaryDirectory() as damaged:
+        Path(damaged).chmod(0o755)  # the child is nobody by then
+        (Path(damaged) / "libseccomp.so.2").touch()
+        for libraries, weakness in (
+            ("", ""),
+            (damaged, " (no seccomp filter there: libseccomp.so.2 is missing)"),
+        ):
+            otlp = ("--otlp", endpoint.url)
+            with serving(*options, *otlp, LD_LIBRARY_PATH=libraries) as served:
+                assert f", sending to {endpoint.url}{weakness}: replaying " in served.opening
+                assert served.end() == (0, "")
 
 
 def test_a_damaged_recording_is_served_and_then_4(tmp_path: Path) -> None:
