@@ -16,12 +16,14 @@ import random
 import resource as limits
 import select
 import signal
+import socket
 import struct
 import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
@@ -34,6 +36,9 @@ from tcptrace.otlp import attributes, frames, metrics, traces
 from tcptrace.otlp.settings import METRICS, TRACES, Settings
 from tcptrace.otlp.transport import Answer, Transport, tls_context
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _MOST_MEMORY: Final = 1 << 29
 _MOST_LIVES: Final = 256
 """Of one request: some hundred kilobytes."""
@@ -44,6 +49,8 @@ _MOST_WAITING: Final = 1_000
 _LAST_S: Final = 3.0
 """For so long it goes on once its parent is gone, or wants to go."""
 _MOST_WORDS: Final = 160
+_LOOK_UP_S: Final = 2.0
+"""For so long the start waits for name services."""
 _ANSWERS: Final[dict[str, Any]] = {
     METRICS: ExportMetricsServiceResponse,
     TRACES: ExportTraceServiceResponse,
@@ -99,6 +106,11 @@ class Sender:
             name: _Pending(Transport(url, self._settings, context if url[:6] == "https:" else None))
             for name, url in self._settings.urls.items()
         }
+
+    @property
+    def hosts(self) -> set[str]:
+        """Where it sends to."""
+        return {urlsplit(url).hostname or "" for url in self._settings.urls.values()}
 
     def run(self, reader: frames.Reader) -> None:
         """Sends until the parent is gone, and then once more what is there."""
@@ -176,14 +188,30 @@ def _say(told: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _confine(user: str) -> str:
-    """Gives up what it has; returns why there is no seccomp filter."""
+def confine(user: str, hosts: Iterable[str]) -> str:
+    """Gives up what it has; returns why there is no seccomp filter.
+
+    Args:
+        user: whom to become.
+        hosts: whose addresses will be asked for.
+    """
     with suppress(OSError, ValueError):  # a strict systemd unit forbids it, or has less
         limits.setrlimit(limits.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
     if os.geteuid() == 0:
         privileges.drop(privileges.find_user(user))
     privileges.forbid_new()
+    # Under the filter the C library can't load the modules of nsswitch.conf. As nobody, since what
+    # name services answer is not to be trusted; in a thread, since they may take their time.
+    asking = threading.Thread(target=_look_up, args=(tuple(hosts),), daemon=True)
+    asking.start()
+    asking.join(_LOOK_UP_S)
     return seccomp.confine(may_connect=True)
+
+
+def _look_up(hosts: Iterable[str]) -> None:
+    for host in hosts:
+        with suppress(OSError, UnicodeError):
+            socket.getaddrinfo(host, None)
 
 
 def _end_in_time() -> None:
@@ -206,7 +234,7 @@ def main(user: str) -> None:
     reader = frames.Reader(sys.stdin.fileno())
     try:
         sender = Sender(reader.first())
-        unconfined = _confine(user)
+        unconfined = confine(user, sender.hosts)
     except TcptraceError as error:
         _say({"error": str(error)})
         return
