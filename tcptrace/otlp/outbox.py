@@ -13,19 +13,20 @@ import struct
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.errors import CannotTrace
 from tcptrace.otlp import frames
+from tcptrace.otlp.deliveries import Deliveries
 from tcptrace.otlp.settings import METRICS, TRACES
 from tcptrace.otlp.spans import Spans, is_telling
-from tcptrace.sinks.metrics.deliveries import REFUSED, TOO_MANY, UNSENT
+from tcptrace.sinks.metrics.deliveries import TOO_MANY, UNSENT
 from tcptrace.sinks.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.names import Names
@@ -46,70 +47,7 @@ _END_S: Final = 4.0
 """For what is left the child has so long to take it, and then so long to send it."""
 _MOST_LINE: Final = 1 << 14
 _MOST_READ: Final = 1 << 16
-_MOST_TOLD: Final = 1 << 32
-"""A larger number in the child's words is none."""
 _MOST_WORDS: Final = 240
-
-
-class Deliveries:
-    """What has become of everything that was to be sent.
-
-    Args:
-        signals: what is sent at all.
-
-    Attributes:
-        signals: these.
-        sent: what the endpoint took, by signal: lives, or states of the metrics.
-        lost: what it never will, by signal and reason.
-        rejected: spans or data points that it rejected of requests which it took otherwise.
-        troubles: by signal, why nothing arrives; not there while all is well.
-        news: lines for people that nobody has taken yet.
-        under_way: what the child has been given and has not told of, by signal.
-    """
-
-    def __init__(self, signals: Iterable[str]) -> None:
-        self.signals = tuple(signals)
-        self.news: list[str] = []
-        self.under_way: Counter[str] = Counter()
-        self.sent: Counter[str] = Counter()
-        self.lost: Counter[tuple[str, str]] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self.troubles: dict[str, str] = {}
-
-    def give_up(self) -> int:
-        """Nothing more will be heard of what is under way; returns how many lives that is."""
-        for signal, count in self.under_way.items():
-            self.lost[signal, UNSENT] += max(0, count)
-        lives = max(0, self.under_way[TRACES])
-        self.under_way.clear()
-        return lives
-
-    def take(self, told: dict[str, Any]) -> None:
-        """Takes what the child told of one request."""
-        signal = told.get("signal")
-        if signal not in self.signals:
-            return
-        self.sent[signal] += _count(told, "sent")
-        self.rejected[signal] += _count(told, "rejected")
-        for reason in (UNSENT, REFUSED):
-            self.lost[signal, reason] += _count(told, reason)
-        self.under_way[signal] -= sum(_count(told, key) for key in ("sent", UNSENT, REFUSED))
-        if told.get("trouble"):
-            # That the reason is put in other words is no other trouble.
-            if signal not in self.troubles:
-                trouble = str(told["trouble"])[:_MOST_WORDS]
-                self.news.append(
-                    f"{signal}: {trouble}; tcptrace_otlp_lost_total counts what is lost"
-                )
-            self.troubles[signal] = str(told["trouble"])[:_MOST_WORDS]
-        elif _count(told, "sent") and signal in self.troubles:
-            del self.troubles[signal]
-            self.news.append(f"{signal}: the endpoint takes them again")
-
-
-def _count(told: dict[str, Any], key: str) -> int:
-    value = told.get(key, 0)
-    return value if isinstance(value, int) and 0 < value <= _MOST_TOLD else 0
 
 
 class Outbox:

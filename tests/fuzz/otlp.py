@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from tcptrace.otlp.outbox import Deliveries
+from tcptrace.otlp.deliveries import Deliveries
 from tcptrace.otlp.sender import _rejected
 from tcptrace.otlp.settings import SIGNALS, read_settings
 from tcptrace.otlp.transport import Transport, _wait_s

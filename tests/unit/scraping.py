@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tcptrace.exporting import Exporter
-from tcptrace.otlp.outbox import Deliveries
+from tcptrace.otlp.deliveries import Deliveries
 from tcptrace.otlp.settings import SIGNALS
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.tcp import State
