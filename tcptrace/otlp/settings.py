@@ -91,8 +91,8 @@ def read_settings(url: str, environ: Mapping[str, str]) -> Settings:
     if compression not in ("none", "gzip"):
         raise BadArgument(f"{_PREFIX}COMPRESSION: {safe_text(compression)}: write none or gzip")
     attributes = _pairs(environ, "OTEL_RESOURCE_ATTRIBUTES")
-    if environ.get("OTEL_SERVICE_NAME"):
-        attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
+    if service := _text(environ, "OTEL_SERVICE_NAME"):
+        attributes["service.name"] = service
     return Settings(
         urls=urls,
         headers=_headers(environ),
@@ -164,10 +164,19 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     return headers
 
 
+def _text(environ: Mapping[str, str], variable: str) -> str:
+    text = environ.get(variable, "")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # bytes that os.environ has as lone surrogates
+        raise BadArgument(f"{variable}: write it in UTF-8") from error
+    return text
+
+
 def _pairs(environ: Mapping[str, str], variable: str) -> dict[str, str]:
     """Reads name=value,name=value, with values percent-encoded; values are never shown."""
     pairs = {}
-    for part in environ.get(variable, "").split(","):
+    for part in _text(environ, variable).split(","):
         name, equals, value = part.partition("=")
         if not part.strip():
             continue

@@ -94,6 +94,9 @@ def test_a_bad_url_is_said(url: str, words: str) -> None:
         ("OTEL_METRIC_EXPORT_INTERVAL", "99", "milliseconds"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "9" * 30, "milliseconds"),
         ("OTEL_RESOURCE_ATTRIBUTES", "prod", "name=value"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "site=secret M\udcfcnchen", "UTF-8"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "s\udcfcd=secret", "UTF-8"),
+        ("OTEL_SERVICE_NAME", "secret\udcff", "UTF-8"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
     ],
 )
