@@ -181,4 +181,7 @@ def _check(path: Path) -> None:
     if not is_socket:
         raise BadArgument(f"--cri-socket {path}: it is no socket")
     if importlib.util.find_spec("grpc") is None:
-        raise CannotTrace("--cri-socket needs grpcio: pip install 'tcptrace[cri]'")
+        raise CannotTrace(
+            "--cri-socket needs grpcio: pip install 'tcptrace[cri]'; beside the Debian package:"
+            " apt-get install python3-grpcio"
+        )

@@ -144,7 +144,10 @@ def require_library() -> None:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise BadArgument("--otlp needs opentelemetry-proto: pip install 'tcptrace[otlp]'")
+        raise BadArgument(
+            "--otlp needs opentelemetry-proto: pip install 'tcptrace[otlp]'; beside the Debian"
+            " package: pip install --break-system-packages opentelemetry-proto"
+        )
 
 
 def _require_protocol(environ: Mapping[str, str]) -> None:

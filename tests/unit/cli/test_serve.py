@@ -83,7 +83,8 @@ def test_without_the_library_there_is_no_otlp(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     code, line = complaint(["serve", "--otlp", "http://127.0.0.1:4318"], capsys)
     assert code == 2
-    assert "pip install 'tcptrace[otlp]'" in line
+    assert "pip install 'tcptrace[otlp]'; " in line
+    assert "Debian package: pip install --break-system-packages opentelemetry-proto" in line
 
 
 def test_a_port_in_use_is_5(capsys: pytest.CaptureFixture[str]) -> None:

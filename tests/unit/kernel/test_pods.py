@@ -224,5 +224,5 @@ def test_without_grpcio_it_says_what_to_install(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(CannotTrace, match=r"pip install 'tcptrace\[cri\]'"):
+    with pytest.raises(CannotTrace, match=r"pip install 'tcptrace\[cri\]'; .*python3-grpcio"):
         PodLookup(runtime.path, "nobody")
