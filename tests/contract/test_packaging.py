@@ -19,6 +19,7 @@ from dashboards.build.fleet_rules import FLEET
 from dashboards.build.promql import uses
 from tcptrace import __version__
 from tcptrace.cli.main import EXIT_CODES
+from tcptrace.errors import BadArgument, CannotTrace, OutputFailed
 from tcptrace.kernel.capabilities import NEEDED
 from tcptrace.kernel.seccomp import LIBRARY
 from tcptrace.sinks.web.site import Site
@@ -172,6 +173,29 @@ def test_promtool_finds_the_configuration_sound(name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# The unit.
+
+
+def test_the_unit_gives_up_what_a_restart_can_not_mend() -> None:
+    for error, mends in ((BadArgument, False), (CannotTrace, False), (OutputFailed, True)):
+        assert (str(error.exit_code) not in set_to("RestartPreventExitStatus").split()) is mends
+    # Else the limit would never be reached.
+    starts_s = int(set_to("StartLimitBurst")) * _seconds("RestartSec")
+    assert starts_s < _seconds("StartLimitIntervalSec")
+    head = UNIT.partition("[Service]")[0]
+    assert "StartLimitBurst=" in head, "where systemd looks for it"
+
+
+def set_to(name: str) -> str:
+    (value,) = re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+    return str(value)
+
+
+def _seconds(name: str) -> int:
+    value = set_to(name)
+    return int(value[:-1]) * {"s": 1, "h": 3600}[value[-1]]
 
 
 # The package.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,8 +56,8 @@ class Service:
     def systemctl(self, *arguments: str) -> str:
         return tool(*self._inside(), "systemctl", *arguments)
 
-    def show(self, name: str) -> str:
-        return self.systemctl("show", "--value", "--property", name, "tcptrace").strip()
+    def show(self, name: str, unit: str = "tcptrace") -> str:
+        return self.systemctl("show", "--value", "--property", name, unit).strip()
 
     def _inside(self) -> tuple[str, ...]:
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children")
@@ -179,6 +180,28 @@ def test_it_reloads_and_stops(service: Service) -> None:
     service.systemctl("stop", "tcptrace")
     assert service.show("Result") == "success"
     assert service.show("ExecMainStatus") == "0"
+
+
+@pytest.mark.parametrize(("code", "mends"), [(2, False), (3, False), (5, True), (70, True)])
+def test_it_is_started_again_where_that_may_mend_it(
+    service: Service, code: int, mends: bool
+) -> None:
+    text = (_CHECKOUT / "packaging/tcptrace.service").read_text()
+    text = text.replace("[Unit]", "[Unit]\nDefaultDependencies=no")
+    exits = re.sub(r"^ExecStart=.*", "ExecStart=/bin/sh -c 'exit %i'", text, flags=re.MULTILINE)
+    (_UNITS / "exits@.service").write_text(exits)
+    service.systemctl("daemon-reload")
+    unit = f"exits@{code}.service"
+    service.systemctl("start", "--no-block", unit)
+    states = ("activating", "failed")
+
+    def is_over() -> bool:
+        ended = service.show("ExecMainStatus", unit) == str(code)
+        return ended and service.show("ActiveState", unit) in states
+
+    until(is_over, "it to end", DEADLINE_S)
+    assert service.show("SubState", unit) == ("auto-restart" if mends else "failed")
+    service.systemctl("stop", unit)
 
 
 def test_a_kill_restarts_it(service: Service) -> None:
