@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -52,6 +53,8 @@ class Top(App[None]):
     ]
 
     def __init__(self, watch: Watch, recent: Recent, what: str) -> None:
+        if not os.environ.get("NO_COLOR"):
+            os.environ.pop("NO_COLOR", None)  # empty it forbids nothing; Textual thinks it does
         super().__init__(driver_class=HardyDriver, ansi_color=True)
         self.watch_of = watch
         self.recent = recent

@@ -86,9 +86,10 @@ def colours(screen: FullScreen) -> set[str]:
 
 
 def test_colours_are_the_terminals_own_or_none() -> None:
-    with FullScreen(OVERFLOW) as screen:
-        screen.wait_for("✗ 8080", "DROPPED", "quit")
-        assert {"red", "green"} <= colours(screen) <= {"red", "green", "brown"}
+    for environment in ({}, {"NO_COLOR": ""}):
+        with FullScreen(OVERFLOW, environment=environment) as screen:
+            screen.wait_for("✗ 8080", "DROPPED", "quit")
+            assert {"red", "green"} <= colours(screen) <= {"red", "green", "brown"}
     with FullScreen(OVERFLOW, environment={"NO_COLOR": "1"}) as screen:
         screen.wait_for("✗ 8080", "DROPPED", "quit")
         assert not colours(screen)
