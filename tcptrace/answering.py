@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.summary import Summary
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.notes import Troubles, note
 from tcptrace.session import Evidence, Pump, Stepwise
-from tcptrace.stopping import Stop
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tcptrace.errors import BadRecording
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
-    from tcptrace.stopping import Limits
+    from tcptrace.stopping import Stop
     from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
     from tcptrace.watching import Watch
@@ -33,22 +33,20 @@ class Answer(NamedTuple):
     """What ended a recording before its end."""
 
 
-def of_host(watch: Watch, limits: Limits, notes: TextIO, opening: str) -> Answer:
-    """Watches until a limit or a signal.
+def of_host(watch: Watch, stop: Stop, notes: TextIO, opening: str) -> Answer:
+    """Watches until it is time to stop.
 
     Args:
         watch: of a source with a ledger; its source is closed at the end.
-        limits: when to end by itself.
+        stop: when to end; it is on signals until the answer has been shown.
         notes: where the opening line goes: stderr.
         opening: said once tracing has begun.
     """
-    stop = Stop(limits)
     troubles = Troubles(watch.source, notes)
     try:
-        with stop.on_signals():
-            note(notes, opening)
-            watch.run(stop, troubles.tell)
-            watch.read_ledger()
+        note(notes, opening)
+        watch.run(stop, troubles.tell)
+        watch.read_ledger()
         with watch.lock:
             verdicts = watch.verdicts()
         return Answer(verdicts, watch.inquest.looked, watch.source.losses())
@@ -56,21 +54,30 @@ def of_host(watch: Watch, limits: Limits, notes: TextIO, opening: str) -> Answer
         watch.source.close()
 
 
-def of_recording(source: Source, limits: Limits, notes: TextIO, opening: str) -> Answer:
-    """Looks at all of a recording, whether it has a ledger or not; the arguments are the same."""
-    stop, evidence, summary = Stop(limits), Evidence(), Summary()
+def of_recording(
+    source: Source, stop: Stop, notes: TextIO, opening: str, most: int = MOST_CONNECTIONS
+) -> Answer:
+    """Looks at all of a recording, whether it has a ledger or not; the arguments are the same.
+
+    Args:
+        source: the recording.
+        stop: as above.
+        notes: as above.
+        opening: as above.
+        most: so many connections are kept; the oldest idle ones beyond it are folded.
+    """
+    evidence, summary = Evidence(), Summary()
 
     def closed(connection: Connection) -> None:
         summary.add(connection)
         evidence.closed(connection)
 
-    tracker = Tracker(closed, _ignore, most=limits.connections)
+    tracker = Tracker(closed, _ignore, most=most)
     feeder = Stepwise(stacks=source.head.stacks)
     feeder.follow(tracker, summary)
-    with stop.on_signals():
-        note(notes, opening)
-        pump = Pump(source, tracker, feeder, _Mute(), evidence)
-        fault = pump.run(stop, Troubles(source, notes))
+    note(notes, opening)
+    pump = Pump(source, tracker, feeder, _Mute(), evidence)
+    fault = pump.run(stop, Troubles(source, notes))
     verdicts = evidence.verdicts(tracker, summary, source.now_ns())
     return Answer(verdicts, evidence.looked, source.losses(), fault)
 

@@ -33,18 +33,18 @@ def record(
         OutputFailed: the file takes no more; what was written before stays readable.
     """
     stop = Stop(limits)
-    try:
-        with stop.on_signals():
+    with stop.on_signals():
+        try:
             note(notes, opening)
             _record_all(source, writer, stop, Troubles(source, notes))
             writer.write_names(source.names)
             losses, now_ns = source.losses(), source.now_ns()
             writer.finish(losses, now_ns)
-    finally:
-        source.close()
-    elapsed = duration(now_ns - source.head.began_monotonic_ns)
-    told = f"{plural(writer.records, 'record')}, {size(writer.size)} in {elapsed}"
-    note(notes, f"recorded {told}; {losses.lost_records:,} lost")
+        finally:
+            source.close()
+        elapsed = duration(now_ns - source.head.began_monotonic_ns)
+        told = f"{plural(writer.records, 'record')}, {size(writer.size)} in {elapsed}"
+        note(notes, f"recorded {told}; {losses.lost_records:,} lost")
 
 
 def _record_all(source: Source, writer: RecordingWriter, stop: Stop, troubles: Troubles) -> None:

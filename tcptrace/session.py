@@ -188,8 +188,8 @@ def run(
     stop = Stop(limits)
     show = _Show(source, printer, limits.count, stop)
     tracker = Tracker(show.closed, show.ended, most=limits.connections)
-    try:
-        with stop.on_signals():
+    with stop.on_signals():  # until the sum has been told
+        try:
             note(notes, opening)
             with output_errors():
                 printer.begin()
@@ -203,18 +203,18 @@ def run(
             tracker.finish(now_ns)
             with output_errors():
                 printer.flush()
-    finally:
-        losses = source.losses()
-        source.close()
-    show.summary.add_listeners(tracker.listeners)
-    show.summary.add_folded(tracker.folded, tracker.counts.folded)
-    elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
-    facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected, source.names)
-    paint, width = Paint.of(notes), width_of(notes)
-    told = render_summary(show.summary, facts, paint, width)
-    if verdicts:
-        told += "\n\n" + render_verdicts(verdicts, paint, source.names, width)
-    note(notes, f"\n{told}")
+        finally:
+            losses = source.losses()
+            source.close()
+        show.summary.add_listeners(tracker.listeners)
+        show.summary.add_folded(tracker.folded, tracker.counts.folded)
+        elapsed_ns = max(0, now_ns - source.head.began_monotonic_ns)
+        facts = TraceFacts(source.head, losses, elapsed_ns, tracker.unexpected, source.names)
+        paint, width = Paint.of(notes), width_of(notes)
+        told = render_summary(show.summary, facts, paint, width)
+        if verdicts:
+            told += "\n\n" + render_verdicts(verdicts, paint, source.names, width)
+        note(notes, f"\n{told}")
     if fault is not None:
         raise fault
     return show.summary

@@ -61,12 +61,14 @@ class Stop:
 
         So does SIGHUP, when the terminal goes away, unless it is ignored (nohup).
         """
+        has_come = False
 
         def handle(number: int, _frame: FrameType | None) -> None:
-            if self.asked:
+            nonlocal has_come
+            if has_come:
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
-            self.asked = True
+            has_come = self.asked = True
 
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         numbers = [one for one in _SIGNALS if not (is_nohup and one is signal.SIGHUP)]

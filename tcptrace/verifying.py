@@ -9,11 +9,11 @@ from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.notes import note
 from tcptrace.sinks.verification import Report
-from tcptrace.stopping import Limits, Stop
 
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from tcptrace.stopping import Stop
     from tcptrace.watching import Watch
 
 _ZERO_READINGS: Final = 3
@@ -22,19 +22,19 @@ _SNAPSHOTS: Final = 3
 """Tries to make the state counts whole again at the end, where records were lost."""
 
 
-def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Report:
+def verify(watch: Watch, duration_s: float, stop: Stop, notes: TextIO, opening: str) -> Report:
     """Compares for so long, or until a signal.
 
     Args:
         watch: of a live source with a ledger; its source is closed at the end.
         duration_s: from the moment on at which both sides' zero is known.
+        stop: is on signals until the report has been shown.
         notes: where the opening line goes: stderr.
         opening: said at that moment.
 
     Raises:
         KeyboardInterrupt: a signal came before that moment.
     """
-    stop = Stop(Limits())
     began_s = 0.0
 
     def tick() -> None:
@@ -46,12 +46,11 @@ def verify(watch: Watch, duration_s: float, notes: TextIO, opening: str) -> Repo
         stop.asked |= time.monotonic() - began_s >= duration_s
 
     try:
-        with stop.on_signals():
-            watch.run(stop, tick)
-            if not began_s:
-                raise KeyboardInterrupt  # before there was anything to compare
-            elapsed_s = time.monotonic() - began_s
-            return _report(watch, elapsed_s)
+        watch.run(stop, tick)
+        if not began_s:
+            raise KeyboardInterrupt  # before there was anything to compare
+        elapsed_s = time.monotonic() - began_s
+        return _report(watch, elapsed_s)
     finally:
         watch.source.close()
 

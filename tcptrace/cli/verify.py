@@ -39,13 +39,16 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
         from tcptrace.sinks import verification  # noqa: PLC0415
         from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
+        from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
         from tcptrace.verifying import verify  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
         source = open_live(attaching)
     watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
-    report = verify(watch, duration, sys.stderr, tracing_line(source.head, source.weaknesses))
-    with output_errors():
+    opening = tracing_line(source.head, source.weaknesses)
+    stop = Stop(Limits())
+    with stop.on_signals(), output_errors():
+        report = verify(watch, duration, stop, sys.stderr, opening)
         if as_json:
             at = WallClock(source.head).utc(source.now_ns())
             click.echo(verification.as_json(report, at))

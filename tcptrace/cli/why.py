@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,15 +57,16 @@ def command(
     Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
     a verdict.
     """  # noqa: D205 - it is the help's text
-    if replay is not None:
-        answer, names, clock = _of_recording(replay, max_connections)
-    else:
-        answer, names, clock = _of_host(duration, max_connections, host)
-    _show(answer, what, names, clock, as_json=as_json)
+    with ExitStack() as until_shown:
+        if replay is not None:
+            answer, names, clock = _of_recording(replay, max_connections, until_shown)
+        else:
+            answer, names, clock = _of_host(duration, max_connections, host, until_shown)
+        _show(answer, what, names, clock, as_json=as_json)
 
 
 def _of_host(
-    duration: float, max_connections: int, host: dict[str, Any]
+    duration: float, max_connections: int, host: dict[str, Any], until_shown: ExitStack
 ) -> tuple[Answer, Names, WallClock]:
     with begun(host) as attaching:
         import tcptrace.sinks.verdicts  # noqa: F401, PLC0415 - privileges are dropped soon
@@ -73,7 +75,7 @@ def _of_host(
         from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
         from tcptrace.notes import tracing_line  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
-        from tcptrace.stopping import Limits  # noqa: PLC0415
+        from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
         from tcptrace.verdicts.window import WHOLE_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
@@ -81,20 +83,25 @@ def _of_host(
     tally = Tally(Bounds((), (), (), ()))
     watch = Watch(source, tally, _MOST, max_connections, verdicts_ns=WHOLE_NS)
     opening = f"{tracing_line(source.head, source.weaknesses)}; else after {duration:g} s"
-    answer = of_host(watch, Limits(duration), sys.stderr, opening)
+    stop = Stop(Limits(duration))
+    until_shown.enter_context(stop.on_signals())
+    answer = of_host(watch, stop, sys.stderr, opening)
     return answer, source.names, WallClock(source.head)
 
 
-def _of_recording(path: Path, max_connections: int) -> tuple[Answer, Names, WallClock]:
+def _of_recording(
+    path: Path, max_connections: int, until_shown: ExitStack
+) -> tuple[Answer, Names, WallClock]:
     from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
     from tcptrace.replay import AT_ONCE, cut_line  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
-    from tcptrace.stopping import Limits  # noqa: PLC0415
+    from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
 
     with opened(path) as recording:
         source, reader, opening = recorded(recording, str(path), AT_ONCE)
-        limits = Limits(connections=max_connections)
-        answer = of_recording(source, limits, sys.stderr, opening)
+        stop = Stop(Limits())
+        until_shown.enter_context(stop.on_signals())
+        answer = of_recording(source, stop, sys.stderr, opening, max_connections)
     if reader.cut:
         click.echo(cut_line(reader, str(path)), err=True)
     return answer, source.names, WallClock(source.head)

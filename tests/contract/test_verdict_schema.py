@@ -22,7 +22,7 @@ from tcptrace.sinks.units import WallClock
 from tcptrace.sinks.verdict_words.causes import RUNBOOK, TITLES
 from tcptrace.sinks.verdicts import SCHEMA as NAME
 from tcptrace.sinks.verdicts import as_dict, headline, render
-from tcptrace.stopping import Limits
+from tcptrace.stopping import Limits, Stop
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
 from tcptrace.wire.events import Stage
@@ -77,7 +77,7 @@ def test_verdicts_on_recordings_are_what_the_schema_says(name: str) -> None:
     path = ROOT / f"tests/data/faults/{name}.tcptrace"
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
-        answer = of_recording(source, Limits(), io.StringIO(), "")
+        answer = of_recording(source, Stop(Limits()), io.StringIO(), "")
     for verdict in answer.verdicts:
         checked(as_dict(verdict, CLOCK, source.names))
 

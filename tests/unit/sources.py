@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from tcptrace.lifecycle.names import Names
@@ -82,3 +83,14 @@ class FakeSource:
 
     def close(self) -> None:
         self.closed = True
+
+
+def close_and_interrupt(source: FakeSource) -> Callable[[], None]:
+    """Closes it while somebody presses Ctrl-C."""
+    close = source.close
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+        close()
+
+    return interrupt

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from tcptrace.recorder import record
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
@@ -8,7 +9,10 @@ from tcptrace.stopping import Limits
 from tcptrace.wire.events import Kind
 from tcptrace.wire.ledger import LedgerReading
 from unit import samples
-from unit.sources import BATCH, FakeSource
+from unit.sources import BATCH, FakeSource, close_and_interrupt
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_record_writes_all_and_says_how_much() -> None:
@@ -23,6 +27,14 @@ def test_record_writes_all_and_says_how_much() -> None:
     reader = RecordingReader(file, "t.rec")
     assert b"".join(reader.blocks()) == BATCH * 2
     assert not reader.cut
+
+
+def test_a_signal_at_the_end_spares_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, notes = FakeSource(BATCH), io.StringIO()
+    monkeypatch.setattr(source, "close", close_and_interrupt(source))
+    writer = RecordingWriter(io.BytesIO(), "t.rec", samples.head())
+    record(source, writer, Limits(), notes, "tracing …")
+    assert "recorded 2 records, " in notes.getvalue()
 
 
 def test_record_begins_with_the_ledger_and_a_snapshot() -> None:

@@ -14,7 +14,7 @@ from tcptrace.recorder import record
 from tcptrace.sinks.recording import RecordingWriter
 from tcptrace.stopping import Limits
 from unit import samples
-from unit.sources import BATCH, FakeSource
+from unit.sources import BATCH, FakeSource, close_and_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -136,6 +136,12 @@ def test_a_signal_ends_with_the_summary(monkeypatch: pytest.MonkeyPatch) -> None
         return batch
 
     monkeypatch.setattr(source, "read", read_and_interrupt)
+    assert "2 connections" in run(source, ListPrinter())
+
+
+def test_one_at_the_end_spares_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = FakeSource(BATCH)
+    monkeypatch.setattr(source, "close", close_and_interrupt(source))
     assert "2 connections" in run(source, ListPrinter())
 
 

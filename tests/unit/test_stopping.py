@@ -46,6 +46,18 @@ def test_the_second_signal_kills() -> None:
     assert os.WTERMSIG(status) == signal.SIGINT
 
 
+def test_the_first_after_a_count_is_not_the_second() -> None:
+    child = os.fork()
+    if not child:
+        stop = Stop(Limits(count=1))
+        with stop.on_signals():
+            stop.asked = True
+            signal.raise_signal(signal.SIGINT)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+
+
 def test_under_nohup_the_terminal_may_go() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.stopping import Limits, Stop
 from tcptrace.verifying import verify
 from tcptrace.watching import Watch
 from unit import samples, slots
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def verified(host: FakeHost) -> tuple[Watch, Report]:
     watch = Watch(host, Tally(Bounds((), (), (), ())), 10)
     watch.tracker.counts.place(slots.NETNS, "ipv4")
-    return watch, verify(watch, 0.0, io.StringIO(), "comparing")
+    return watch, verify(watch, 0.0, Stop(Limits()), io.StringIO(), "comparing")
 
 
 def test_a_loss_is_healed_by_a_snapshot_that_can_heal_it() -> None:

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tcptrace.cli import why
 from tcptrace.cli.main import run
 from tcptrace.errors import BadArgument, BadRecording, FoundFaults
+from tcptrace.kernel import live
+from tcptrace.sinks import verdicts as sink
+from unit.hosts import FakeHost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest import CaptureFixture, MonkeyPatch  # noqa: PT013 - types alone
 
 HOME: Final = Path(__file__).resolve().parents[2] / "data/faults"
@@ -57,6 +65,42 @@ def test_json_is_an_object_a_line(capsys: CaptureFixture[str]) -> None:
     assert json.loads(line)["cause"] == "accept_queue_too_small"
     assert run(["why", "--json", "--replay", HEALTHY]) == 0
     assert capsys.readouterr().out == ""
+
+
+def interrupted(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Does the same, but that Ctrl-C is pressed before it first does."""
+    pressed = [signal.SIGINT]
+
+    def interrupt(*arguments: Any, **options: Any) -> Any:
+        if pressed:
+            signal.raise_signal(pressed.pop())
+        return call(*arguments, **options)
+
+    return interrupt
+
+
+@pytest.mark.parametrize("told", [OVERFLOW, HEALTHY])
+def test_a_signal_after_the_last_reading_spares_the_answer(
+    told: str, capsys: CaptureFixture[str], monkeypatch: MonkeyPatch
+) -> None:
+    name = "render" if told is OVERFLOW else "silence"
+    monkeypatch.setattr(sink, name, interrupted(getattr(sink, name)))
+    assert run(["why", "--replay", told]) == (7 if told is OVERFLOW else 0)
+    assert capsys.readouterr().out.startswith("✗ 8080" if told is OVERFLOW else "nothing wrong")
+
+
+@pytest.mark.parametrize("at", ["read", "ledger_reading", "losses", "close"])
+def test_so_does_one_while_a_host_is_looked_at(
+    at: str, capsys: CaptureFixture[str], monkeypatch: MonkeyPatch
+) -> None:
+    host = FakeHost()
+    monkeypatch.setattr(host, "weaknesses", (), raising=False)
+    monkeypatch.setattr(host, at, interrupted(getattr(host, at)))
+    monkeypatch.setattr(why, "begun", nullcontext)
+    monkeypatch.setattr(live, "open_live", lambda _: host)
+    assert run(["why", "--duration", "100ms"]) == 0
+    assert capsys.readouterr().out.startswith("nothing wrong found: 1 listener, ")
+    assert host.closed
 
 
 def test_what_is_no_recording_is_refused(tmp_path: Path, capsys: CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def answer_of(path: Path) -> Answer:
     """As `tcptrace why --replay` finds it."""
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
-        return of_recording(source, Limits(), io.StringIO(), "")
+        return of_recording(source, Stop(Limits()), io.StringIO(), "")
 
 
 def watched(path: Path) -> list[Verdict]:
