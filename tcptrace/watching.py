@@ -23,7 +23,6 @@ from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
 from tcptrace.stopping import TICK_S
 from tcptrace.verdicts.inquest import Inquest
-from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.wire.decode import decode_stacked
 from tcptrace.wire.layout import RECORD_SIZE, stride_of
 
@@ -55,7 +54,8 @@ class Watch:
         tally: hears what the records tell.
         most_listeners: how many listeners are kept apart.
         most_connections: how many connections are kept; the oldest idle ones beyond it are folded.
-        verdicts_ns: how far verdicts look back.
+        verdicts_ns: how far verdicts look back; None if nobody will ask for any: then nothing is
+            gathered for them.
         recent: is told of now, if anybody looks.
 
     Attributes:
@@ -63,7 +63,6 @@ class Watch:
         tracker: every connection that is open.
         ledger: what each listener holds, refuses and loses.
         agreement: how far all that is from the kernel's own figures.
-        inquest: what verdicts are reached by.
         reading: the ledger's last reading; None before the first.
         fault: what ended a recording before its end, if anything.
         is_over: whether a recording came to its end.
@@ -80,7 +79,7 @@ class Watch:
         tally: Tally,
         most_listeners: int,
         most_connections: int = MOST_CONNECTIONS,
-        verdicts_ns: int = WINDOW_NS,
+        verdicts_ns: int | None = None,
         *,
         recent: Recent | None = None,
     ) -> None:
@@ -88,7 +87,7 @@ class Watch:
         self.lock = threading.Lock()
         self.tally = tally
         self.ledger = Ledger(most_listeners)
-        self.inquest = Inquest(self.ledger, verdicts_ns)
+        self._inquest = None if verdicts_ns is None else Inquest(self.ledger, verdicts_ns)
         self.recent = recent
         self.on_closed: list[Callable[[Connection], None]] = []
         self.on_ended: list[Callable[[Connection], None]] = []
@@ -188,7 +187,8 @@ class Watch:
         self._bulk.feed(batch)
 
     def _closed(self, connection: Connection) -> None:
-        self.inquest.closed(connection)
+        if self._inquest is not None:
+            self._inquest.closed(connection)
         for tell in self.on_closed:
             tell(connection)
 
@@ -276,17 +276,32 @@ class Watch:
             self.ledger.absorb(reading)
             self.agreement.compare(reading, before, after)
             self.reading = reading
-            self.inquest.read(reading, self.tally)
+            if self._inquest is not None:
+                self._inquest.read(reading, self.tally)
             self._forget_waits(reading.at_ns)
             if self.recent is not None:
                 self.recent.take(
                     self.ledger.listeners, self.tally.waits, self.tally.transitions, reading.at_ns
                 )
 
+    @property
+    def inquest(self) -> Inquest:
+        """What verdicts are reached by.
+
+        Raises:
+            AssertionError: nobody was to ask for any.
+        """
+        if self._inquest is None:
+            raise AssertionError("verdicts, of a watch that gathers no evidence")
+        return self._inquest
+
     def verdicts(self) -> list[Verdict]:
         """What is wrong now, most harm first; [] is silence.
 
         The lock must be held.
+
+        Raises:
+            AssertionError: as for `inquest`.
         """
         self.catch_up()
         return self.inquest.verdicts(self.tracker, self.source.now_ns())

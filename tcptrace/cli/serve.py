@@ -98,6 +98,7 @@ def command(
         from tcptrace.sinks.metrics.observed import new_tally  # noqa: PLC0415
         from tcptrace.sinks.terminal import safe_text  # noqa: PLC0415
         from tcptrace.sinks.web.server import MetricsServer  # noqa: PLC0415
+        from tcptrace.verdicts.window import WINDOW_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
         notifier = Notifier()
@@ -115,8 +116,10 @@ def command(
             file = stack.enter_context(opened(replay))
             source, _, told = recorded(file, str(replay), speed)
             told += "; Ctrl-C ends"
-        recent = Recent() if pages else None
-        watch = Watch(source, new_tally(), max_listeners, max_connections, recent=recent)
+        recent, verdicts_ns = (Recent(), WINDOW_NS) if pages else (None, None)
+        watch = Watch(
+            source, new_tally(), max_listeners, max_connections, verdicts_ns, recent=recent
+        )
         if pages is not None:
             pages.watch = watch
         sending = ""

@@ -39,6 +39,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
         from tcptrace.lifecycle.recent import Recent  # noqa: PLC0415
         from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
         from tcptrace.top.running import new_loop, show  # noqa: PLC0415
+        from tcptrace.verdicts.window import WINDOW_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
         loop = new_loop()
@@ -50,7 +51,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
             what = f"replay of {replay.name}"
         recent = Recent()
         tally = Tally(Bounds((), (), (), ()))
-        watch = Watch(source, tally, _MOST, max_connections, recent=recent)
+        watch = Watch(source, tally, _MOST, max_connections, WINDOW_NS, recent=recent)
         show(watch, recent, loop, what, sys.stderr, opening)
 
 

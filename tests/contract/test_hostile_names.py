@@ -34,6 +34,7 @@ from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.sinks.terminal import Paint
 from tcptrace.stopping import Limits, Stop
 from tcptrace.top.app import Top
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.head import AttachedHook, Losses
 
@@ -139,7 +140,7 @@ def test_json_tells_the_name_as_it_is(
 def watch(recording: bytes) -> Watch:
     reader, stop = RecordingReader(io.BytesIO(recording), "t.rec"), Stop(Limits())
     source = ReplaySource(reader, AT_ONCE)
-    watch = Watch(source, new_tally(), 100)
+    watch = Watch(source, new_tally(), 100, verdicts_ns=WINDOW_NS)
 
     def tick() -> None:
         stop.asked |= source.finished

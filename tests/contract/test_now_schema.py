@@ -18,6 +18,7 @@ from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.stopping import Limits, Stop
 from tcptrace.tcp import State
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.events import Stage
 
@@ -39,7 +40,7 @@ def replayed(path: Path) -> Pages:
     pages = Pages()
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, path.name), AT_ONCE)
-        pages.watch = Watch(source, new_tally(), 100, recent=Recent())
+        pages.watch = Watch(source, new_tally(), 100, verdicts_ns=WINDOW_NS, recent=Recent())
         stop = Stop(Limits())
 
         def tick() -> None:

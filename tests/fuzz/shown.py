@@ -30,6 +30,7 @@ from tcptrace.sinks.text import TextPrinter
 from tcptrace.sinks.timeline import TimelinePrinter
 from tcptrace.sinks.units import WallClock
 from tcptrace.stopping import Limits, Stop
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def check_host(data: bytes) -> None:
         reader = RecordingReader(io.BytesIO(data), "t.rec")
         exporter, stop = Exporter(), Stop(Limits())
         source, pages = _Ending(reader, stop), Pages()
-        watch = Watch(source, new_tally(), _MOST_LISTENERS, recent=Recent())
+        watch = Watch(source, new_tally(), _MOST_LISTENERS, verdicts_ns=WINDOW_NS, recent=Recent())
         exporter.watch = pages.watch = watch
         shift_ns = source.head.began_realtime_ns - source.head.began_monotonic_ns
         spans = Spans(b"secret", shift_ns, source.names)

@@ -26,6 +26,7 @@ from tcptrace.sinks.web.config import read_config
 from tcptrace.sinks.web.limits import Limits
 from tcptrace.sinks.web.request import BadRequest, Request, parse_head
 from tcptrace.sinks.web.server import MetricsServer
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 
 from .shown import check_lines
@@ -93,7 +94,7 @@ def _auth() -> BasicAuth:
 @cache
 def _pages() -> Pages:
     pages = Pages()
-    pages.watch = Watch(full_host(), new_tally(), 10, recent=Recent())
+    pages.watch = Watch(full_host(), new_tally(), 10, verdicts_ns=WINDOW_NS, recent=Recent())
     watched(pages.watch, 3)
     return pages
 

@@ -27,6 +27,7 @@ from tcptrace.kernel.live import BATCH_RECORDS
 from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.sinks.metrics import text
 from tcptrace.sinks.metrics.observed import new_tally
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.layout import RECORD_SIZE
 from tcptrace.wire.ledger import LedgerReading
@@ -146,7 +147,7 @@ class Soak:
     def __init__(self, events: int, most: int) -> None:
         check_layout()
         self.host = Churn(make_template(1))
-        self.watch = Watch(self.host, new_tally(), 1000, most)
+        self.watch = Watch(self.host, new_tally(), 1000, most, WINDOW_NS)
         # Snapshots are taken at the end of each round alone.
         self.watch._next_snapshot_ns = 1 << 63
         self.watch.agreement.healing.is_due = lambda now_ns: now_ns < 0  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.recent import Recent
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.page.now import MOST_LISTENERS
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.events import Stage
 from tcptrace.wire.head import AttachedHook, Losses
@@ -30,7 +31,7 @@ def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pages_of(host: FakeHost, seconds: float = 12, most: int = 10) -> Pages:
     pages = Pages()
-    pages.watch = Watch(host, new_tally(), most, recent=Recent())
+    pages.watch = Watch(host, new_tally(), most, verdicts_ns=WINDOW_NS, recent=Recent())
     watched(pages.watch, seconds)
     return pages
 
@@ -88,7 +89,7 @@ def test_a_quiet_host_has_nothing_to_complain_of() -> None:
 
 def test_before_the_first_reading_it_says_so() -> None:
     pages = Pages()
-    pages.watch = Watch(FakeHost(), new_tally(), 10, recent=Recent())
+    pages.watch = Watch(FakeHost(), new_tally(), 10, verdicts_ns=WINDOW_NS, recent=Recent())
     now = told_by(pages)
     assert notes_of(pages) == ["No listener's queues have been read yet."]
     assert (now["listeners"], now["steps_at"]) == ([], [])

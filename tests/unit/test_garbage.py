@@ -15,6 +15,7 @@ from tcptrace.exporting import Exporter
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.sinks.web.server import MetricsServer
 from tcptrace.sinks.web.settings import WebConfig
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.decode import decode_batch
 from unit import samples
@@ -35,7 +36,7 @@ def _by_counting_alone() -> Iterator[None]:
 
 
 def test_records_snapshots_and_scrapes_leave_none() -> None:
-    watch = Watch(full_host(), new_tally(), 10, 5)
+    watch = Watch(full_host(), new_tally(), 10, 5, WINDOW_NS)
     exporter = Exporter()
     exporter.watch = watch
     for step in range(3):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
 from tcptrace.stopping import Limits, Stop
 from tcptrace.tcp import State
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import SNAPSHOT_PERIOD_NS, Watch
 from tcptrace.wire.events import STACK_DEPTH, Kind, Stage
 from tcptrace.wire.head import AttachedHook, Losses
@@ -40,7 +43,8 @@ from unit.lifecycle.steps import (
 from unit.lifecycle.stream import SERVER, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
@@ -565,6 +569,42 @@ def test_slow_lives_of_plain_course_are_told_only_if_anybody_listens() -> None:
         watched(watch, 3)
         assert watch.tally.accept_wait.count == 30
         assert len(told) == (MOST_A_WINDOW if listens else 0)
+
+
+def test_evidence_is_gathered_only_if_verdicts_are_asked_for() -> None:
+    stream = Stream()
+    listen(stream)
+    drop_syn(stream)
+    calls = {None: 0, WINDOW_NS: 0}
+    for verdicts_ns in calls:
+        host = FakeHost(samples.batch(*stream.records))
+        watch = Watch(host, Tally(Bounds((), (), (), ())), 10, verdicts_ns=verdicts_ns)
+        with called("tcptrace.verdicts") as count:
+            watched(watch, 5)
+        calls[verdicts_ns] = count[0]
+        if verdicts_ns is None:
+            with pytest.raises(AssertionError, match="no evidence"):
+                watch.verdicts()
+        else:
+            assert watch.verdicts() == []
+            assert watch.inquest.looked.listeners == 1
+    assert calls[None] == 0 < calls[WINDOW_NS]
+
+
+@contextmanager
+def called(package: str) -> Iterator[list[int]]:
+    """Counts calls of a package's functions."""
+    count = [0]
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        count[0] += event == "call" and frame.f_globals["__name__"].startswith(package)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield count
+    finally:
+        sys.setprofile(before)
 
 
 def test_what_is_recent_is_told_by_records_and_readings() -> None:

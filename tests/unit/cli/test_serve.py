@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tcptrace import exporting
 from tcptrace.cli import main
 from tcptrace.sinks.recording import RecordingWriter
 from tcptrace.wire.events import Stage
@@ -26,6 +27,8 @@ from unit.otlp.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tcptrace.watching import Watch
 
 WAIT_S = 60
 
@@ -199,6 +202,18 @@ def test_a_page_unless_it_is_unwanted(
         assert [served.ask(name) for name in ("page.js", "now.json")] == [status] * 2
         assert (", a page at " in served.opening) == (status == 200)
         assert served.end() == (0, "")
+
+
+@pytest.mark.parametrize(("options", "asks"), [((), True), (("--no-ui",), False)])
+def test_without_a_page_nobody_asks_for_verdicts(
+    tmp_path: Path, options: tuple[str, ...], asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Watch] = []
+    monkeypatch.setattr(exporting, "serve", lambda watch, *_: served.append(watch))
+    path = recording(tmp_path / "t.rec")
+    assert main.run(["serve", "--listen", "127.0.0.1:0", "--replay", str(path), *options]) == 0
+    (watch,) = served
+    assert (watch._inquest is not None) == asks
 
 
 def test_a_sender_without_a_seccomp_filter_is_told_once(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tcptrace.lifecycle.tally import Bounds, Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.top.running import new_loop, show
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 
 OPENING = ("open", "socket.__new__", "subprocess.Popen", "os.fork")
@@ -31,7 +32,7 @@ with Path(sys.argv[1]).open("rb") as file:
     source = ReplaySource(RecordingReader(file, "recording"), AT_ONCE)
     loop = new_loop()
     recent = Recent()
-    watch = Watch(source, Tally(Bounds((), (), (), ())), 10, recent=recent)
+    watch = Watch(source, Tally(Bounds((), (), (), ())), 10, verdicts_ns=WINDOW_NS, recent=recent)
     privileges.forbid_new()
     refusal = seccomp.confine(terminal=True)
     if refusal:

@@ -12,6 +12,7 @@ from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.stopping import Limits, Stop
 from tcptrace.top.app import Top
+from tcptrace.verdicts.window import WINDOW_NS
 from tcptrace.watching import Watch
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ FAULTS = Path(__file__).resolve().parents[2] / "data" / "faults"
 
 
 def watch_of(source: Source) -> Watch:
-    return Watch(source, Tally(Bounds((), (), (), ())), 10_000, recent=Recent())
+    return Watch(
+        source, Tally(Bounds((), (), (), ())), 10_000, verdicts_ns=WINDOW_NS, recent=Recent()
+    )
 
 
 def play(file: BinaryIO) -> Watch:
