@@ -7,31 +7,22 @@ that goes at once. A runtime that is slow, or gone, leaves containers without na
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import re
-import selectors
 import stat
-import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from tcptrace.children import Child
 from tcptrace.errors import BadArgument, CannotTrace
 from tcptrace.lifecycle.names import MOST_NAME, Known, PodNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-# -P: root imports nothing from the current directory.
-_CHILD: Final = (sys.executable, "-P", "-m", "tcptrace.kernel.cri")
-_START_S: Final = 20.0
+_CHILD: Final = "tcptrace.kernel.cri"
 _MOST_WAITING: Final = 1_000
-_MOST_LINE: Final = 1 << 14
-_MOST_READ: Final = 1 << 16
 _AGAIN_S: Final = 5.0
 """After so long a container is asked for again that the runtime did not know."""
 _MOST_TIMES: Final = 3
@@ -64,40 +55,14 @@ class PodLookup:
         """How often each was asked for."""
         self._waiting: deque[str] = deque()
         self._again: deque[tuple[float, str]] = deque()
-        self._buffer = b""
-        self._child = subprocess.Popen(
-            [*_CHILD, str(path.absolute()), user],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("TCPTRACE_DEBUG") else subprocess.DEVNULL,
-            start_new_session=True,
+        self._child = Child(
+            _CHILD, str(path.absolute()), user, job="that asks it", on_end=self._complain
         )
-        assert self._child.stdin is not None  # noqa: S101 - asked for above
-        assert self._child.stdout is not None  # noqa: S101
-        self._questions, self._answers = self._child.stdin, self._child.stdout
-        os.set_blocking(self._questions.fileno(), False)
-        os.set_blocking(self._answers.fileno(), False)
-        self._is_there = True
         try:
-            self._begin(path)
+            self._child.begin(f"--cri-socket {path}")
         except BaseException:
             self.close()
             raise
-
-    def _begin(self, path: Path) -> None:
-        end_s = time.monotonic() + _START_S
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
-            while self._is_there and time.monotonic() < end_s:
-                selector.select(end_s - time.monotonic())
-                for told in self._told():
-                    if "error" in told:
-                        raise CannotTrace(f"--cri-socket {path}: {told['error']}")
-                    return
-        reason = f"no answer within {_START_S:g} s"
-        if not self._is_there:
-            reason = "the child that asks it died (TCPTRACE_DEBUG=1 shows why)"
-        raise CannotTrace(f"--cri-socket {path}: {reason}")
 
     def want(self, container: str) -> None:
         """Asks for a container, unless it is known or was asked for already."""
@@ -109,9 +74,9 @@ class PodLookup:
 
     def look(self) -> None:
         """Takes what was answered, and asks on."""
-        if not self._is_there:
+        if not self._child.is_there:
             return
-        for told in self._told():
+        for told in self._child.told():
             self._take(told)
         now_s = time.monotonic()
         while self._again and self._again[0][0] <= now_s:
@@ -119,25 +84,8 @@ class PodLookup:
         # A line is shorter than PIPE_BUF: all of it is written, or nothing.
         with suppress(BlockingIOError, BrokenPipeError):
             while self._waiting:
-                os.write(self._questions.fileno(), f"{self._waiting[0]}\n".encode())
+                self._child.write(f"{self._waiting[0]}\n".encode())
                 self._waiting.popleft()
-
-    def _told(self) -> Iterator[dict[str, Any]]:
-        """The lines that have come, each if it is an object."""
-        try:
-            part = os.read(self._answers.fileno(), _MOST_READ)
-        except BlockingIOError:
-            return
-        if not part:
-            self._end("the child that asks it has died")
-        *lines, self._buffer = (self._buffer + part).split(b"\n")
-        if len(self._buffer) > _MOST_LINE:
-            self._end("it answers too much")
-        for line in lines:
-            with suppress(ValueError, RecursionError):
-                told = json.loads(line)
-                if isinstance(told, dict):
-                    yield told
 
     def _take(self, told: dict[str, Any]) -> None:
         container, names = told.get("id"), told.get("names")
@@ -155,21 +103,12 @@ class PodLookup:
         if self._asked[container] < _MOST_TIMES:
             self._again.append((time.monotonic() + _AGAIN_S, container))
 
-    def _end(self, why: str) -> None:
-        self._is_there = False
-        self._complain(why)
-
     def _complain(self, why: str) -> None:
         self.trouble = f"--cri-socket {self._path}: {why}: new containers get no names"
 
     def close(self) -> None:
         """Ends the child: by itself it does when nobody can ask any more."""
-        self._is_there = False
-        self._questions.close()
-        self._answers.close()
-        with suppress(OSError):  # the confined collector may not signal others
-            self._child.kill()
-            self._child.wait()
+        self._child.close(kill=True)  # which the confined collector may not
 
 
 def _check(path: Path) -> None:

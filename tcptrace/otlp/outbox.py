@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import struct
-import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from tcptrace.errors import CannotTrace
+from tcptrace.children import Child
 from tcptrace.otlp import frames
 from tcptrace.otlp.deliveries import Deliveries
 from tcptrace.otlp.settings import METRICS, TRACES
@@ -26,27 +23,20 @@ from tcptrace.sinks.metrics.deliveries import TOO_MANY, UNSENT
 from tcptrace.sinks.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.names import Names
     from tcptrace.otlp.settings import Settings
     from tcptrace.wire.head import TraceHead
 
-# -P: root imports nothing from the current directory.
-_CHILD: Final = (sys.executable, "-P", "-m", "tcptrace.otlp.sender")
 MOST_A_SECOND: Final = 20
 """Lives that become spans: what a person looks at, and a burst of what a minute has at most."""
 MOST_AT_ONCE: Final = 200
 _CROWDED_S: Final = 60.0
 """That lives are left out is said again only after so long without."""
 _MOST_WAITING: Final = 1_000
-_START_S: Final = 20.0
 _LAST_WORDS_S: Final = 1.0
 _END_S: Final = 4.0
 """For what is left the child has so long to take it, and then so long to send it."""
-_MOST_LINE: Final = 1 << 14
-_MOST_READ: Final = 1 << 16
 _MOST_WORDS: Final = 240
 
 
@@ -77,21 +67,8 @@ class Outbox:
         self._next_metrics_s = 0.0
         self._crowded_until_s = 0.0
         self._untold = 0
-        self._buffer = b""
-        self._is_there = True
         self._is_closing = False
-        self._child = subprocess.Popen(
-            [*_CHILD, user],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("TCPTRACE_DEBUG") else subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert self._child.stdin is not None  # noqa: S101 - asked for above
-        assert self._child.stdout is not None  # noqa: S101
-        self._frames, self._answers = self._child.stdin, self._child.stdout
-        os.set_blocking(self._frames.fileno(), False)
-        os.set_blocking(self._answers.fileno(), False)
+        self._child = Child("tcptrace.otlp.sender", user, job="that sends", on_end=self._end)
 
     def begin(self, head: TraceHead, names: Names) -> None:
         """Tells the child whose telemetry it is, and waits until it is ready.
@@ -109,15 +86,8 @@ class Outbox:
         began = {"settings": self.settings.as_json(), "head": host, "began_ns": time.time_ns()}
         self._writing = memoryview(frames.encode(frames.BEGIN, json.dumps(began).encode()))
         self._write()
-        end_s = time.monotonic() + _START_S
-        while self._is_there and self._await_answer(end_s):
-            for told in self._told():
-                if "error" in told:
-                    raise CannotTrace(f"--otlp: {told['error']}")
-                if "ready" in told:
-                    self.unconfined = str(told.get("unconfined", ""))[:_MOST_WORDS]
-                    return
-        raise CannotTrace("--otlp: the child that sends died (TCPTRACE_DEBUG=1 shows why)")
+        told = self._child.begin("--otlp")
+        self.unconfined = str(told.get("unconfined", ""))[:_MOST_WORDS]
 
     def take_news(self) -> list[str]:
         """Lines for people: what went wrong, or well again, since the last time."""
@@ -128,7 +98,7 @@ class Outbox:
         """Takes a life whose full socket is gone, if it is worth telling and there is room."""
         if TRACES not in self.settings.urls or not is_telling(connection):
             return
-        if not self._is_there:
+        if not self._child.is_there:
             self.deliveries.lost[TRACES, UNSENT] += 1
             return
         if not self._may_send():
@@ -183,24 +153,24 @@ class Outbox:
             exposition: in Prometheus' protobuf format.
         """
         self._next_metrics_s = time.monotonic() + self.settings.period_s
-        if self._metrics or not self._is_there:
+        if self._metrics or not self._child.is_there:
             self.deliveries.lost[METRICS, UNSENT] += 1
-        if self._is_there:
+        if self._child.is_there:
             told = struct.pack(">Q", time.time_ns()) + exposition
             self._metrics = frames.encode(frames.METRICS, told)
 
     def look(self) -> None:
         """Takes what the child has told, and gives it what it takes."""
-        if not self._is_there:
+        if not self._child.is_there:
             return
-        for told in self._told():
+        for told in self._child.told():
             self.deliveries.take(told)
         self._write()
 
     def _write(self) -> None:
         with suppress(BlockingIOError, BrokenPipeError):
-            while self._is_there and self._fill():
-                written = os.write(self._frames.fileno(), self._writing)
+            while self._child.is_there and self._fill():
+                written = self._child.write(self._writing)
                 self._writing = self._writing[written:]
 
     def _fill(self) -> bool:
@@ -214,30 +184,12 @@ class Outbox:
                 self.deliveries.under_way[TRACES] += 1
         return bool(self._writing)
 
-    def _told(self) -> Iterator[dict[str, Any]]:
-        """The lines that have come, each if it is an object."""
-        try:
-            part = os.read(self._answers.fileno(), _MOST_READ)
-        except BlockingIOError:
-            return
-        if not part:
-            self._end()
-        *lines, self._buffer = (self._buffer + part).split(b"\n")
-        if len(self._buffer) > _MOST_LINE:
-            self._end()
-        for line in lines:
-            with suppress(ValueError, RecursionError):
-                told = json.loads(line)
-                if isinstance(told, dict):
-                    yield told
-
-    def _end(self) -> None:
+    def _end(self, _why: str) -> None:
         """The child is gone."""
-        if self._is_there and not self._is_closing:
+        if not self._is_closing:
             self._give_up()
             self.deliveries.news.append("the child that sends has died: nothing is sent any more")
             self.deliveries.troubles |= dict.fromkeys(self.settings.urls, "the child has died")
-        self._is_there = False
 
     def _give_up(self) -> int:
         """Counts what waits, and what is under way, as lost; returns how many lives that is."""
@@ -248,32 +200,22 @@ class Outbox:
         self._metrics = b""
         return self.deliveries.give_up()
 
-    def _await_answer(self, end_s: float) -> bool:
-        """Waits until the child says something; False once the time is over."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
-            left_s = end_s - time.monotonic()
-            return left_s > 0 and bool(selector.select(left_s))
-
     def close(self) -> None:
         """Gives the child what is left, and some seconds to send it; then it ends by itself."""
         if self._is_closing:
             return
         self._is_closing = True
         end_s = time.monotonic() + _LAST_WORDS_S
-        while self._is_there and (self._writing or self._waiting or self._metrics):
+        while self._child.is_there and (self._writing or self._waiting or self._metrics):
             self.look()
             if time.monotonic() > end_s:
                 break
             time.sleep(0.01)
-        with suppress(OSError):
-            self._frames.close()
+        self._child.hang_up()
         end_s = time.monotonic() + _END_S
-        while self._is_there and self._await_answer(end_s):
-            for told in self._told():
+        while self._child.is_there and self._child.speaks(end_s):
+            for told in self._child.told():
                 self.deliveries.take(told)
-        self._answers.close()
+        self._child.close()
         if lives := self._give_up():
             self.deliveries.news.append(f"traces: {plural(lives, 'connection')} could not be sent")
-        with suppress(OSError, subprocess.TimeoutExpired):
-            self._child.wait(1)

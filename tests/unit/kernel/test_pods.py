@@ -141,13 +141,13 @@ def test_when_it_ends_what_was_known_stays(
     lookup.want(WEB)
     until(lookup, lambda: lookup.known)
     if end == "child":
-        os.kill(lookup._child.pid, signal.SIGKILL)
-        lookup._child.wait()
+        os.kill(lookup._child.process.pid, signal.SIGKILL)
+        lookup._child.process.wait()
     else:
         runtime.stop()
     lookup.want(LONE)
     assert lookup.trouble == ""
-    until(lookup, lambda: not lookup._is_there or lookup._asked[LONE] == 1)
+    until(lookup, lambda: not lookup._child.is_there or lookup._asked[LONE] == 1)
     assert set(lookup.known) == {WEB}
     lookup.look()
     why = "the child that asks it has died" if end == "child" else r"it can't be reached \(.+\)"
@@ -179,12 +179,12 @@ def test_a_runtime_that_can_be_reached_again_is_no_trouble(
 
 def test_the_child_is_not_root(lookup: PodLookup) -> None:
     uid = str(os.geteuid() or pwd.getpwnam("nobody").pw_uid)
-    with open(f"/proc/{lookup._child.pid}/status") as status:  # noqa: PTH123
+    with open(f"/proc/{lookup._child.process.pid}/status") as status:  # noqa: PTH123
         told = dict(line.split(":\t", 1) for line in status)
     assert set(told["Uid"].split()) == {uid}
     assert int(told["CapEff"], 16) == 0
-    for task in os.listdir(f"/proc/{lookup._child.pid}/task"):  # noqa: PTH208
-        with open(f"/proc/{lookup._child.pid}/task/{task}/status") as status:  # noqa: PTH123
+    for task in os.listdir(f"/proc/{lookup._child.process.pid}/task"):  # noqa: PTH208
+        with open(f"/proc/{lookup._child.process.pid}/task/{task}/status") as status:  # noqa: PTH123
             of_task = dict(line.split(":\t", 1) for line in status)
         assert of_task["NoNewPrivs"].strip() == "1"
         assert set(of_task["Uid"].split()) == {uid}
@@ -192,9 +192,8 @@ def test_the_child_is_not_root(lookup: PodLookup) -> None:
 
 
 def test_it_ends_with_its_parent(lookup: PodLookup) -> None:
-    lookup._questions.close()
-    assert lookup._child.wait(DEADLINE_S) == 0
-    lookup._questions = open(os.devnull, "wb", buffering=0)  # noqa: PTH123, SIM115
+    lookup._child.hang_up()
+    assert lookup._child.process.wait(DEADLINE_S) == 0
 
 
 def test_no_socket_there(tmp_path: Path) -> None:
@@ -215,7 +214,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
 def test_a_child_that_dies_is_told_of(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHILD", ("false",))
+    monkeypatch.setattr(module, "_CHILD", "tcptrace.no_such_module")
     with pytest.raises(CannotTrace, match="the child that asks it died"):
         PodLookup(runtime.path, "nobody")
 

@@ -53,7 +53,7 @@ def lost(outbox: Outbox) -> dict[tuple[str, str], int]:
 
 
 def children(outbox: Outbox) -> int:
-    return outbox._child.pid
+    return outbox._child.process.pid
 
 
 @pytest.fixture(scope="module")
@@ -381,7 +381,7 @@ def test_the_end_comes_in_time_whatever_the_endpoint_does() -> None:
         began_s = time.monotonic()
         outbox.close()
         assert time.monotonic() - began_s < 6
-        assert outbox._child.returncode == 0
+        assert outbox._child.process.returncode == 0
         assert lost(outbox) == {("traces", "unsent"): 100}
         (line,) = outbox.take_news()
         assert "100 connections could not be sent" in line
