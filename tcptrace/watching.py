@@ -128,7 +128,10 @@ class Watch:
             self.catch_up()
         if not stop.due:
             self.read_ledger()
-            self.is_over = True
+            with self.lock:
+                self.is_over = True
+                if self._inquest is not None:
+                    self._inquest.forget()
         while not stop.due:
             time.sleep(min(TICK_S, stop.wait_s))
             tick()

@@ -85,6 +85,10 @@ class Inquest:
         self._reading = reading
         self._gathering.read(self._ledger, reading, tally)
 
+    def forget(self) -> None:
+        """Has the next verdicts reached anew: a recording's clock stands still at its end."""
+        self._judged_ns = -_KEEP_NS
+
     def verdicts(
         self, tracker: Tracker, now_ns: int, totals: Totals | None = None
     ) -> list[Verdict]:

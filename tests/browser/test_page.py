@@ -26,7 +26,7 @@ def test_the_cause_is_the_first_thing_to_read(view: View) -> None:
     box = verdict.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < 500, "without scrolling"
-    assert view.page.title().startswith("(1) ")
+    expect(view.page).to_have_title(re.compile(r"^\(1\) "))
 
 
 def test_a_listener_with_both_queues(view: View) -> None:

@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
+    from tcptrace.verdicts.verdict import Verdict
 
 
-def watch_of(source: Source, most: int = 10) -> Watch:
-    return Watch(source, Tally(Bounds((), (), (), ())), most)
+def watch_of(source: Source, most: int = 10, verdicts_ns: int | None = None) -> Watch:
+    return Watch(source, Tally(Bounds((), (), (), ())), most, verdicts_ns=verdicts_ns)
 
 
 def spacing(times: list[int]) -> set[int]:
@@ -487,6 +488,25 @@ class TestRecordings:
         self.run_to_end(watch)
         assert watch.tally.events[Kind.STATE_CHANGED] == 5
         assert [one.drops[Stage.OTHER] for one in watch.ledger.listeners] == [77]
+
+    def test_verdicts_at_its_end_are_reached_anew(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its clock stands still then: those of a moment before would stay."""
+        watch = watch_of(FakeHost(b"", endless=False), verdicts_ns=WINDOW_NS)
+        judged: list[bool] = []
+
+        def judge(_case: object) -> list[Verdict]:
+            judged.append(watch.is_over)
+            return []
+
+        monkeypatch.setattr("tcptrace.verdicts.inquest.judge", judge)
+        stop = Stop(Limits())
+
+        def tick() -> None:
+            watch.verdicts()
+            stop.asked = watch.is_over
+
+        watch.run(stop, tick)
+        assert judged.count(True) == 1
 
     def test_a_recording_with_stacks(self) -> None:
         """The frames behind each record are no records."""
