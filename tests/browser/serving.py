@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,17 +39,30 @@ class Serving:
 
 @contextmanager
 def serving(recording: Path, *options: str) -> Iterator[Serving]:
-    """Serves a recording, at once unless the options say otherwise."""
+    """Serves a recording; all of it has been replayed then, unless the options say otherwise."""
     command = [sys.executable, "-m", "tcptrace.cli.main", "serve", "--listen", "127.0.0.1:0"]
     command += ["--replay", str(recording), *(options or ("--speed", "max"))]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        yield Serving(process, _url_told_by(process))
+        url = _url_told_by(process)
+        if not options:
+            _await_end(url)
+        yield Serving(process, url)
     finally:
         process.kill()
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def _await_end(url: str) -> None:
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < _DEADLINE_S:
+        with urllib.request.urlopen(f"{url}now.json") as answer:  # noqa: S310 - its own
+            if json.load(answer)["trace"]["state"] != "replaying":
+                return
+        time.sleep(0.1)
+    raise AssertionError("the recording does not come to its end")
 
 
 def _url_told_by(process: subprocess.Popen[str]) -> str:
