@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tcptrace import heap
 from tcptrace.lifecycle.bulk import FEWEST_RECORDS
 from tcptrace.lifecycle.plain import Plain
 from tcptrace.lifecycle.scales import histogram_of
@@ -58,6 +59,7 @@ class Lines:
 
     def follow(self, tracker: Tracker, summary: Summary) -> None:
         """Begins: the tracker gets what is left, the summary has the lives added that it lacks."""
+        heap.keep_freed()
         self._tracker = tracker
         self._summary = summary
         self._plain = Plain(tracker, self._at)

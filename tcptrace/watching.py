@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from tcptrace import heap
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.agreement import Agreement
 from tcptrace.lifecycle.bulk import Bulk
@@ -238,6 +239,7 @@ class Watch:
         if not self._has_settled:
             self._has_settled = True
             _spare_the_garbage_collector()
+            heap.keep_freed()
 
     def take_snapshot(self) -> None:
         """Learns what sockets there are, if the source can tell, and heals what a loss damaged."""

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.kernel import capabilities, heap, netns, privileges, seccomp
+from tcptrace.kernel import capabilities, netns, privileges, seccomp
 from tcptrace.kernel.hooks import CENSUS_HOOK
 from tcptrace.kernel.lost import lost_by_hook
 from tcptrace.kernel.pods import PodLookup
@@ -201,8 +201,6 @@ def open_live(attaching: Attaching) -> LiveSource:
         if pods is not None:
             pods.close()
         raise
-    if _handling() is not framing:
-        heap.keep_freed()
     source = LiveSource(attached, head_of(options, attached), options, pods)
     privileges.require_one_thread()
     privileges.drop(user)

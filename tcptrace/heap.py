@@ -18,7 +18,8 @@ def keep_freed() -> None:
     A window's columns are allocated, used once and freed. By itself glibc gives such memory back to
     the kernel and takes it anew, page by page: a seventh of what userland does for a connection.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # musl has none
-        mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # musl has none
+        libc.malloc_trim(0)  # what the beginning left
+        libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)

@@ -7,7 +7,7 @@ import sys
 
 _PROGRAM = """
 import resource, sys
-from tcptrace.kernel import heap
+from tcptrace import heap
 if "keeps" in sys.argv:
     heap.keep_freed()
 def window():
