@@ -107,6 +107,16 @@ class Case:
                 known.wait_ns += plain.wait_ns
         self.facts = merged
 
+    def came_in(self, netns: int, end: Endpoint) -> int:
+        """How many connections came to be at an end that somebody listens at here; once settled.
+
+        A listener at all addresses counts those of all of them.
+        """
+        home = self.home_of(Address(netns, address_text(end.address), end.port))
+        facts, plain = self.facts.listeners.get(home), self.facts.plain.get((netns, end))
+        by_ledger = facts.counts[Count.CHILD_CREATED] if facts is not None else 0
+        return max(by_ledger, plain.lives if plain is not None else 0)
+
     def home_of(self, address: Address) -> Address:
         """The listener at an address, or the one of its port at all addresses: an open one."""
         wildcards = WILDCARDS[1:] if ":" in address.address else WILDCARDS

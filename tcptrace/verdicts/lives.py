@@ -54,7 +54,7 @@ def take(facts: Slice, connection: Connection, at_ns: int, since_ns: int) -> Non
 def count(facts: Slice, connection: Connection) -> None:
     """Counts a life, where nobody else counts the plain ones."""
     if connection.role is Role.CLIENT:
-        facts.connects[connection.netns] += 1
+        facts.call(connection.netns, connection.remote)
     elif connection.queued_at_ns is not None:
         plain = facts.plain_of(connection.netns, connection.local)
         if plain is not None:

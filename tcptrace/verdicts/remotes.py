@@ -2,6 +2,9 @@
 
 Where the remote end is traced too, what happened there is known: its listener dropped the SYNs, or
 answered them. If that listener has a verdict of its own, this end's trouble is explained by it.
+
+Who tries localhost by ::1 where only 127.0.0.1 is listened at, or the other way round, is refused
+and gets in by the other address within microseconds: nobody is hurt.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.ledger import Address
-from tcptrace.tcp import address_text
+from tcptrace.tcp import MAPPED_PREFIX, Endpoint, address_text
 from tcptrace.verdicts.facts import most
 from tcptrace.verdicts.queues import ENOUGH, FEWEST, delays_of
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
@@ -25,10 +28,13 @@ _FEWEST_REFUSED: Final = 5
 """Somebody is always refused now and then: a health check, a probe."""
 _RATE: Final = 0.25
 """Refused a second; fewer matter if they are a good part of all."""
+_LEAST_SHARE: Final = 0.01
+"""Of all connect() calls: fewer refusals are no fault, where it isn't known how many went there."""
 _SILENT_RATE: Final = 0.1
 """The same of those that were not answered: each hangs for a while."""
 _SHARE: Final = 0.1
 _LATE_SHARE: Final = 0.05
+_LOCALHOST: Final = (MAPPED_PREFIX + bytes((127, 0, 0, 1)), bytes(15) + b"\1")
 
 
 def remote_verdict(
@@ -99,10 +105,24 @@ class _Remote:
         return self._verdict(Cause.REMOTE_SILENT, hurt, is_certain=False)
 
     def _refused(self) -> Verdict | None:
-        refused = self._facts.refused
-        if not self._is_many(refused, _FEWEST_REFUSED, _RATE):
+        refused = self._facts.refused - self._found_elsewhere
+        calls = self._case.facts.calls[self._netns, self._end]
+        if refused < _SHARE * calls or not self._is_many(refused, _FEWEST_REFUSED, _RATE):
+            return None
+        if not calls and refused < _LEAST_SHARE * self._connects:
             return None
         return self._verdict(Cause.REMOTE_REFUSES, refused, is_certain=refused >= ENOUGH)
+
+    @property
+    def _found_elsewhere(self) -> int:
+        """Of those that were refused: who got in by localhost's other address, at most."""
+        address, refused = self._end.address, self._facts.refused
+        if address not in _LOCALHOST or refused < _FEWEST_REFUSED:
+            return 0
+        other = Endpoint(_LOCALHOST[address == _LOCALHOST[0]], self._end.port)
+        # Others come in there too; those from here have called connect() a second time.
+        again = self._connects - refused
+        return min(refused, again, self._case.came_in(self._netns, other))
 
     def _is_many(self, number: int, fewest: int, rate: float) -> bool:
         is_often = number >= rate * self._case.seconds

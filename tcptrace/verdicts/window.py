@@ -63,6 +63,7 @@ class Slice:
         listeners: facts by listener.
         remotes: facts by namespace and remote end.
         connects: connect() calls by namespace.
+        calls: the same by remote end, where lives alone tell how many there are.
         plain: connections by namespace and local end, where lives alone tell how many there are.
         dropped: connections of which a listener here dropped a SYN or a final ACK, where both ends
             are known: its namespace.
@@ -75,6 +76,7 @@ class Slice:
         self.listeners: dict[Address, ListenerFacts] = {}
         self.remotes: dict[Remote, RemoteFacts] = {}
         self.connects: Counter[int] = Counter()
+        self.calls: Counter[Remote] = Counter()
         self.plain: dict[Remote, Plain] = {}
         self.dropped: dict[Pair, int] = {}
         self.answered: dict[Pair, int] = {}
@@ -94,6 +96,12 @@ class Slice:
             plain = self.plain[netns, end] = Plain()
         return plain
 
+    def call(self, netns: int, end: Endpoint) -> None:
+        """Counts a connect() call."""
+        self.connects[netns] += 1
+        if (netns, end) in self.calls or len(self.calls) < MOST_SUBJECTS:
+            self.calls[netns, end] += 1
+
     def complete(self, totals: Totals) -> bool:
         """Gives what all connections come to, to the one end that they came by, if it is one.
 
@@ -107,6 +115,8 @@ class Slice:
             self.plain = dict.fromkeys(self.plain, totals.came_in)
             missing = False
         if totals.connects > self.connects.total():
+            is_one = len(self.calls) == 1
+            self.calls = Counter(dict.fromkeys(self.calls if is_one else (), totals.connects))
             if len(self.connects) != 1:
                 return False
             self.connects = Counter(dict.fromkeys(self.connects, totals.connects))
@@ -116,6 +126,7 @@ class Slice:
         """Adds what another slice has."""
         self.readings += other.readings
         self.connects.update(other.connects)
+        self.calls.update(other.calls)
         for address, more in other.listeners.items():
             absorb(self.listeners.setdefault(address, ListenerFacts()), more)
         for remote, seen in other.remotes.items():

@@ -72,6 +72,15 @@ def refused_now_and_then(stage: Stage) -> Script:
     stage.loop.every(20, lambda: impatient.connect((stage.there, SILENT)), 5)
 
 
+def localhost_by_v6_first(stage: Stage) -> Script:
+    """Whoever wants localhost tries ::1, is refused, and gets in by 127.0.0.1 at once."""
+    stage.serve()
+    callers = stage.local_clients()
+    yield
+    stage.loop.every(0.4, lambda: callers.connect(("::1", WEB)))
+    stage.loop.every(0.4, lambda: callers.connect(("127.0.0.1", WEB)), 0.01)
+
+
 def cookies_always(stage: Stage) -> Script:
     """tcp_syncookies=2: every SYN gets a cookie, and every cookie is answered."""
     stage.server.sysctl("ipv4.tcp_syncookies", 2)
@@ -120,6 +129,7 @@ NEAR: Final = {
     "time-waits-of-a-server": Play(time_waits_of_a_server, 30),
     "time-waits-to-several": Play(time_waits_to_several_remotes, 30),
     "refused-now-and-then": Play(refused_now_and_then, 30),
+    "localhost-by-v6-first": Play(localhost_by_v6_first, 30),
     "cookies-always": Play(cookies_always, 30),
     "resets-now-and-then": Play(resets_now_and_then, 30),
 }

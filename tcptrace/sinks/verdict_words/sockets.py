@@ -49,7 +49,10 @@ def look_there(told: Told) -> Iterator[str]:
 def refuses(told: Told) -> Iterator[str]:
     """RSTs."""
     refused, connects = told.number("connects_refused"), told.text("connects")
+    others = refused - told.verdict.hurt
     yield f"{refused:,} of {connects} connect() calls answered with RST (ECONNREFUSED)"
+    if others > 0:
+        yield f"{others:,} of them got in by localhost's other address, it seems"
     yield "the host is there, and nobody listens on this port (or a firewall rejects)"
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.ledger import Address
+from tcptrace.lifecycle.names import Names
+from tcptrace.sinks.verdicts import sentences
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint
 from tcptrace.verdicts.case import Case, Home, ListenerNow
 from tcptrace.verdicts.judging import judge
 from tcptrace.verdicts.survey import Held, Holder
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
-from tcptrace.verdicts.window import Slice
+from tcptrace.verdicts.window import Plain, Slice
 from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import Count
 
@@ -60,7 +62,8 @@ def causes(seen: Slice, **more: Any) -> list[Cause]:
         ({"refused": 4}, []),
         ({"refused": 5}, [Cause.REMOTE_REFUSES]),
         ({"refused": 4, "connects": 5}, []),
-        ({"refused": 5, "connects": 10_000}, [Cause.REMOTE_REFUSES]),
+        ({"refused": 5, "connects": 500}, [Cause.REMOTE_REFUSES]),
+        ({"refused": 5, "connects": 501}, []),
         ({"late": 4}, []),
         ({"late": 5}, [Cause.REMOTE_SILENT]),
         ({"late": 5, "connects": 200}, []),
@@ -68,6 +71,67 @@ def causes(seen: Slice, **more: Any) -> list[Cause]:
 )
 def test_a_remote_end(facts: dict[str, Any], expected: list[Cause]) -> None:
     assert causes(of_remote(**facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "connects", "expected"),
+    [(50, 50, [Cause.REMOTE_REFUSES]), (51, 60, []), (5, 10_000, [Cause.REMOTE_REFUSES])],
+)
+def test_refusals_are_a_share_of_the_calls_to_that_end_where_these_are_known(
+    calls: int, connects: int, expected: list[Cause]
+) -> None:
+    seen = of_remote(connects=connects, refused=5)
+    seen.calls[HERE, REMOTE] = calls
+    seen.calls[HERE, end(3, 80)] = connects - calls
+    assert causes(seen) == expected
+
+
+ONE_V4: Final = Endpoint(MAPPED_PREFIX + bytes((127, 0, 0, 1)), 5432)
+ONE_V6: Final = Endpoint(bytes(15) + b"\1", 5432)
+OF_THE_OTHER: Final = {ONE_V4: "0.0.0.0", ONE_V6: "::1"}  # noqa: S104 - a listener's
+
+
+def of_localhost(first: Endpoint, refused: int, came_in: int, connects: int) -> Case:
+    """Refused by one address of localhost; so many got in by the other, where somebody listens."""
+    (other,) = {ONE_V4, ONE_V6} - {first}
+    seen = Slice(0)
+    seen.connects[HERE] = connects
+    remote = seen.remote(HERE, first)
+    where = Address(HERE, OF_THE_OTHER[other], 5432)
+    listener = seen.listener(where)
+    assert remote is not None
+    assert listener is not None
+    remote.refused = refused
+    listener.counts[Count.CHILD_CREATED] = came_in
+    now = ListenerNow(WEB, 0, 64, 0, 0, None, is_open=True)
+    return Case(seen, 20 * S, 20 * S, {where: now})
+
+
+@pytest.mark.parametrize("first", [ONE_V4, ONE_V6])
+def test_localhosts_other_address_takes_whom_one_refuses(first: Endpoint) -> None:
+    assert judge(of_localhost(first, 30, 30, 60)) == []
+    assert judge(of_localhost(first, 30, 26, 60)) == []
+    (verdict,) = judge(of_localhost(first, 30, 20, 60))
+    assert (verdict.cause, verdict.where, verdict.hurt) == (Cause.REMOTE_REFUSES, first, 10)
+    assert "30 of 60 connect() calls answered with RST" in sentences(verdict, Names())
+    assert "20 of them got in by localhost's other address, it seems" in sentences(verdict, Names())
+
+
+@pytest.mark.parametrize("first", [ONE_V4, ONE_V6])
+def test_who_comes_from_elsewhere_was_not_refused_before(first: Endpoint) -> None:
+    (verdict,) = judge(of_localhost(first, 30, 5_000, 30))
+    assert (verdict.cause, verdict.hurt) == (Cause.REMOTE_REFUSES, 30)
+
+
+def test_without_a_ledger_lives_tell_who_got_in() -> None:
+    seen = Slice(0)
+    seen.connects[HERE] = 60
+    remote = seen.remote(HERE, ONE_V6)
+    assert remote is not None
+    remote.refused = 30
+    assert causes(seen) == [Cause.REMOTE_REFUSES]
+    seen.plain[HERE, ONE_V4] = Plain(30)
+    assert causes(seen) == []
 
 
 def test_a_check_that_fails_now_and_then_is_no_fault() -> None:

@@ -32,6 +32,17 @@ def test_of_connects_from_several_namespaces_neither() -> None:
     assert not facts.complete(Totals(Plain(), 300))
 
 
+def test_calls_to_one_end_are_all_of_them_and_to_several_are_not_known() -> None:
+    facts = Slice(0)
+    facts.connects[NETNS] = 6
+    facts.calls[NETNS, ONE] = 6
+    assert facts.complete(Totals(Plain(), 300))
+    assert facts.calls == {(NETNS, ONE): 300}
+    facts.calls[NETNS, OTHER] = 1
+    assert facts.complete(Totals(Plain(), 400))
+    assert facts.calls == {}
+
+
 def test_where_all_were_told_of_nothing_is_missing() -> None:
     facts = Slice(0)
     facts.plain[NETNS, ONE] = Plain(20, 20, 0)
