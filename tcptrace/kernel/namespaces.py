@@ -1,7 +1,7 @@
 """The network namespaces that a trace watches, each with what needs privilege to open.
 
 Opened before the privileges are dropped: a sock_diag socket, the namespace's TcpExt counters and
-its range of ephemeral ports stay readable through their descriptors. These keep the namespace
+two of its sysctls stay readable through their descriptors. These keep the namespace
 alive, so they are given back when its oldest processes at the start, its name, and its sockets are
 gone.
 Of a namespace that comes later only the probes tell.
@@ -34,6 +34,7 @@ _CLONE_NEWNET: Final = 0x40000000
 _NET: Final = Path("/proc/thread-self/net")
 """The namespace's own that a thread is in; a file stays so while it is open."""
 _PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TW_REUSE: Final = Path("/proc/sys/net/ipv4/tcp_tw_reuse")
 _READ_SIZE: Final = 1 << 16
 _MOST_HOLDERS: Final = 4
 """Processes by which a namespace is known to be in use."""
@@ -68,6 +69,7 @@ class WatchedNamespace:
             sockstats = (_NET / "sockstat", _NET / "sockstat6")
             self._sockstats = [_open(path, kept) for path in sockstats if path.exists()]
             self._port_range = _open(_PORT_RANGE, kept)
+            self._tw_reuse = _open(_TW_REUSE, kept)
             self._kept = kept.pop_all()
 
     def counters(self) -> Counters:
@@ -90,6 +92,10 @@ class WatchedNamespace:
         """How many ports connect() may choose from."""
         low, high = os.pread(self._port_range, 64, 0).split()
         return int(high) - int(low) + 1
+
+    def tw_reuse(self) -> int:
+        """Whether connect() may take a port in TIME_WAIT: 0 no, 1 yes, 2 on loopback."""
+        return int(os.pread(self._tw_reuse, 64, 0))
 
     def is_held(self) -> bool:
         """Whether a process that it was found by is still there."""

@@ -96,6 +96,7 @@ class Stock:
                 last.listening,
                 first.more,
                 last.more,
+                namespace.tw_reuse(),
             )
             for namespace, first, last in zip(self._namespaces, before, after, strict=True)
         )

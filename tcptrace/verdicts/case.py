@@ -10,7 +10,7 @@ from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.tcp import address_text
 from tcptrace.verdicts.facts import absorb
-from tcptrace.verdicts.survey import destinations
+from tcptrace.verdicts.survey import ways
 from tcptrace.verdicts.window import Slice
 from tcptrace.wire.ledger import Count
 
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.ledger import Ledger, Listening
     from tcptrace.lifecycle.tracker import Tracker
     from tcptrace.tcp import Endpoint
-    from tcptrace.verdicts.survey import Held, Holder
+    from tcptrace.verdicts.survey import Held, Holder, Way
+    from tcptrace.wire.ledger import NamespaceFigures
 
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 _NS: Final = 1e9
 _CROWDED: Final = 0.7
 """So full of TIME_WAIT sockets are the ephemeral ports before anybody asks where they lead."""
+
+_ALWAYS: Final = 1
+_ON_LOOPBACK: Final = 2
+_BY_DEFAULT: Final = _ON_LOOPBACK
+"""net.ipv4.tcp_tw_reuse, since 4.19."""
 
 
 class Limits(NamedTuple):
@@ -58,9 +64,21 @@ class Home(NamedTuple):
     """A namespace as it is now."""
 
     ephemeral_ports: int
-    destinations: Counter[Endpoint]
-    """TIME_WAIT sockets of connections that connect() began, by remote end; if they are so many
-    that it matters."""
+    tw_reuse: int | None
+    """net.ipv4.tcp_tw_reuse; None if it isn't known."""
+    ways: Counter[Way]
+    """TIME_WAIT sockets of connections that connect() began, by source and remote end; if they are
+    so many that it matters."""
+
+    def lets_reuse(self, way: Way) -> bool:
+        """Whether connect() may take ports that are in TIME_WAIT for a second.
+
+        If both ends have timestamps, which is not looked at. Source: tcp_twsk_unique.
+        """
+        source, end = way
+        is_local = end.is_loopback or end._replace(address=source).is_loopback
+        mode = _BY_DEFAULT if self.tw_reuse is None else self.tw_reuse
+        return mode == _ALWAYS or (mode == _ON_LOOPBACK and is_local)
 
 
 @dataclass
@@ -177,18 +195,19 @@ def count_drops(facts: Slice, listeners: Iterable[Listener]) -> None:
 
 
 def homes_of(
-    tracker: Tracker, ports: Mapping[int, int], counts: StateCounts | None
+    tracker: Tracker, namespaces: Iterable[NamespaceFigures], counts: StateCounts | None
 ) -> dict[int, Home]:
     """The namespaces that the ledger tells of.
 
     Args:
         tracker: of the lives in them.
-        ports: how many ephemeral ones they have.
+        namespaces: as they were read last.
         counts: of their sockets, where they are counted.
     """
     homes = {}
-    for netns, number in ports.items():
+    for one in namespaces:
+        netns, number = one.netns, one.ephemeral_ports
         waits = counts.time_waits(netns)[Role.CLIENT] if counts is not None else number
         is_crowded = waits > _CROWDED * number
-        homes[netns] = Home(number, destinations(tracker, netns) if is_crowded else Counter())
+        homes[netns] = Home(number, one.tw_reuse, ways(tracker, netns) if is_crowded else Counter())
     return homes

@@ -119,8 +119,8 @@ class Inquest:
             count_drops(facts, tracker.listeners)
         else:
             listeners = of_ledger(self._ledger)
-        ports = {one.netns: one.ephemeral_ports for one in reading.namespaces} if reading else {}
-        homes = homes_of(tracker, ports, counts=None if self._counts_lives else tracker.counts)
+        namespaces = reading.namespaces if reading is not None else ()
+        homes = homes_of(tracker, namespaces, None if self._counts_lives else tracker.counts)
         return Case(facts, now_ns, length_ns, listeners, found.holders, homes)
 
 

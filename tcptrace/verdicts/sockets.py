@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.tcp import address_text
-from tcptrace.verdicts.facts import most
+from tcptrace.verdicts.facts import RemoteFacts, most
 from tcptrace.verdicts.queues import FEWEST
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
 from tcptrace.wire.ledger import Count
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tcptrace.tcp import Endpoint
     from tcptrace.verdicts.case import Case, Home
     from tcptrace.verdicts.facts import Resets
-    from tcptrace.verdicts.survey import Held, Holder
+    from tcptrace.verdicts.survey import Held, Holder, Way
 
 _FEWEST_HELD: Final = 20
 _MANY_HELD: Final = 100
@@ -67,35 +67,39 @@ def close_wait_verdict(case: Case, holder: Holder, held: Held) -> Verdict | None
 
 def time_wait_verdict(case: Case, netns: int, home: Home) -> Verdict | None:
     """connect() to a remote end finds no local port, or soon won't."""
-    end = most(home.destinations)
-    if end is None or not home.ephemeral_ports:
-        return None
-    waits = home.destinations[end]
-    facts = case.facts.remotes.get((netns, end))
-    failed = facts.failed if facts is not None else 0
-    if waits < _NEARLY_ALL * home.ephemeral_ports:
-        return None
-    is_certain = failed >= FEWEST
-    process = most(facts.processes) if facts is not None else None
+    fewest = max(1, _NEARLY_ALL * home.ephemeral_ports)
+    held = [way for way, waits in home.ways.items() if waits >= fewest]
+    for way in sorted(held, key=home.ways.__getitem__, reverse=True):
+        facts = case.facts.remotes.get((netns, way[1]), RemoteFacts())
+        if facts.failed >= FEWEST or not home.lets_reuse(way):
+            return _time_wait(case, netns, home, way, facts)
+    return None
+
+
+def _time_wait(case: Case, netns: int, home: Home, way: Way, facts: RemoteFacts) -> Verdict:
+    figures: dict[str, int | float] = {
+        "seconds": round(case.seconds, 1),
+        "time_waits": home.ways[way],
+        "time_waits_of_clients": home.ways.total(),
+        "ephemeral_ports": home.ephemeral_ports,
+        "ports_reusable": int(home.lets_reuse(way)),
+        "connects": case.facts.connects[netns],
+        "connects_failed": facts.failed,
+    }
+    if home.tw_reuse is not None:
+        figures["tw_reuse"] = home.tw_reuse
     return Verdict(
         Cause.EPHEMERAL_PORTS_IN_TIME_WAIT,
-        Confidence.CERTAIN if is_certain else Confidence.LIKELY,
+        Confidence.CERTAIN if facts.failed >= FEWEST else Confidence.LIKELY,
         netns,
-        end,
-        process,
-        (most(facts.cgroups) or 0) if facts is not None else 0,
+        way[1],
+        most(facts.processes),
+        most(facts.cgroups) or 0,
         None,
-        failed,
-        max(failed, case.facts.connects[netns]),
+        facts.failed,
+        max(facts.failed, case.facts.connects[netns]),
         (),
-        {
-            "seconds": round(case.seconds, 1),
-            "time_waits": waits,
-            "time_waits_of_clients": home.destinations.total(),
-            "ephemeral_ports": home.ephemeral_ports,
-            "connects": case.facts.connects[netns],
-            "connects_failed": failed,
-        },
+        figures,
         case.now_ns,
     )
 

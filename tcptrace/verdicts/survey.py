@@ -29,6 +29,10 @@ _TELLING: Final = frozenset(
 _HALF_OPEN: Final = (State.SYN_SENT, State.CLOSE_WAIT)
 
 
+Way = tuple[bytes, Endpoint]
+"""From an address here to a remote end: each has all ephemeral ports for itself."""
+
+
 class Holder(NamedTuple):
     """Who holds connections that their peers have closed."""
 
@@ -125,13 +129,13 @@ def survey(tracker: Tracker, now_ns: int, since_ns: int, *, everyone: bool = Fal
     return found
 
 
-def destinations(tracker: Tracker, netns: int) -> Counter[Endpoint]:
-    """Where the TIME_WAIT sockets lead that connect() began in a namespace."""
-    ends: Counter[Endpoint] = Counter()
-    for role, (inode, _, _, address, port) in tracker.registry.objects.time_waits():
+def ways(tracker: Tracker, netns: int) -> Counter[Way]:
+    """From where to where the TIME_WAIT sockets lead that connect() began in a namespace."""
+    found: Counter[Way] = Counter()
+    for role, (inode, source, _, address, port) in tracker.registry.objects.time_waits():
         if inode == netns and role is Role.CLIENT:
-            ends[Endpoint(address, port)] += 1
-    return ends
+            found[source, Endpoint(address, port)] += 1
+    return found
 
 
 def _may_be_troubled(shape: Shape) -> bool:

@@ -105,6 +105,8 @@ class NamespaceFigures(NamedTuple):
     more_before: tuple[int, ...] = ()
     more_after: tuple[int, ...] = ()
     """The same of Tcp and TcpExt, as MORE_COUNTERS names them; () in older recordings."""
+    tw_reuse: int | None = None
+    """net.ipv4.tcp_tw_reuse: 0, 1 or 2; None in older recordings."""
 
     def kernel_before(self) -> dict[str, int]:
         """All counters by name, just before."""

@@ -61,6 +61,16 @@ def time_waits_to_several_remotes(stage: Stage) -> Script:
         stage.loop.after(0.5 * burst, lambda end=end: callers.connect(end, 15))  # type: ignore[misc]
 
 
+def time_waits_on_loopback(stage: Stage) -> Script:
+    """100 ports, and more connections than that: tcp_tw_reuse=2, the default, lends them again."""
+    with stage.server.inside():
+        set_port_range(40_000, 40_099)
+    stage.serve(API)
+    callers = stage.local_clients()
+    yield
+    stage.loop.every(2, lambda: callers.connect(("127.0.0.1", API), 15))
+
+
 def refused_now_and_then(stage: Stage) -> Script:
     """A health check of something that is not there, and another that hangs, among other calls."""
     stage.serve_elsewhere(API)
@@ -128,6 +138,7 @@ NEAR: Final = {
     "short-close-wait": Play(short_close_wait, 30),
     "time-waits-of-a-server": Play(time_waits_of_a_server, 30),
     "time-waits-to-several": Play(time_waits_to_several_remotes, 30),
+    "time-waits-on-loopback": Play(time_waits_on_loopback, 30),
     "refused-now-and-then": Play(refused_now_and_then, 30),
     "localhost-by-v6-first": Play(localhost_by_v6_first, 30),
     "cookies-always": Play(cookies_always, 30),

@@ -89,7 +89,7 @@ def figures(
         for names in (COUNTERS, MORE_COUNTERS)
         for of in (before, after or before)
     ]
-    return NamespaceFigures(netns, name, 28_232, *told)
+    return NamespaceFigures(netns, name, 28_232, told[0], told[1], told[2], told[3], 2)
 
 
 def reading(

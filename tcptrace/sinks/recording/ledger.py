@@ -152,16 +152,19 @@ def _figures(told: dict[str, Any]) -> NamespaceFigures:
     before, after = (tuple(map(_number, told[key])) for key in ("before", "after"))
     if len(before) != len(COUNTERS) or len(after) != len(COUNTERS):
         raise BadLedger("a ledger with other counters")
-    more = [tuple(map(_number, told.get(key, ()))) for key in ("more_before", "more_after")]
-    if len(more[0]) != len(more[1]) or len(more[0]) not in (0, len(MORE_COUNTERS)):
+    more, last = (tuple(map(_number, told.get(key, ()))) for key in ("more_before", "more_after"))
+    if len(more) != len(last) or len(more) not in (0, len(MORE_COUNTERS)):
         raise BadLedger("a ledger with other counters")
+    tw_reuse = told.get("tw_reuse")
     return NamespaceFigures(
         _number(told["netns"]),
         str(told["name"]),
         _number(told["ephemeral_ports"]),
         before,
         after,
-        *more,
+        more,
+        last,
+        tw_reuse if tw_reuse is None else _number(tw_reuse),
     )
 
 

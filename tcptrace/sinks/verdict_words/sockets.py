@@ -109,22 +109,29 @@ def time_wait(told: Told) -> Iterator[str]:
     waits, ports = told.number("time_waits"), told.number("ephemeral_ports")
     yield (
         f"{waits:,} of {plural(ports, 'ephemeral port')} are in TIME_WAIT after connections to it"
-        " that this host closed first"
+        " from one address, that this host closed first"
     )
     failed = told.number("connects_failed")
     if failed:
         yield f"{plural(failed, 'connect() call')} found no port (EADDRNOTAVAIL)"
     else:
         yield "connect() to it soon finds none (EADDRNOTAVAIL)"
+    if told.has("ports_reusable"):
+        yield (
+            "connect() may use one again after a second, by net.ipv4.tcp_tw_reuse, where TCP has"
+            " timestamps; that is not enough here"
+        )
 
 
 def spare_ports(told: Told) -> Iterator[str]:
     """What to change."""
     ports = told.text("ephemeral_ports")
     yield "use connections again (a pool, keep-alive), or let the other end close first"
+    now = f" (now {told.text('tw_reuse')})" if "tw_reuse" in told.figures else ""
+    reuse = f", set net.ipv4.tcp_tw_reuse{now} to 1" if not told.has("ports_reusable") else ""
     yield (
-        f"else widen net.ipv4.ip_local_port_range (now {ports} ports) or set net.ipv4.tcp_tw_reuse"
-        " to 1; tcp_max_tw_buckets is not the limit here"
+        f"else widen net.ipv4.ip_local_port_range (now {ports} ports){reuse}, or connect from"
+        " several addresses: each has its own ports; tcp_max_tw_buckets is not the limit here"
     )
 
 

@@ -98,6 +98,11 @@ def test_its_ephemeral_ports(own: WatchedNamespace) -> None:
     assert own.ephemeral_ports() == high - low + 1
 
 
+def test_its_tw_reuse(own: WatchedNamespace) -> None:
+    text = Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text(encoding="ascii")
+    assert own.tw_reuse() == int(text)
+
+
 def test_its_own_is_watched_first_where_that_is_allowed() -> None:
     """Who may not enter namespaces, not even the own one, watches none."""
     watched, refused = watch_all()

@@ -193,6 +193,7 @@ HOSTILE = {
     "netns": JSON,
     "name": JSON,
     "ephemeral_ports": JSON,
+    "tw_reuse": JSON,
     "before": JSON | st.lists(st.integers(), min_size=7, max_size=7),
     "after": JSON | st.lists(st.integers(), min_size=7, max_size=7),
 }
@@ -230,6 +231,7 @@ def test_a_ledger_of_any_words(words: object, is_last: int) -> None:
         assert (type(cgroup), type(path)) == (int, str)
     for figures in reading.namespaces:
         assert type(figures.netns) is type(figures.ephemeral_ports) is int
+        assert figures.tw_reuse is None or type(figures.tw_reuse) is int
         assert {type(value) for value in (*figures.before, *figures.after)} == {int}
         assert len(figures.before) == len(figures.after) == 7
 

@@ -10,11 +10,11 @@ import pytest
 from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.lifecycle.names import Names
-from tcptrace.sinks.verdicts import sentences
+from tcptrace.sinks.verdicts import advice, sentences
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint
 from tcptrace.verdicts.case import Case, Home, ListenerNow
 from tcptrace.verdicts.judging import judge
-from tcptrace.verdicts.survey import Held, Holder
+from tcptrace.verdicts.survey import Held, Holder, Way
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
 from tcptrace.verdicts.window import Plain, Slice
 from tcptrace.wire.events import Stage
@@ -219,11 +219,60 @@ def test_what_accept_has_not_taken_is_nobodys_leak() -> None:
 def test_ports_that_time_wait_holds(
     to_one: int, failed: int, expected: Cause | None, confidence: Confidence | None
 ) -> None:
-    homes = {HERE: Home(100, Counter({REMOTE: to_one, end(3, 80): 40}))}
-    found = judged(of_remote(failed=failed), homes=homes)
+    ways = Counter({(SOURCE, REMOTE): to_one, (SOURCE, end(3, 80)): 40})
+    found = judged(of_remote(failed=failed), homes={HERE: Home(100, 0, ways)})
     assert [(one.cause, one.confidence, one.hurt) for one in found] == (
         [(expected, confidence, failed)] if expected else []
     )
+
+
+SOURCE: Final = end(9, 0).address
+LOCAL: Final = ONE_V4.address
+
+
+def of_ports(tw_reuse: int | None, ways: dict[Way, int], failed: int = 0) -> list[Verdict]:
+    """Of 100 ports, so many are in TIME_WAIT by source and remote end."""
+    seen = of_remote(failed=failed)
+    if failed:
+        seen.remotes[HERE, ONE_V4] = seen.remotes[HERE, REMOTE]
+    return judged(seen, homes={HERE: Home(100, tw_reuse, Counter(ways))})
+
+
+def test_each_source_address_has_its_own_ports() -> None:
+    assert of_ports(0, {(SOURCE, REMOTE): 60, (end(8, 0).address, REMOTE): 60}) == []
+    (verdict,) = of_ports(0, {(SOURCE, REMOTE): 80, (end(8, 0).address, REMOTE): 60})
+    assert verdict.figures["time_waits"] == 80
+
+
+@pytest.mark.parametrize(
+    ("tw_reuse", "way", "is_told"),
+    [
+        (0, (SOURCE, REMOTE), True),
+        (1, (SOURCE, REMOTE), False),
+        (2, (SOURCE, REMOTE), True),
+        (None, (SOURCE, REMOTE), True),
+        (0, (LOCAL, ONE_V4), True),
+        (2, (LOCAL, ONE_V4), False),
+        (2, (LOCAL, REMOTE), False),
+        (2, (bytes(15) + b"\1", ONE_V6), False),
+        (None, (LOCAL, ONE_V4), False),
+    ],
+)
+def test_ports_that_connect_may_use_again_are_not_held(
+    tw_reuse: int | None, way: Way, is_told: bool
+) -> None:
+    """By tcp_tw_reuse, after a second; 2, the default, is for loopback alone."""
+    assert bool(of_ports(tw_reuse, {way: 95})) is is_told
+
+
+def test_where_connect_fails_in_spite_of_that_it_is_told() -> None:
+    (verdict,) = of_ports(2, {(LOCAL, ONE_V4): 95}, failed=3)
+    assert (verdict.confidence, verdict.hurt) == (Confidence.CERTAIN, 3)
+    assert "Connect() may use one again after a second" not in sentences(verdict, Names())
+    assert "connect() may use one again after a second" in sentences(verdict, Names())
+    assert "set net.ipv4.tcp_tw_reuse" not in advice(verdict)
+    (verdict,) = of_ports(2, {(SOURCE, REMOTE): 95})
+    assert "set net.ipv4.tcp_tw_reuse (now 2) to 1" in advice(verdict)
 
 
 def with_resets(children: int, sent: int, received: int, paired: int = 0) -> Slice:
