@@ -52,7 +52,8 @@ static __always_inline void raise_peak(volatile u64 *peak, u64 value)
             *peak = value;
 }
 
-/* What may change without an event: the sysctls, and the port of a listener that never bound. */
+/* What may change without an event: the sysctls, an option, and the port of a listener that never
+ * bound. */
 static __always_inline void refresh(struct slot *slot, struct sock *listener)
 {
     struct net *net = net_of(listener);
@@ -60,6 +61,7 @@ static __always_inline void refresh(struct slot *slot, struct sock *listener)
     slot->syncookies = READ(net, sysctl_tcp_syncookies);
     slot->max_syn_backlog = READ(net, sysctl_max_syn_backlog);
     slot->somaxconn = READ(net, sysctl_somaxconn);
+    slot->defer_accept = READ(listener, defer_accept);
     slot->port = host_order(READ(listener, inet_sport));
 }
 

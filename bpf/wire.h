@@ -117,7 +117,7 @@ struct slot {
     __u32 accept_queue_limit; /* sockets */
     __u32 syn_queue_len; /* request sockets */
     __u32 syn_queue_young; /* request sockets */
-    __u32 reserved; /* always 0 */
+    __u32 defer_accept; /* timeouts that requests wait for data; 0: none */
     __u64 accept_queue_peaks[2]; /* epoch * 2**32 + sockets, for even and odd epochs */
     __u64 syn_queue_peaks[2]; /* epoch * 2**32 + request sockets */
     __u64 counts[16]; /* by Stage and Count, since opened */

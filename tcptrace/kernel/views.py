@@ -58,6 +58,7 @@ VIEWS: Final[Mapping[str, tuple[ViewMember, ...]]] = {
         ViewMember("inet_sport", "inet_sock", "inet_sport"),
         ViewMember("syn_queue_len", "inet_connection_sock", "icsk_accept_queue.qlen"),
         ViewMember("syn_queue_young", "inet_connection_sock", "icsk_accept_queue.young"),
+        ViewMember("defer_accept", "inet_connection_sock", "icsk_accept_queue.rskq_defer_accept"),
         ViewMember("sk_cgroup", "sock", "sk_cgrp_data.cgroup", optional=True),
         ViewMember(
             "sk_cgroup_word",

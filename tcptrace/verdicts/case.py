@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.tracker import Tracker
     from tcptrace.tcp import Endpoint
     from tcptrace.verdicts.survey import Held, Holder, Way
-    from tcptrace.wire.ledger import NamespaceFigures
+    from tcptrace.wire.ledger import NamespaceFigures, Slot
 
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 _NS: Final = 1e9
@@ -44,6 +44,8 @@ class Limits(NamedTuple):
     syncookies: int
     syn_queue: int
     """The SYN queue's."""
+    defer_accept: int
+    """So many timeouts may requests wait for data, their final ACKs being there; 0: they don't."""
 
 
 class ListenerNow(NamedTuple):
@@ -55,7 +57,7 @@ class ListenerNow(NamedTuple):
     """Of its accept queue; a reuseport group's smallest."""
     accept_len: int
     unanswered: int
-    """Requests whose SYN-ACK was sent again already."""
+    """Requests whose SYN-ACK was sent again already; as far as is known."""
     limits: Limits | None
     is_open: bool
 
@@ -161,10 +163,24 @@ def _now(listening: Listening) -> ListenerNow:
         slot.cgroup,
         slot.accept_queue_limit,
         sum(one.accept_queue_len for one in slots),
-        sum(max(0, one.syn_queue_len - one.syn_queue_young) for one in slots),
-        Limits(slot.somaxconn, slot.max_syn_backlog, slot.syncookies, tightest.syn_queue_limit),
+        sum(map(_unanswered, slots)),
+        Limits(
+            slot.somaxconn,
+            slot.max_syn_backlog,
+            slot.syncookies,
+            tightest.syn_queue_limit,
+            max(one.defer_accept for one in slots),
+        ),
         is_open=True,
     )
+
+
+def _unanswered(slot: Slot) -> int:
+    """Requests that are not young; but where they may wait for data, it isn't the SYN-ACK's fault.
+
+    Source: reqsk_timer_handler, syn_ack_recalc.
+    """
+    return 0 if slot.defer_accept else max(0, slot.syn_queue_len - slot.syn_queue_young)
 
 
 def of_records(listeners: Iterable[Listener]) -> dict[Address, ListenerNow]:

@@ -2,6 +2,9 @@
 
 One listener has one of them: a full accept queue also makes requests expire and SYN queues fill,
 and a flood fills the SYN queue. What is nearer to the application is asked first.
+
+With TCP_DEFER_ACCEPT a request waits in the SYN queue for data, its final ACK dropped: who says
+nothing looks half-open, and gets another SYN-ACK at last. There only those that expire are gone.
 """
 
 from __future__ import annotations
@@ -69,6 +72,7 @@ class _Listener:
         self._accept_drops = sum(counts[stage] for stage in ACCEPT_STAGES)
         self._syn_drops = sum(counts[stage] for stage in _SYN_STAGES)
         self._children = max(counts[Count.CHILD_CREATED], facts.lives)
+        self._defers = now.limits is not None and now.limits.defer_accept > 0
 
     # The accept queue.
 
@@ -138,8 +142,9 @@ class _Listener:
             )
         stage = self._worst(_SYN_STAGES)
         if self._syn_drops >= FEWEST:
-            is_flood = self._syn_drops >= ENOUGH and self._children < _ANSWERED * queued
-            is_certain = self._syn_drops >= ENOUGH
+            gone = counts[Stage.REQUEST_EXPIRED] if self._defers else queued - self._children
+            is_flood = self._syn_drops >= ENOUGH and gone > _ANSWERED * queued
+            is_certain = self._syn_drops >= ENOUGH and not self._defers
             if not is_flood:
                 return self._verdict(Cause.SYN_QUEUE_FULL, is_certain=is_certain, stage=stage)
             # Who of them was a real client, nobody can tell: SYNs are counted.
@@ -166,12 +171,13 @@ class _Listener:
         if gone >= _FEWEST_GONE and gone > _EXPIRING * queued and gone >= facts.late:
             return self._verdict(
                 Cause.HALF_OPEN_EXPIRY,
-                is_certain=counts[Stage.REQUEST_EXPIRED] >= ENOUGH,
+                is_certain=counts[Stage.REQUEST_EXPIRED] >= ENOUGH and not self._defers,
                 stage=Stage.REQUEST_EXPIRED,
                 hurt=gone,
                 of=max(queued, gone),
             )
-        if facts.late >= FEWEST and facts.late > _EXPIRING * self._children:
+        is_late = facts.late >= FEWEST and facts.late > _EXPIRING * self._children
+        if is_late and not self._defers:
             return self._verdict(
                 Cause.SYN_ACK_LOST, is_certain=False, hurt=facts.late, of=self._children
             )
@@ -243,6 +249,7 @@ class _Listener:
                 "syncookies": now.limits.syncookies,
                 "syn_queue_limit": now.limits.syn_queue,
                 "syn_queue_peak": facts.syn_peak,
+                "defer_accept": now.limits.defer_accept,
             }
         return figures
 

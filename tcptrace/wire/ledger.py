@@ -76,7 +76,14 @@ class Slot(NamedTuple):
     accept_queue_limit: Annotated[int, Wire("u32", "sockets", "sk_max_ack_backlog")]
     syn_queue_len: Annotated[int, Wire("u32", "request sockets", "icsk_accept_queue.qlen")]
     syn_queue_young: Annotated[int, Wire("u32", "request sockets", "icsk_accept_queue.young")]
-    reserved: Annotated[int, Wire("u32", "always 0", "-")]
+    defer_accept: Annotated[
+        int,
+        Wire(
+            "u32",
+            "timeouts that requests wait for data; 0: none",
+            "icsk_accept_queue.rskq_defer_accept (TCP_DEFER_ACCEPT)",
+        ),
+    ]
     accept_queue_peaks: Annotated[
         tuple[int, ...],
         Wire("u64[2]", "epoch * 2**32 + sockets, for even and odd epochs", "sk_ack_backlog"),

@@ -96,6 +96,7 @@ class Server:
         late_s: how long it takes to close; None: it forgets to.
         at_once: whether it closes what it has accepted, without waiting for the client.
         is_abrupt: whether it closes by a RST.
+        defer_s: how long a connection waits for data before accept() may take it.
     """
 
     def __init__(  # noqa: PLR0913 - so many ways to be a bad server
@@ -109,6 +110,7 @@ class Server:
         late_s: float | None = 0,
         at_once: bool = False,
         is_abrupt: bool = False,
+        defer_s: int = 0,
     ) -> None:
         self._loop = loop
         self._most = most
@@ -120,6 +122,7 @@ class Server:
         self._listener.settimeout(0)
         self._listener.bind(address)
         self._listener.listen(backlog)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, defer_s)
         if pause_s:
             loop.every(pause_s, self._accept)
         else:

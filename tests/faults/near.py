@@ -91,6 +91,14 @@ def localhost_by_v6_first(stage: Stage) -> Script:
     stage.loop.every(0.4, lambda: callers.connect(("127.0.0.1", WEB)), 0.01)
 
 
+def silent_clients_of_a_deferring_listener(stage: Stage) -> Script:
+    """TCP_DEFER_ACCEPT: who sends nothing for 8 s is in the SYN queue all the while."""
+    stage.serve(defer_s=30)
+    visitors = stage.clients(stay_s=8)
+    yield
+    stage.loop.every(1, lambda: visitors.connect(stage.here, 3))
+
+
 def cookies_always(stage: Stage) -> Script:
     """tcp_syncookies=2: every SYN gets a cookie, and every cookie is answered."""
     stage.server.sysctl("ipv4.tcp_syncookies", 2)
@@ -141,6 +149,7 @@ NEAR: Final = {
     "time-waits-on-loopback": Play(time_waits_on_loopback, 30),
     "refused-now-and-then": Play(refused_now_and_then, 30),
     "localhost-by-v6-first": Play(localhost_by_v6_first, 30),
+    "silent-clients-deferred": Play(silent_clients_of_a_deferring_listener, 30),
     "cookies-always": Play(cookies_always, 30),
     "resets-now-and-then": Play(resets_now_and_then, 30),
 }

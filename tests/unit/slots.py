@@ -63,7 +63,7 @@ def slot(address: str = "0.0.0.0", port: int = 80, **changes: Any) -> Slot:  # n
         accept_queue_limit=128,
         syn_queue_len=0,
         syn_queue_young=0,
-        reserved=0,
+        defer_accept=0,
         accept_queue_peaks=(0, 0),
         syn_queue_peaks=(0, 0),
         counts=NOTHING,

@@ -146,7 +146,13 @@ def _syn_queue(told: Told) -> Iterator[str]:
 def peers_answer(told: Told) -> Iterator[str]:
     """Full, without a flood."""
     yield from _syn_queue(told)
-    yield "the peers do answer, so it is no flood: they are many, or far away"
+    if told.has("defer_accept"):
+        yield (
+            "it takes nobody without data (TCP_DEFER_ACCEPT): who sends none stays in the SYN"
+            " queue, so whether it is a flood can't be told"
+        )
+    else:
+        yield "the peers do answer, so it is no flood: they are many, or far away"
 
 
 def flood(told: Told) -> Iterator[str]:
@@ -172,6 +178,8 @@ def cookies_on(told: Told) -> Iterator[str]:
 
 def raise_syn_queue(told: Told) -> Iterator[str]:
     """A longer SYN queue."""
+    if told.has("defer_accept"):
+        yield "let it take connections without data (nginx: no `deferred`)"
     if told.has("syncookies"):
         yield (
             f"raise the listen backlog (the limit is {told.text('accept_queue_limit')};"
@@ -204,6 +212,11 @@ def half_open(told: Told) -> Iterator[str]:
     parts += [f"{waiting:,} wait for one, their SYN-ACK sent again" if waiting else ""]
     yield ", ".join(part for part in parts if part)
     yield "neither queue was full, no cookie was sent: SYN-ACKs or final ACKs get lost on the way"
+    if told.has("defer_accept"):
+        yield (
+            "it takes nobody without data (TCP_DEFER_ACCEPT): who answered, and was gone before it"
+            " sent any, looks so too"
+        )
 
 
 def mend_path(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others

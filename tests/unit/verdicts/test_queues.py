@@ -28,13 +28,14 @@ WHERE: Final = Address(4026531840, "0.0.0.0", 8080)  # noqa: S104 - a listener's
 READINGS: Final = 20
 
 
-def verdicts(
+def verdicts(  # noqa: PLR0913 - what a listener is known by
     counts: dict[Any, int] | None = None,
     *,
     limit: int = 64,
     somaxconn: int = 4096,
     syncookies: int = 1,
     unanswered: int = 0,
+    defer_accept: int = 0,
     **facts: Any,
 ) -> list[Verdict]:
     """On one listener, of which so much was seen within 20 s."""
@@ -46,7 +47,7 @@ def verdicts(
         mine.counts[what] += number
     for name, value in facts.items():
         setattr(mine, name, value)
-    limits = Limits(somaxconn, 256, syncookies, min(limit, 192))
+    limits = Limits(somaxconn, 256, syncookies, min(limit, 192), defer_accept)
     now = ListenerNow(Process(812, b"gunicorn"), 0, limit, 0, unanswered, limits, is_open=True)
     return judge(Case(seen, 20 * S, 20 * S, {WHERE: now}))
 
@@ -168,6 +169,25 @@ def test_half_open_requests(
 )
 def test_syn_acks_that_are_answered_late(late: int, children: int, expected: Cause | None) -> None:
     assert cause({Count.CHILD_CREATED: children}, late=late) is expected
+
+
+def test_a_listener_that_waits_for_data_has_others_in_its_syn_queue() -> None:
+    """TCP_DEFER_ACCEPT: who sends nothing stays there, though it has answered."""
+    silent = {Stage.SYN_SYN_QUEUE_FULL: 90, Count.SYN_QUEUED: 60, Count.CHILD_CREATED: 29}
+    (verdict,) = verdicts(silent, syncookies=0, defer_accept=5)
+    assert (verdict.cause, verdict.confidence) == (Cause.SYN_QUEUE_FULL, Confidence.LIKELY)
+    assert "TCP_DEFER_ACCEPT" in sentences(verdict, Names())
+    assert "The peers do answer" not in sentences(verdict, Names())
+    gone = {**silent, Stage.REQUEST_EXPIRED: 31}
+    assert cause(gone, syncookies=0, defer_accept=5) is Cause.SYN_FLOOD_WITHOUT_COOKIES
+    assert cause({Count.CHILD_CREATED: 59}, late=3, defer_accept=5) is None
+    expired = {Stage.REQUEST_EXPIRED: 50, Count.SYN_QUEUED: 60}
+    (verdict,) = verdicts(expired, defer_accept=5)
+    assert (verdict.cause, verdict.confidence) == (Cause.HALF_OPEN_EXPIRY, Confidence.LIKELY)
+    assert "TCP_DEFER_ACCEPT" in sentences(verdict, Names())
+    (verdict,) = verdicts(expired)
+    assert verdict.confidence is Confidence.CERTAIN
+    assert "TCP_DEFER_ACCEPT" not in sentences(verdict, Names())
 
 
 def test_it_says_which_limit_it_is_and_which_not() -> None:
