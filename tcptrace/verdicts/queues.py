@@ -47,6 +47,8 @@ _ALWAYS: Final = 2
 
 _SYN_STAGES: Final = (Stage.SYN_SYN_QUEUE_FULL, Stage.SYN_LAST_QUARTER)
 _SYN_DROPS: Final = (Stage.SYN_ACCEPT_QUEUE_FULL, *_SYN_STAGES, Stage.OTHER)
+DROPS: Final = (*_SYN_DROPS, Stage.ACK_ACCEPT_QUEUE_FULL)
+"""A SYN or a final ACK was dropped."""
 
 
 def listener_verdict(case: Case, address: Address, facts: ListenerFacts) -> Verdict | None:
@@ -129,7 +131,6 @@ class _Listener:
         """Full: by a flood, or by those who do answer."""
         counts, limits = self._facts.counts, self._now.limits
         sent, valid = counts[Count.COOKIE_SENT], counts[Count.COOKIE_VALID]
-        queued = counts[Count.SYN_QUEUED]
         if limits is None:
             return None  # how many SYNs there were, and who answered, the ledger alone tells
         is_asked = limits.syncookies == _ALWAYS and not self._facts.syn_full
@@ -140,26 +141,32 @@ class _Listener:
                 hurt=valid,
                 of=self._children,
             )
-        stage = self._worst(_SYN_STAGES)
         if self._syn_drops >= FEWEST:
-            gone = counts[Stage.REQUEST_EXPIRED] if self._defers else queued - self._children
-            is_flood = self._syn_drops >= ENOUGH and gone > _ANSWERED * queued
-            is_certain = self._syn_drops >= ENOUGH and not self._defers
-            if not is_flood:
-                return self._verdict(Cause.SYN_QUEUE_FULL, is_certain=is_certain, stage=stage)
-            # Who of them was a real client, nobody can tell: SYNs are counted.
-            return self._verdict(
-                Cause.SYN_FLOOD_WITHOUT_COOKIES,
-                is_certain=is_certain,
-                stage=stage,
-                hurt=self._syn_drops,
-                of=self._syn_drops + queued,
-            )
+            return self._dropping()
         if sent >= ENOUGH and limits.syncookies != _ALWAYS:
             return self._verdict(
                 Cause.SYN_QUEUE_FULL, is_certain=True, hurt=valid, of=self._children
             )
         return None
+
+    def _dropping(self) -> Verdict | None:
+        """It drops SYNs, for want of cookies."""
+        counts, drops, stage = self._facts.counts, self._syn_drops, self._worst(_SYN_STAGES)
+        queued = counts[Count.SYN_QUEUED]
+        gone = counts[Stage.REQUEST_EXPIRED] if self._defers else queued - self._children
+        is_certain = drops >= ENOUGH and not self._defers
+        if gone <= _ANSWERED * queued:
+            return self._verdict(Cause.SYN_QUEUE_FULL, is_certain=is_certain, stage=stage)
+        if drops < ENOUGH:
+            return None
+        # Who of them was a real client, nobody can tell: SYNs are counted.
+        return self._verdict(
+            Cause.SYN_FLOOD_WITHOUT_COOKIES,
+            is_certain=is_certain,
+            stage=stage,
+            hurt=drops,
+            of=drops + queued,
+        )
 
     # Half-open.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, address_text
 from tcptrace.verdicts.facts import most
-from tcptrace.verdicts.queues import ENOUGH, FEWEST, delays_of
+from tcptrace.verdicts.queues import DROPS, ENOUGH, FEWEST, delays_of
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.case import Case
     from tcptrace.verdicts.facts import RemoteFacts
     from tcptrace.verdicts.window import Pair, Remote
+    from tcptrace.wire.events import Stage
 
 _FEWEST_REFUSED: Final = 5
 """Somebody is always refused now and then: a health check, a probe."""
@@ -81,13 +82,26 @@ class _Remote:
         return found if len(found) >= max(FEWEST, len(ends) // 2) else []
 
     def _both_traced(self, dropped: list[int], answered: list[int]) -> Verdict | None:
-        facts = self._facts
-        for netns in {*dropped, *answered}:
-            address = Address(netns, address_text(self._end.address), self._end.port)
-            if self._case.home_of(address) in self._explained:
-                return None
-        cause = Cause.REMOTE_LISTENER_DROPS if dropped else Cause.SYN_ACK_LOST
-        return self._verdict(cause, facts.silent + facts.late, is_certain=True)
+        facts, end = self._facts, self._end
+        addresses = [
+            Address(netns, address_text(end.address), end.port) for netns in {*dropped, *answered}
+        ]
+        homes = [self._case.home_of(address) for address in addresses]
+        if any(home in self._explained for home in homes):
+            return None
+        hurt = facts.silent + facts.late
+        if not dropped:
+            return self._verdict(Cause.SYN_ACK_LOST, hurt, is_certain=True)
+        stage = self._stage(homes)
+        return self._verdict(Cause.REMOTE_LISTENER_DROPS, hurt, is_certain=True, stage=stage)
+
+    def _stage(self, homes: list[Address]) -> Stage | None:
+        """Where those listeners drop most of what they drop."""
+        listeners = self._case.facts.listeners
+        counts = [listeners[home].counts for home in homes if home in listeners]
+        drops = {stage: sum(one[stage] for one in counts) for stage in DROPS}
+        worst = max(DROPS, key=drops.__getitem__)
+        return worst if drops[worst] else None
 
     def _silent(self) -> Verdict | None:
         facts = self._facts
@@ -128,7 +142,9 @@ class _Remote:
         is_often = number >= rate * self._case.seconds
         return number >= fewest and (is_often or number >= _SHARE * self._connects)
 
-    def _verdict(self, cause: Cause, hurt: int, *, is_certain: bool) -> Verdict:
+    def _verdict(
+        self, cause: Cause, hurt: int, *, is_certain: bool, stage: Stage | None = None
+    ) -> Verdict:
         facts = self._facts
         return Verdict(
             cause,
@@ -137,7 +153,7 @@ class _Remote:
             self._end,
             most(facts.processes),
             most(facts.cgroups) or 0,
-            None,
+            stage,
             hurt,
             self._connects,
             delays_of(facts.delays) if cause is not Cause.REMOTE_REFUSES else (),

@@ -21,7 +21,7 @@ def accept_queue(told: Told) -> Iterator[str]:
     """Full, or crowded; what is dropped; how it is emptied."""
     limit, share = told.text("accept_queue_limit"), told.figures.get("accept_queue_full_share")
     full = f"was full in {told.percent('accept_queue_full_share')} of the seconds" if share else ""
-    if not full and _drops(told):
+    if not full and told.verdict.stage is not None:
         full = "was full"
     yield clauses(f"its accept queue (limit {limit}) {full}" if full else "", _drops(told))
     if not full:
@@ -54,12 +54,11 @@ def _waiting(told: Told) -> str:
 
 
 def _accepting(told: Told) -> str:
-    rate = float(told.figures.get("accept_rate", 0))
-    if not rate:
-        return "accept() takes nobody"
     wait = told.figures.get("accept_wait_ns")
-    waits = f"; connections wait {duration(int(wait))} for it" if wait is not None else ""
-    return f"accept() takes {rate_text(rate)}{waits}"
+    if wait is None:
+        return "accept() takes nobody"
+    rate = rate_text(float(told.figures.get("accept_rate", 0)))
+    return f"accept() takes {rate}; connections wait {duration(int(wait))} for it"
 
 
 def _roomy(told: Told) -> int:
@@ -71,7 +70,7 @@ def _roomy(told: Told) -> int:
 def raise_limit(told: Told) -> Iterator[str]:
     """A longer accept queue."""
     limit = told.number("accept_queue_limit")
-    if not told.has("drops_at_once"):
+    if not told.has("somaxconn"):
         yield f"raise the listen backlog above {limit:,} and listen again, or accept faster"
         return
     roomy, somaxconn = _roomy(told), told.number("somaxconn")
@@ -152,7 +151,7 @@ def peers_answer(told: Told) -> Iterator[str]:
             " queue, so whether it is a flood can't be told"
         )
     else:
-        yield "the peers do answer, so it is no flood: they are many, or far away"
+        yield "most peers do answer, so it is no flood: they are many, or far away"
 
 
 def flood(told: Told) -> Iterator[str]:
@@ -180,13 +179,21 @@ def raise_syn_queue(told: Told) -> Iterator[str]:
     """A longer SYN queue."""
     if told.has("defer_accept"):
         yield "let it take connections without data (nginx: no `deferred`)"
-    if told.has("syncookies"):
-        yield (
-            f"raise the listen backlog (the limit is {told.text('accept_queue_limit')};"
-            f" net.core.somaxconn is {told.text('somaxconn')}) and listen again"
+    limit, somaxconn = told.number("accept_queue_limit"), told.number("somaxconn")
+    if somaxconn <= limit:
+        raised = (
+            f"raise net.core.somaxconn (now {somaxconn:,}, all that it gets) and, if it asks for no"
+            " more, the listen backlog; then listen again"
         )
+    else:
+        raised = (
+            f"raise the listen backlog (the limit is {limit:,}; net.core.somaxconn is"
+            f" {somaxconn:,}) and listen again"
+        )
+    if told.has("syncookies"):
+        yield raised
         return
-    backlog, limit = told.number("max_syn_backlog"), told.number("accept_queue_limit")
+    backlog = told.number("max_syn_backlog")
     usable = backlog - (backlog >> 2)
     if told.has("max_syn_backlog") and usable <= limit:
         yield (
@@ -196,8 +203,8 @@ def raise_syn_queue(told: Told) -> Iterator[str]:
         )
     else:
         yield (
-            f"raise the listen backlog (now {limit:,}; net.ipv4.tcp_max_syn_backlog, {backlog:,},"
-            " is not the limit here), or set net.ipv4.tcp_syncookies (now 0) to 1"
+            f"{raised} (net.ipv4.tcp_max_syn_backlog, {backlog:,}, is not the limit here), or set"
+            " net.ipv4.tcp_syncookies (now 0) to 1"
         )
 
 
@@ -211,12 +218,24 @@ def half_open(told: Told) -> Iterator[str]:
     parts = [f"{expired:,} of {requests} expired without a final ACK" if expired else ""]
     parts += [f"{waiting:,} wait for one, their SYN-ACK sent again" if waiting else ""]
     yield ", ".join(part for part in parts if part)
-    yield "neither queue was full, no cookie was sent: SYN-ACKs or final ACKs get lost on the way"
+    lost = "SYN-ACKs or final ACKs get lost on the way, or the senders never answer"
+    yield f"neither queue was full, no cookie was sent: {lost}" if _had_room(told) else lost
     if told.has("defer_accept"):
         yield (
             "it takes nobody without data (TCP_DEFER_ACCEPT): who answered, and was gone before it"
             " sent any, looks so too"
         )
+
+
+def _had_room(told: Told) -> bool:
+    """Whether both queues were looked at, and were never seen full."""
+    signs = ("syns_dropped", "acks_dropped", "cookies_sent")
+    return (
+        "syn_queue_limit" in told.figures
+        and not any(map(told.has, signs))
+        and told.number("accept_queue_peak") <= told.number("accept_queue_limit")
+        and told.number("syn_queue_peak") < told.number("syn_queue_limit")
+    )
 
 
 def mend_path(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
@@ -237,8 +256,18 @@ def mend_way_back(told: Told) -> Iterator[str]:  # noqa: ARG001 - as the others
 
 def late(told: Told) -> Iterator[str]:
     """SYN-ACKs that were answered late."""
-    number = plural(told.number("syn_acks_late"), "connection")
-    yield f"{number} came to be after the SYN-ACK was sent again, and nothing was dropped here"
+    number = told.number("syn_acks_late")
+    if number:
+        yield (
+            f"{plural(number, 'connection')} came to be after the SYN-ACK was sent again, and none"
+            " of their packets was dropped here"
+        )
+    else:
+        hurt = plural(told.verdict.hurt, "connection")
+        yield (
+            f"both ends are traced: to most of {hurt} from here the listener sent its SYN-ACK again"
+            " and again, and it dropped none of their packets"
+        )
     delays = told.verdict.delays_ns
     if delays:
         yield f"they took {seconds(delays)}: the SYN-ACK's retransmits"

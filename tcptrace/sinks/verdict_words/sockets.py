@@ -9,6 +9,7 @@ from tcptrace.sinks.terminal import process_text
 from tcptrace.sinks.units import duration, plural
 from tcptrace.sinks.verdict_words.told import clauses, seconds
 from tcptrace.tcp import address_text
+from tcptrace.wire.events import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,15 @@ def start_it(told: Told) -> Iterator[str]:
 def listener_drops(told: Told) -> Iterator[str]:
     """Both ends are traced."""
     hurt = told.number("connects_unanswered") + told.number("connects_late")
+    stage = told.verdict.stage
+    why = ""
+    if stage is Stage.OTHER:
+        why = ", mostly for other reasons than a full queue"
+    elif stage is not None:
+        why = f", mostly at the stage {stage.name.lower()}"
     yield (
         f"both ends are traced: its listener dropped SYNs or final ACKs of"
-        f" {plural(hurt, 'connection')} from here, and neither of its queues being full is why"
+        f" {plural(hurt, 'connection')} from here{why}"
     )
     delays = told.verdict.delays_ns
     if delays:

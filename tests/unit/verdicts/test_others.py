@@ -152,7 +152,26 @@ def test_where_both_ends_are_traced_it_is_known_what_happened() -> None:
     assert (verdict.confidence, verdict.where, verdict.hurt) == (Confidence.CERTAIN, REMOTE, 6)
     seen = of_remote(silent=3, late=3, hurt_ends=ends)
     seen.answered = {(one, REMOTE): ELSEWHERE for one in ends}
-    assert causes(seen) == [Cause.SYN_ACK_LOST]
+    (verdict,) = judged(seen)
+    assert verdict.cause is Cause.SYN_ACK_LOST
+    assert "6 connections from here" in sentences(verdict, Names())
+
+
+@pytest.mark.parametrize("stage", [Stage.OTHER, Stage.SYN_SYN_QUEUE_FULL, None])
+def test_why_a_remotes_listener_drops_is_told_as_it_was_seen(stage: Stage | None) -> None:
+    """Where no ledger tells of limits, a full SYN queue has no verdict of its own."""
+    ends = hurt_ends(6)
+    seen = of_remote(silent=6, hurt_ends=ends)
+    seen.dropped = {(one, REMOTE): ELSEWHERE for one in ends}
+    listener = seen.listener(LISTENER)
+    assert listener is not None
+    if stage is not None:
+        listener.counts[stage] = 6
+    (verdict,) = judged(seen)
+    assert (verdict.cause, verdict.stage) == (Cause.REMOTE_LISTENER_DROPS, stage)
+    told = sentences(verdict, Names())
+    assert ("for other reasons than a full queue" in told) is (stage is Stage.OTHER)
+    assert ("mostly at the stage syn_syn_queue_full" in told) is (stage is Stage.SYN_SYN_QUEUE_FULL)
 
 
 def test_a_listeners_own_verdict_explains_its_clients() -> None:

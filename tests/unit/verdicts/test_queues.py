@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -198,6 +199,78 @@ def test_it_says_which_limit_it_is_and_which_not() -> None:
     assert "net.core.somaxconn (now 128) to 256 or more" in advice(capped)
     (slow,) = verdicts(FULL, **SLOW)
     assert "neither the limit nor net.core.somaxconn" in advice(slow).lower()
+
+
+FLOODLESS: Final = {Count.COOKIE_SENT: 100, Count.COOKIE_VALID: 90, Count.CHILD_CREATED: 90}
+CROWDED: Final = {Stage.SYN_SYN_QUEUE_FULL: 50, Count.SYN_QUEUED: 90, Count.CHILD_CREATED: 90}
+
+
+@pytest.mark.parametrize(
+    ("counts", "facts", "said"),
+    [
+        (FLOODLESS, {}, "Raise the listen backlog (the limit is 64; net.core.somaxconn is 4,096"),
+        (FLOODLESS, {"somaxconn": 64}, "Raise net.core.somaxconn (now 64"),
+        (CROWDED, {"syncookies": 0}, "Raise the listen backlog (the limit is 64;"),
+        (CROWDED, {"syncookies": 0, "somaxconn": 64}, "Raise net.core.somaxconn (now 64"),
+        (
+            CROWDED,
+            {"syncookies": 0, "limit": 512, "somaxconn": 512},
+            "Raise net.ipv4.tcp_max_syn_backlog (now 256, of which 192 count",
+        ),
+    ],
+)
+def test_which_limit_of_the_syn_queue_it_is(
+    counts: dict[Any, int], facts: dict[str, Any], said: str
+) -> None:
+    (verdict,) = verdicts(counts, **facts)
+    assert verdict.cause is Cause.SYN_QUEUE_FULL
+    assert advice(verdict).startswith(said)
+
+
+EXPIRED: Final = {Stage.REQUEST_EXPIRED: 50, Count.SYN_QUEUED: 60}
+NEITHER: Final = "neither queue was full"
+
+
+def test_it_says_of_the_queues_what_was_seen() -> None:
+    (verdict,) = verdicts(EXPIRED)
+    assert NEITHER in sentences(verdict, Names()).lower()
+    for more in (
+        {"counts": {**EXPIRED, Stage.SYN_ACCEPT_QUEUE_FULL: 2}, "accept_peak": 65},
+        {"counts": {**EXPIRED, Stage.SYN_SYN_QUEUE_FULL: 2}},
+        {"counts": {**EXPIRED, Count.COOKIE_SENT: 9}},
+        {"counts": EXPIRED, "accept_peak": 65},
+        {"counts": EXPIRED, "syn_peak": 64},
+    ):
+        (verdict,) = verdicts(**more)
+        assert verdict.cause is Cause.HALF_OPEN_EXPIRY
+        assert NEITHER not in sentences(verdict, Names()).lower()
+    seen = Slice(0)
+    mine = seen.listener(WHERE)
+    assert mine is not None
+    mine.counts[Stage.REQUEST_EXPIRED] = mine.lives = 10
+    now = ListenerNow(None, 0, 64, 0, 0, None, is_open=True)
+    (verdict,) = judge(Case(seen, 20 * S, 20 * S, {WHERE: now}))
+    assert NEITHER not in sentences(verdict, Names()).lower(), "nobody looked at them"
+
+
+def test_a_crowd_is_no_full_queue_whatever_else_is_dropped() -> None:
+    (verdict,) = verdicts({Stage.OTHER: 100}, accept_lengths=10 * READINGS, **SLOW)
+    assert verdict.cause is Cause.ACCEPT_LOOP_SLOW
+    assert "was full" not in sentences(verdict, Names())
+
+
+def test_who_rarely_accepts_does_accept() -> None:
+    """Once in 20 s is rounded to 0.05; once in a long trace to 0."""
+    (verdict,) = verdicts(FULL, accepts=1, wait_ns=S)
+    assert "takes nobody" not in sentences(verdict, Names())
+    rare = dataclasses.replace(verdict, figures={**verdict.figures, "accept_rate": 0.0})
+    assert "takes nobody" not in sentences(rare, Names())
+
+
+def test_a_few_drops_where_few_answer_tell_nothing() -> None:
+    drops = {Stage.SYN_SYN_QUEUE_FULL: 9, Count.SYN_QUEUED: 60}
+    assert cause({**drops, Count.CHILD_CREATED: 29}, syncookies=0) is None
+    assert cause({**drops, Count.CHILD_CREATED: 30}, syncookies=0) is Cause.SYN_QUEUE_FULL
 
 
 def test_delays_are_the_usual_ones() -> None:
