@@ -137,6 +137,7 @@ class Listening:
         address: where.
         family: ipv4 or ipv6; a dual-stack listener is ipv6.
         members: its open sockets, by slot.
+        latest: the socket that was read last, open or not.
         cgroup: path of its newest socket's cgroup; "" if unknown.
     """
 
@@ -144,6 +145,7 @@ class Listening:
         self.address = address
         self.family = family
         self.members: dict[int, Member] = {}
+        self.latest: Member | None = None
         self.owner: Process | None = None
         self.cgroup = ""
         self.closed_at_ns = 0
@@ -184,6 +186,7 @@ class Listening:
 
     def update(self, number: int, member: Member, cgroup: str) -> None:
         """A socket of this listener was read: open, or closed and still losing its requests."""
+        self.latest = member
         if member.is_open:
             self.members[number] = member
             self._ended.pop(number, None)

@@ -152,11 +152,13 @@ def of_ledger(ledger: Ledger) -> dict[Address, ListenerNow]:
 
 
 def _now(listening: Listening) -> ListenerNow:
-    slots = [member.slot for member in listening.members.values()]
+    """Of one that is closed: the limits that it had, and nothing in its queues."""
     members = list(listening.members.values())
-    if not slots:
+    slots = [member.slot for member in members]
+    known = members or ([listening.latest] if listening.latest is not None else [])
+    if not known:
         return ListenerNow(listening.owner, 0, 0, 0, 0, None, is_open=False)
-    tightest = min(members, key=lambda member: member.slot.accept_queue_limit)
+    tightest = min(known, key=lambda member: member.slot.accept_queue_limit)
     slot = tightest.slot
     return ListenerNow(
         listening.owner,
@@ -169,9 +171,9 @@ def _now(listening: Listening) -> ListenerNow:
             slot.max_syn_backlog,
             slot.syncookies,
             tightest.syn_queue_limit,
-            max(one.defer_accept for one in slots),
+            max(member.slot.defer_accept for member in known),
         ),
-        is_open=True,
+        is_open=listening.is_open,
     )
 
 
