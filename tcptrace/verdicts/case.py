@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.tcp import address_text
-from tcptrace.verdicts.facts import absorb
+from tcptrace.verdicts.facts import ListenerFacts, absorb
 from tcptrace.verdicts.survey import ways
 from tcptrace.verdicts.window import Slice
 from tcptrace.wire.ledger import Count
@@ -114,10 +114,7 @@ class Case:
         merged.absorb(self.facts)
         merged.listeners = {}
         for address, facts in self.facts.listeners.items():
-            home = self.home_of(address)
-            mine = merged.listener(home)
-            if mine is not None:
-                absorb(mine, facts)
+            absorb(merged.listeners.setdefault(self.home_of(address), ListenerFacts()), facts)
         for (netns, local), plain in self.facts.plain.items():
             address = Address(netns, address_text(local.address), local.port)
             known = merged.listeners.get(self.home_of(address))

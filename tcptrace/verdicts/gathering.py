@@ -27,6 +27,8 @@ ACCEPT_STAGES: Final = (
     Stage.ABORT_ON_OVERFLOW,
 )
 """The accept queue was full."""
+CROWD: Final = 4
+"""So many must wait for accept() all the time before that alone is a fault."""
 _QUIET: Final = (Count.SYN_QUEUED, Count.CHILD_CREATED, Count.CHILD_REPEATED)
 """What a listener without any trouble counts too."""
 
@@ -103,9 +105,12 @@ class Gathering:
             is_idle = totals is former and _is_empty(listening)
             if is_idle or address.address == OTHER_ADDRESS:
                 continue
-            facts = now.listener(address)
+            grown = [max(0, new - old) for new, old in zip(counts, former.counts, strict=True)]
+            facts = now.listener(address, is_well=_is_well(listening, grown))
             if facts is not None:
-                _add(facts, listening, former, totals, reading)
+                facts.accepts += max(0, accepts - former.accepts)
+                facts.wait_ns += max(0, wait_ns - former.wait_ns)
+                _add(facts, listening, grown, reading)
         if tally is not None:
             self._count_connects(now.connects, tally)
 
@@ -125,18 +130,23 @@ def _is_empty(listening: Listening) -> bool:
     )
 
 
+def _has_drops(grown: list[int]) -> bool:
+    return any(grown[what] for what in range(COUNTS) if what not in _QUIET)
+
+
+def _is_well(listening: Listening, grown: list[int]) -> bool:
+    """Whether nothing is there that a verdict could be about."""
+    slots = [member.slot for member in listening.members.values()]
+    waiting = sum(slot.accept_queue_len for slot in slots)
+    is_answered = all(slot.syn_queue_young >= slot.syn_queue_len for slot in slots)
+    return waiting < CROWD and is_answered and not _has_drops(grown)
+
+
 def _add(
-    facts: ListenerFacts,
-    listening: Listening,
-    before: _Totals,
-    now: _Totals,
-    reading: LedgerReading,
+    facts: ListenerFacts, listening: Listening, grown: list[int], reading: LedgerReading
 ) -> None:
-    grown = [max(0, new - old) for new, old in zip(now.counts, before.counts, strict=True)]
     facts.counts[:] = map(sum, zip(facts.counts, grown, strict=True))
-    facts.accepts += max(0, now.accepts - before.accepts)
-    facts.wait_ns += max(0, now.wait_ns - before.wait_ns)
-    if any(grown[what] for what in range(COUNTS) if what not in _QUIET):
+    if _has_drops(grown):
         facts.last_at_ns = max(facts.last_at_ns, reading.at_ns)
     facts.drops_peak = max(facts.drops_peak, sum(grown[stage] for stage in ACCEPT_STAGES))
     is_accept_full = is_syn_full = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tcptrace.verdicts.gathering import ACCEPT_STAGES
+from tcptrace.verdicts.gathering import ACCEPT_STAGES, CROWD
 from tcptrace.verdicts.verdict import Cause, Confidence, Verdict
 from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import Count
@@ -33,8 +33,6 @@ _STANDING: Final = 0.9
 _FEWEST_READINGS: Final = 5
 _FEWEST_GONE: Final = 5
 """Scans leave half-open requests too."""
-_CROWD: Final = 4
-"""So many must wait for accept() all the time before that alone is a fault."""
 _STUCK_NS: Final = 5_000_000_000
 _SECOND: Final = 1_000_000_000
 _MOST_DELAYS: Final = 3
@@ -98,7 +96,7 @@ class _Listener:
         """Nothing is dropped; but too many wait for too long."""
         facts, readings = self._facts, self._case.facts.readings
         is_long = self._case.length_ns >= _STUCK_NS
-        if not readings or not is_long or facts.accept_lengths < _CROWD * readings:
+        if not readings or not is_long or facts.accept_lengths < CROWD * readings:
             return None
         if not self._is_slow or 0 < facts.accepts < ENOUGH:
             return None

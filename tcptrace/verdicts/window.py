@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.verdicts.facts import ListenerFacts, RemoteFacts, absorb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tcptrace.lifecycle.ledger import Address
     from tcptrace.tcp import Endpoint
 
@@ -28,9 +26,6 @@ Pair = tuple["Endpoint", "Endpoint"]
 """A client's and a server's end."""
 Remote = tuple[int, "Endpoint"]
 """A namespace, and an end seen from it."""
-
-_Key = TypeVar("_Key")
-_Facts = TypeVar("_Facts", ListenerFacts, RemoteFacts)
 
 
 @dataclass(slots=True)
@@ -74,6 +69,7 @@ class Slice:
         self.from_ns = from_ns
         self.readings = 0
         self.listeners: dict[Address, ListenerFacts] = {}
+        self._well: set[Address] = set()
         self.remotes: dict[Remote, RemoteFacts] = {}
         self.connects: Counter[int] = Counter()
         self.calls: Counter[Remote] = Counter()
@@ -81,13 +77,33 @@ class Slice:
         self.dropped: dict[Pair, int] = {}
         self.answered: dict[Pair, int] = {}
 
-    def listener(self, address: Address) -> ListenerFacts | None:
-        """The facts of a listener, to be added to; None if too many others have some."""
-        return _of(self.listeners, address, ListenerFacts)
+    def listener(self, address: Address, *, is_well: bool = False) -> ListenerFacts | None:
+        """The facts of a listener, to be added to; None if too many others have some.
+
+        Args:
+            address: where.
+            is_well: whether it has no trouble: it makes room for one that has.
+        """
+        facts = self.listeners.get(address)
+        if not is_well:
+            self._well.discard(address)
+        if facts is not None:
+            return facts
+        if len(self.listeners) >= MOST_SUBJECTS:
+            if is_well or not self._well:
+                return None
+            del self.listeners[self._well.pop()]
+        if is_well:
+            self._well.add(address)
+        facts = self.listeners[address] = ListenerFacts()
+        return facts
 
     def remote(self, netns: int, end: Endpoint) -> RemoteFacts | None:
         """The same of a remote end."""
-        return _of(self.remotes, (netns, end), RemoteFacts)
+        facts = self.remotes.get((netns, end))
+        if facts is None and len(self.remotes) < MOST_SUBJECTS:
+            facts = self.remotes[netns, end] = RemoteFacts()
+        return facts
 
     def plain_of(self, netns: int, end: Endpoint) -> Plain | None:
         """Where the connections of a local end are counted."""
@@ -150,13 +166,6 @@ def keep_pair(pairs: dict[Pair, int], pair: Pair | None, netns: int) -> None:
     """
     if pair is not None and len(pairs) < MOST_PAIRS:
         pairs[pair] = netns
-
-
-def _of(by_key: dict[_Key, _Facts], key: _Key, new: Callable[[], _Facts]) -> _Facts | None:
-    facts = by_key.get(key)
-    if facts is None and len(by_key) < MOST_SUBJECTS:
-        facts = by_key[key] = new()
-    return facts
 
 
 class Seen(NamedTuple):
