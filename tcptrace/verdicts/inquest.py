@@ -39,6 +39,7 @@ _BY_SHARE: Final = frozenset(
         Cause.RESET_STORM,
         Cause.REMOTE_REFUSES,
         Cause.REMOTE_SILENT,
+        Cause.REMOTE_LATE,
         Cause.SYN_ACK_LOST,
         Cause.HALF_OPEN_EXPIRY,
     }

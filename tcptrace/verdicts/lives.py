@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.window import Slice
 
 _SECOND: Final = 1_000_000_000
+_PATIENCE: Final = 2
+"""So often is the SYN sent again, after 2 s or 3 s, before one that waits still is unanswered."""
 _CLOSED: Final = Outcome.CLOSED
 _RESETS: Final = frozenset({How.RST_SENT, How.RST_RECEIVED})
 _REFUSALS: Final = (Kind.SYN_DROPPED, Kind.ACK_DROPPED)
@@ -124,12 +126,20 @@ def _note_connect(remote: RemoteFacts, connection: Connection, at_ns: int) -> bo
         remote.refused += 1
     elif outcome is Outcome.FAILED:
         remote.failed += 1
-    elif resent and connection.state in (State.SYN_SENT, State.CLOSE):
+    elif resent and _is_unanswered(connection):
         remote.silent += 1
         _note_delay(remote.delays, connection.syn_at_ns, at_ns)
     else:
         return False
     return True
+
+
+def _is_unanswered(connection: Connection) -> bool:
+    """Whether nobody has answered, and it isn't a slow path alone on which the answer comes."""
+    if connection.state is State.SYN_SENT:
+        return connection.syn_retransmits >= _PATIENCE
+    states = {span.state for span in connection.spans}
+    return connection.state is State.CLOSE and states <= {State.SYN_SENT, State.CLOSE}
 
 
 def _is_since(came_to_be_ns: int | None, since_ns: int) -> bool:

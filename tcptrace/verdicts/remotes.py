@@ -112,11 +112,11 @@ class _Remote:
         return self._verdict(Cause.REMOTE_SILENT, facts.silent, is_certain=is_certain)
 
     def _late(self) -> Verdict | None:
-        """Answers come, but not to the first SYN: lost on the way, or dropped there."""
+        """Answers come, but not before the SYN is sent again."""
         hurt = self._facts.late + self._facts.silent
         if hurt < ENOUGH // 2 or hurt < _LATE_SHARE * self._connects:
             return None
-        return self._verdict(Cause.REMOTE_SILENT, hurt, is_certain=False)
+        return self._verdict(Cause.REMOTE_LATE, hurt, is_certain=False)
 
     def _refused(self) -> Verdict | None:
         refused = self._facts.refused - self._found_elsewhere

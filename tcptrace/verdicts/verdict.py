@@ -32,6 +32,8 @@ class Cause(StrEnum):
     """The accept queue is too small, and net.core.somaxconn keeps it so."""
     REMOTE_SILENT = "remote_silent"
     """A remote answers SYNs with nothing: filtered, or gone."""
+    REMOTE_LATE = "remote_late"
+    """A remote's answers come only after the SYN was sent again: lost, dropped, or far away."""
     REMOTE_REFUSES = "remote_refuses"
     """A remote answers SYNs with RSTs: nobody listens there."""
     REMOTE_LISTENER_DROPS = "remote_listener_drops"

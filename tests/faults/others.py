@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.verdicts.verdict import Cause
 
-from .plays import API, REFUSING, Play
+from .plays import API, REFUSING, SILENT, Play
 
 if TYPE_CHECKING:
     from .plays import Script
@@ -45,6 +45,18 @@ def remote_refuses(stage: Stage) -> Script:
     stage.loop.every(1, lambda: callers.connect((stage.there, REFUSING)), 0.5)
 
 
+def remote_answers_late(stage: Stage) -> Script:
+    """The first SYN of a call gets lost on the way; the second one gets through."""
+    flags = "tcp flags & (syn | ack) == syn"
+    stage.drop(stage.client, f"tcp dport {SILENT} {flags} numgen inc mod 2 0")
+    stage.serve_elsewhere(API)
+    stage.serve_elsewhere(SILENT)
+    callers = stage.local_clients()
+    yield
+    stage.loop.every(1, lambda: callers.connect((stage.there, API)))
+    stage.loop.every(2.3, lambda: callers.connect((stage.there, SILENT)), 0.5)
+
+
 def remote_listener_drops(stage: Stage) -> Script:
     """The server has no route back to one of the clients' addresses, and drops their SYNs."""
     stage.server.ip("route", "add", "unreachable", f"{stage.unlucky}/32")
@@ -72,6 +84,9 @@ OTHERS: Final = {
         abort_on_overflow, 30, "TcptraceAcceptQueueOverflow", Cause.ABORT_ON_OVERFLOW
     ),
     "remote-refuses": Play(remote_refuses, 30, None, Cause.REMOTE_REFUSES),
+    "remote-answers-late": Play(
+        remote_answers_late, 30, "TcptraceSynRetransmits", Cause.REMOTE_LATE
+    ),
     "remote-listener-drops": Play(
         remote_listener_drops,
         30,

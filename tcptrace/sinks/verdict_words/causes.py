@@ -19,6 +19,7 @@ TITLES: Final = {
     Cause.SYN_FLOOD_WITHOUT_COOKIES: "SYN flood, and no cookies against it",
     Cause.SOMAXCONN_CAPS_BACKLOG: "accept queue too small: somaxconn caps the listen backlog",
     Cause.REMOTE_SILENT: "remote does not answer",
+    Cause.REMOTE_LATE: "remote answers late",
     Cause.REMOTE_REFUSES: "remote refuses",
     Cause.REMOTE_LISTENER_DROPS: "remote's listener drops SYNs",
     Cause.SYN_ACK_LOST: "SYN-ACKs get lost",
@@ -42,6 +43,7 @@ RUNBOOK: Final = {
     Cause.CLOSE_WAIT_LEAK: "TcptraceCloseWaitLeak",
     Cause.EPHEMERAL_PORTS_IN_TIME_WAIT: "TcptraceTimeWaitNearPortExhaustion",
     Cause.REMOTE_SILENT: "TcptraceSynRetransmits",
+    Cause.REMOTE_LATE: "TcptraceSynRetransmits",
     Cause.REMOTE_LISTENER_DROPS: "TcptraceSynRetransmits",
 }
 """The alert of the same fault, and the runbook's section; the others have none."""
@@ -49,10 +51,7 @@ RUNBOOK: Final = {
 
 def title(verdict: Verdict) -> str:
     """What it is called, in a few words."""
-    text = TITLES[verdict.cause]
-    late, silent = (verdict.figures.get(f"connects_{what}", 0) for what in ("late", "unanswered"))
-    is_late = verdict.cause is Cause.REMOTE_SILENT and late > silent
-    return f"{text} at first" if is_late else text
+    return TITLES[verdict.cause]
 
 
 def evidence(verdict: Verdict) -> list[str]:
@@ -76,6 +75,7 @@ _EVIDENCE: Final[dict[Cause, Callable[[Told], Iterator[str]]]] = {
     Cause.HALF_OPEN_EXPIRY: listeners.half_open,
     Cause.SYN_ACK_LOST: listeners.late,
     Cause.REMOTE_SILENT: sockets.silent,
+    Cause.REMOTE_LATE: sockets.late,
     Cause.REMOTE_REFUSES: sockets.refuses,
     Cause.REMOTE_LISTENER_DROPS: sockets.listener_drops,
     Cause.CLOSE_WAIT_LEAK: sockets.close_wait,
@@ -93,6 +93,7 @@ _CHANGES: Final[dict[Cause, Callable[[Told], Iterator[str]]]] = {
     Cause.HALF_OPEN_EXPIRY: listeners.mend_path,
     Cause.SYN_ACK_LOST: listeners.mend_way_back,
     Cause.REMOTE_SILENT: sockets.look_there,
+    Cause.REMOTE_LATE: sockets.look_on_the_way,
     Cause.REMOTE_REFUSES: sockets.start_it,
     Cause.REMOTE_LISTENER_DROPS: sockets.ask_listener,
     Cause.CLOSE_WAIT_LEAK: sockets.close_it,

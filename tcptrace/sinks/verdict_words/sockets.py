@@ -18,32 +18,52 @@ if TYPE_CHECKING:
 
 
 def silent(told: Told) -> Iterator[str]:
-    """Nobody answers, or not at first."""
-    alone, late = told.number("connects_unanswered"), told.number("connects_late")
-    if alone:
-        yield f"{plural(alone, 'connect() call')} never answered, though the SYN was sent again"
-    if late:
-        yield f"{plural(late, 'connect() call')} answered only after the SYN was sent again"
-    delays = told.verdict.delays_ns
-    if delays:
-        yield f"they wait {seconds(delays)}: the SYN's retransmits"
-    if not late:
+    """Nobody answers."""
+    unanswered = _calls(told.number("connects_unanswered"))
+    yield f"{unanswered} not answered, though the SYN was sent again"
+    if told.has("connects_late"):
+        yield f"{_calls(told.number('connects_late'))} answered only after the SYN was sent again"
+    yield _waits(told)
+    if not told.has("connects_late"):
         yield "a closed port would refuse: packets are filtered, or the host is gone"
+
+
+def late(told: Told) -> Iterator[str]:
+    """Answers come, but late."""
+    yield f"{_calls(told.number('connects_late'))} answered only after the SYN was sent again"
+    if told.has("connects_unanswered"):
+        yield f"{_calls(told.number('connects_unanswered'))} not answered"
+    yield _waits(told)
+    yield (
+        "SYNs or their answers get lost on the way, its listener drops SYNs, or the way there and"
+        " back takes longer than the SYN's first timer (1 s)"
+    )
+
+
+def look_on_the_way(told: Told) -> Iterator[str]:
+    """Where to look."""
+    yield (
+        "trace the other end if it is yours (`tcptrace why PORT` there): its listener drops SYNs,"
+        f" or packets get lost on the way; `ping {_host(told)}` tells how long the way takes"
+    )
+
+
+def _calls(number: int) -> str:
+    return f"{plural(number, 'connect() call')} {'was' if number == 1 else 'were'}"
+
+
+def _waits(told: Told) -> str:
+    delays = told.verdict.delays_ns
+    return f"they wait {seconds(delays)}: the SYN's retransmits" if delays else ""
 
 
 def look_there(told: Told) -> Iterator[str]:
     """Where to look."""
     host = _host(told)
-    if told.has("connects_late"):
-        yield (
-            "trace the other end if it is yours (`tcptrace why PORT` there): its listener drops"
-            " SYNs, or packets get lost on the way"
-        )
-    else:
-        yield (
-            f"see whether {host} is up, and what drops packets to this port on the way: security"
-            f" groups, `nft list ruleset`, `ip route get {host}`"
-        )
+    yield (
+        f"see whether {host} is up, and what drops packets to this port on the way: security"
+        f" groups, `nft list ruleset`, `ip route get {host}`"
+    )
     yield "until it answers, a shorter connect timeout here fails sooner"
 
 

@@ -10,7 +10,7 @@ import pytest
 from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.ledger import Address
 from tcptrace.lifecycle.names import Names
-from tcptrace.sinks.verdicts import advice, sentences
+from tcptrace.sinks.verdicts import advice, headline, sentences
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint
 from tcptrace.verdicts.case import Case, Home, ListenerNow
 from tcptrace.verdicts.judging import judge
@@ -65,7 +65,9 @@ def causes(seen: Slice, **more: Any) -> list[Cause]:
         ({"refused": 5, "connects": 500}, [Cause.REMOTE_REFUSES]),
         ({"refused": 5, "connects": 501}, []),
         ({"late": 4}, []),
-        ({"late": 5}, [Cause.REMOTE_SILENT]),
+        ({"late": 5}, [Cause.REMOTE_LATE]),
+        ({"late": 5, "silent": 4}, [Cause.REMOTE_LATE]),
+        ({"late": 4, "silent": 4}, [Cause.REMOTE_SILENT]),
         ({"late": 5, "connects": 200}, []),
     ],
 )
@@ -183,6 +185,15 @@ def test_a_listeners_own_verdict_explains_its_clients() -> None:
     listener.counts[Stage.SYN_ACCEPT_QUEUE_FULL] = 40
     listener.accepts = 9
     assert causes(seen) == [Cause.ACCEPT_QUEUE_TOO_SMALL]
+
+
+def test_who_answers_late_is_not_said_to_be_silent() -> None:
+    (verdict,) = judged(of_remote(late=9, silent=1))
+    told = sentences(verdict, Names())
+    assert "9 connect() calls were answered only after the SYN was sent again" in told
+    assert "1 connect() call was not answered" in told
+    for wrong in ("never", "filtered", "does not answer"):
+        assert wrong not in told + headline(verdict, Names())
 
 
 def test_somebody_elses_drops_do_not() -> None:

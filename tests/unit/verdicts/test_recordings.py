@@ -97,7 +97,7 @@ def test_it_tells_what_an_operator_needs() -> None:
 
 def test_a_headline_is_one_line() -> None:
     told = headline(the_one_of(path_of("syn-retransmits")), Names())
-    assert told.startswith("10.9.0.2:9002 (of web, pid 189): remote does not answer · 33 of ")
+    assert told.startswith("10.9.0.2:9002 (of web, pid 189): remote does not answer · 32 of ")
     assert "\n" not in told
 
 
