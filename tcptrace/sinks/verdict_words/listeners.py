@@ -271,3 +271,5 @@ def late(told: Told) -> Iterator[str]:
     delays = told.verdict.delays_ns
     if delays:
         yield f"they took {seconds(delays)}: the SYN-ACK's retransmits"
+    if number and "defer_accept" not in told.figures:
+        yield "nobody asked whether it waits for data (TCP_DEFER_ACCEPT): quiet clients look so too"

@@ -253,6 +253,19 @@ def test_it_says_of_the_queues_what_was_seen() -> None:
     assert NEITHER not in sentences(verdict, Names()).lower(), "nobody looked at them"
 
 
+def test_without_a_ledger_late_ones_may_be_quiet_clients_of_a_listener_that_defers() -> None:
+    (verdict,) = verdicts({Count.CHILD_CREATED: 20}, late=9)
+    assert "TCP_DEFER_ACCEPT" not in sentences(verdict, Names())
+    seen = Slice(0)
+    mine = seen.listener(WHERE)
+    assert mine is not None
+    mine.lives, mine.late = 20, 9
+    now = ListenerNow(None, 0, 64, 0, 0, None, is_open=True)
+    (verdict,) = judge(Case(seen, 20 * S, 20 * S, {WHERE: now}))
+    assert verdict.cause is Cause.SYN_ACK_LOST
+    assert "TCP_DEFER_ACCEPT" in sentences(verdict, Names())
+
+
 def test_a_crowd_is_no_full_queue_whatever_else_is_dropped() -> None:
     (verdict,) = verdicts({Stage.OTHER: 100}, accept_lengths=10 * READINGS, **SLOW)
     assert verdict.cause is Cause.ACCEPT_LOOP_SLOW
