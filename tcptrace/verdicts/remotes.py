@@ -30,7 +30,8 @@ _FEWEST_REFUSED: Final = 5
 _RATE: Final = 0.25
 """Refused a second; fewer matter if they are a good part of all."""
 _LEAST_SHARE: Final = 0.01
-"""Of all connect() calls: fewer refusals are no fault, where it isn't known how many went there."""
+"""Of all connect() calls: fewer refusals must be steady, where it isn't known how many got in."""
+_STEADY_RATE: Final = 1.0
 _SILENT_RATE: Final = 0.1
 """The same of those that were not answered: each hangs for a while."""
 _SHARE: Final = 0.1
@@ -119,13 +120,23 @@ class _Remote:
         return self._verdict(Cause.REMOTE_LATE, hurt, is_certain=False)
 
     def _refused(self) -> Verdict | None:
-        refused = self._facts.refused - self._found_elsewhere
-        calls = self._case.facts.calls[self._netns, self._end]
+        refused, calls = self._facts.refused - self._found_elsewhere, self._calls
         if refused < _SHARE * calls or not self._is_many(refused, _FEWEST_REFUSED, _RATE):
             return None
-        if not calls and refused < _LEAST_SHARE * self._connects:
+        is_share = calls > 0 or refused >= _LEAST_SHARE * self._connects
+        if not is_share and refused < _STEADY_RATE * self._case.seconds:
             return None
-        return self._verdict(Cause.REMOTE_REFUSES, refused, is_certain=refused >= ENOUGH)
+        is_certain = is_share and refused >= ENOUGH
+        return self._verdict(Cause.REMOTE_REFUSES, refused, is_certain=is_certain)
+
+    @property
+    def _calls(self) -> int:
+        """How many connect() calls went to this end; 0 if nobody knows."""
+        calls = self._case.facts.calls[self._netns, self._end]
+        if self._end.is_loopback:
+            came_in = self._case.came_in(self._netns, self._end)
+            calls = max(calls, self._facts.refused + came_in)
+        return calls
 
     @property
     def _found_elsewhere(self) -> int:

@@ -64,6 +64,8 @@ def causes(seen: Slice, **more: Any) -> list[Cause]:
         ({"refused": 4, "connects": 5}, []),
         ({"refused": 5, "connects": 500}, [Cause.REMOTE_REFUSES]),
         ({"refused": 5, "connects": 501}, []),
+        ({"refused": 19, "connects": 10_000}, []),
+        ({"refused": 20, "connects": 10_000}, [Cause.REMOTE_REFUSES]),
         ({"late": 4}, []),
         ({"late": 5}, [Cause.REMOTE_LATE]),
         ({"late": 5, "silent": 4}, [Cause.REMOTE_LATE]),
@@ -86,6 +88,13 @@ def test_refusals_are_a_share_of_the_calls_to_that_end_where_these_are_known(
     seen.calls[HERE, REMOTE] = calls
     seen.calls[HERE, end(3, 80)] = connects - calls
     assert causes(seen) == expected
+
+
+def test_where_it_is_not_known_how_many_got_in_a_small_share_is_likely_at_most() -> None:
+    (verdict,) = judged(of_remote(connects=10_000, refused=20))
+    assert verdict.confidence is Confidence.LIKELY
+    (verdict,) = judged(of_remote(connects=2_000, refused=20))
+    assert verdict.confidence is Confidence.CERTAIN
 
 
 ONE_V4: Final = Endpoint(MAPPED_PREFIX + bytes((127, 0, 0, 1)), 5432)
@@ -117,6 +126,18 @@ def test_localhosts_other_address_takes_whom_one_refuses(first: Endpoint) -> Non
     assert (verdict.cause, verdict.where, verdict.hurt) == (Cause.REMOTE_REFUSES, first, 10)
     assert "30 of 60 connect() calls answered with RST" in sentences(verdict, Names())
     assert "20 of them got in by localhost's other address, it seems" in sentences(verdict, Names())
+
+
+def test_a_port_here_where_nobody_listens_is_told_however_many_other_calls_there_are() -> None:
+    seen = Slice(0)
+    seen.connects[HERE] = 10_000
+    remote = seen.remote(HERE, ONE_V4)
+    assert remote is not None
+    remote.refused = 10
+    (verdict,) = judged(seen)
+    assert (verdict.cause, verdict.confidence) == (Cause.REMOTE_REFUSES, Confidence.CERTAIN)
+    seen.plain[HERE, ONE_V4] = Plain(91)
+    assert judged(seen) == []
 
 
 @pytest.mark.parametrize("first", [ONE_V4, ONE_V6])
