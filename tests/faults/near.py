@@ -62,13 +62,13 @@ def time_waits_to_several_remotes(stage: Stage) -> Script:
 
 
 def time_waits_on_loopback(stage: Stage) -> Script:
-    """100 ports, and more connections than that: tcp_tw_reuse=2, the default, lends them again."""
+    """40 ports, and more connections than that: tcp_tw_reuse=2, the default, lends them again."""
     with stage.server.inside():
-        set_port_range(40_000, 40_099)
+        set_port_range(40_000, 40_039)
     stage.serve(API)
     callers = stage.local_clients()
     yield
-    stage.loop.every(2, lambda: callers.connect(("127.0.0.1", API), 15))
+    stage.loop.every(2.5, lambda: callers.connect(("127.0.0.1", API), 8))
 
 
 def refused_now_and_then(stage: Stage) -> Script:
@@ -87,8 +87,8 @@ def localhost_by_v6_first(stage: Stage) -> Script:
     stage.serve()
     callers = stage.local_clients()
     yield
-    stage.loop.every(0.4, lambda: callers.connect(("::1", WEB)))
-    stage.loop.every(0.4, lambda: callers.connect(("127.0.0.1", WEB)), 0.01)
+    stage.loop.every(0.8, lambda: callers.connect(("::1", WEB)))
+    stage.loop.every(0.8, lambda: callers.connect(("127.0.0.1", WEB)), 0.01)
 
 
 def silent_clients_of_a_deferring_listener(stage: Stage) -> Script:
@@ -96,7 +96,7 @@ def silent_clients_of_a_deferring_listener(stage: Stage) -> Script:
     stage.serve(defer_s=30)
     visitors = stage.clients(stay_s=8)
     yield
-    stage.loop.every(1, lambda: visitors.connect(stage.here, 3))
+    stage.loop.every(0.7, lambda: visitors.connect(stage.here))
 
 
 def cookies_always(stage: Stage) -> Script:
