@@ -219,10 +219,14 @@ def homes_of(
         namespaces: as they were read last.
         counts: of their sockets, where they are counted.
     """
-    homes = {}
-    for one in namespaces:
-        netns, number = one.netns, one.ephemeral_ports
-        waits = counts.time_waits(netns)[Role.CLIENT] if counts is not None else number
-        is_crowded = waits > _CROWDED * number
-        homes[netns] = Home(number, one.tw_reuse, ways(tracker, netns) if is_crowded else Counter())
-    return homes
+    told = {one.netns: one for one in namespaces}
+    crowded = (
+        netns
+        for netns, one in told.items()
+        if counts is None or counts.time_waits(netns)[Role.CLIENT] > _CROWDED * one.ephemeral_ports
+    )
+    found = ways(tracker, crowded)
+    return {
+        netns: Home(one.ephemeral_ports, one.tw_reuse, found.get(netns, Counter()))
+        for netns, one in told.items()
+    }

@@ -13,6 +13,8 @@ from tcptrace.verdicts.window import Slice
 from tcptrace.wire.events import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tcptrace.lifecycle.connection import Connection, Process
     from tcptrace.lifecycle.freezing import Shape
     from tcptrace.lifecycle.life import Life
@@ -129,12 +131,14 @@ def survey(tracker: Tracker, now_ns: int, since_ns: int, *, everyone: bool = Fal
     return found
 
 
-def ways(tracker: Tracker, netns: int) -> Counter[Way]:
-    """From where to where the TIME_WAIT sockets lead that connect() began in a namespace."""
-    found: Counter[Way] = Counter()
-    for role, (inode, source, _, address, port) in tracker.registry.objects.time_waits():
-        if inode == netns and role is Role.CLIENT:
-            found[source, Endpoint(address, port)] += 1
+def ways(tracker: Tracker, namespaces: Iterable[int]) -> dict[int, Counter[Way]]:
+    """From where to where the TIME_WAIT sockets lead that connect() began, by namespace."""
+    found: dict[int, Counter[Way]] = {netns: Counter() for netns in namespaces}
+    if not found:
+        return found
+    for role, (netns, source, _, address, port) in tracker.registry.objects.time_waits():
+        if netns in found and role is Role.CLIENT:
+            found[netns][source, Endpoint(address, port)] += 1
     return found
 
 
