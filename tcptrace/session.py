@@ -5,7 +5,7 @@ The only place that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from tcptrace.errors import BadRecording
 from tcptrace.lifecycle.connection import Role
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
     from tcptrace.wire.ledger import LedgerReading
-
-MOST_LISTENERS: Final = 10_000
-"""Told apart in a recording's ledger."""
 
 
 class Printer(Protocol):
@@ -96,7 +93,7 @@ class Evidence:
     """What a trace of lives finds for verdicts: the lives, and a recording's ledger."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger(MOST_LISTENERS)
+        self._ledger = Ledger()
         self._reading: LedgerReading | None = None
         self._inquest = Inquest(self._ledger, WHOLE_NS, counts_lives=True)
         self._is_over = False

@@ -18,7 +18,7 @@ from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.lifecycle.connection import Process
 from tcptrace.lifecycle.departures import Departures
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
-from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Ledger
+from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, MOST_LISTENERS, Ledger
 from tcptrace.lifecycle.observer import Observers
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.reading import READING_PERIOD_NS, Losing, batches, last_ns
@@ -78,7 +78,7 @@ class Watch:
         self,
         source: Source,
         tally: Tally,
-        most_listeners: int,
+        most_listeners: int = MOST_LISTENERS,
         most_connections: int = MOST_CONNECTIONS,
         verdicts_ns: int | None = None,
         *,

@@ -11,8 +11,6 @@ from tcptrace.cli.options import connections_option, duration_option, host_optio
 from tcptrace.cli.params import seconds
 from tcptrace.cli.sources import begun
 
-_MOST: Final = 10_000
-"""Listeners told apart: more than the kernel side keeps."""
 _SORTS: Final = ("drops", "accept", "syn", "rate", "port")
 
 
@@ -55,7 +53,7 @@ def command(
     """  # noqa: D205 - it is the help's text
     with begun(host) as attaching:
         from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
-        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
         from tcptrace.listing import Listing, show  # noqa: PLC0415
         from tcptrace.notes import tracing_line  # noqa: PLC0415
         from tcptrace.stopping import Limits  # noqa: PLC0415
@@ -63,6 +61,6 @@ def command(
 
         source = open_live(attaching)
     opening = tracing_line(source.head, source.weaknesses)
-    watch = Watch(source, Tally(Bounds((), (), (), ())), _MOST, max_connections)
+    watch = Watch(source, Tally(), most_connections=max_connections)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)
     show(watch, listing, Limits(duration), sys.stderr, opening)

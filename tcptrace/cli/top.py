@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from tcptrace.kernel.attaching import Attaching
     from tcptrace.reading import Source
-
-_MOST: Final = 10_000
-"""Listeners told apart: more than the kernel side keeps."""
 
 
 @click.command("top", short_help="A full screen: listeners, states, drops, verdicts.")
@@ -37,7 +34,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
         require_full_screen()
         # While it compiles.
         from tcptrace.lifecycle.recent import Recent  # noqa: PLC0415
-        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
         from tcptrace.top.running import new_loop, show  # noqa: PLC0415
         from tcptrace.verdicts.window import WINDOW_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
@@ -50,8 +47,9 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
             source, _, opening = recorded(file, str(replay), speed)
             what = f"replay of {replay.name}"
         recent = Recent()
-        tally = Tally(Bounds((), (), (), ()))
-        watch = Watch(source, tally, _MOST, max_connections, WINDOW_NS, recent=recent)
+        watch = Watch(
+            source, Tally(), most_connections=max_connections, verdicts_ns=WINDOW_NS, recent=recent
+        )
         show(watch, recent, loop, what, sys.stderr, opening)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from tcptrace.cli.options import host_options
 from tcptrace.cli.params import seconds
 from tcptrace.cli.sources import begun
 from tcptrace.errors import Disagrees
-
-_MOST: Final = 10_000
-"""Listeners told apart: more than the kernel side keeps."""
 
 
 @click.command("verify", short_help="Compare what is counted with the kernel's own figures.")
@@ -34,7 +31,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
     """
     with begun(host) as attaching:
         from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
-        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
         from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415
         from tcptrace.sinks import verification  # noqa: PLC0415
         from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
@@ -44,7 +41,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
         from tcptrace.watching import Watch  # noqa: PLC0415
 
         source = open_live(attaching)
-    watch = Watch(source, Tally(Bounds((), (), (), ())), most_listeners=_MOST)
+    watch = Watch(source, Tally())
     opening = tracing_line(source.head, source.weaknesses)
     stop = Stop(Limits())
     with stop.on_signals(), output_errors():

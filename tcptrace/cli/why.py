@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from tcptrace.answering import Answer
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.units import WallClock
-
-_MOST: Final = 10_000
-"""Listeners told apart: more than the kernel side keeps."""
 
 
 @click.command("why", short_help="What is wrong, and what to change.")
@@ -72,7 +69,7 @@ def _of_host(
         import tcptrace.sinks.verdicts  # noqa: F401, PLC0415 - privileges are dropped soon
         from tcptrace.answering import of_host  # noqa: PLC0415 - while it compiles
         from tcptrace.kernel.live import open_live  # noqa: PLC0415
-        from tcptrace.lifecycle.tally import Bounds, Tally  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
         from tcptrace.notes import tracing_line  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
         from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
@@ -80,8 +77,7 @@ def _of_host(
         from tcptrace.watching import Watch  # noqa: PLC0415
 
         source = open_live(attaching)
-    tally = Tally(Bounds((), (), (), ()))
-    watch = Watch(source, tally, _MOST, max_connections, verdicts_ns=WHOLE_NS)
+    watch = Watch(source, Tally(), most_connections=max_connections, verdicts_ns=WHOLE_NS)
     opening = f"{tracing_line(source.head, source.weaknesses)}; else after {duration:g} s"
     stop = Stop(Limits(duration))
     until_shown.enter_context(stop.on_signals())

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
+MOST_LISTENERS: Final = 10_000
+"""Told apart: more than the kernel side keeps."""
 KEEP_CLOSED_NS: Final = 300_000_000_000
 """For how long a listener without sockets is told: its last drops are still to be read."""
 MOST_HEIRS: Final = 1_000
@@ -265,7 +267,7 @@ class Ledger:
         most: how many listeners are kept apart.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = MOST_LISTENERS) -> None:
         self._most = most
         self._by_address: dict[Address, Listening] = {}
         self._forgotten: dict[int, Listening] = {}

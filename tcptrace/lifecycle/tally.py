@@ -55,6 +55,8 @@ class Bounds(NamedTuple):
     accept_wait: Sequence[int]
 
 
+_NONE: Final = Bounds((), (), (), ())
+
 NATIVE_SCHEMA: Final = 3
 """Native buckets grow by 2 ** (1/8): 9 %."""
 _NATIVE_STEPS: Final = 1 << NATIVE_SCHEMA
@@ -117,7 +119,7 @@ class Tally(Observer):
     By namespace it counts for MOST_NAMESPACES of them; the rest are added up as OTHER_NETNS.
 
     Args:
-        bounds: of the histograms' buckets.
+        bounds: of the histograms' buckets; none unless they are to be shown.
 
     Attributes:
         events: records by kind.
@@ -136,7 +138,7 @@ class Tally(Observer):
         heard: the namespaces that anything was told of since the caller cleared this.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds = _NONE) -> None:
         self.events: Counter[int] = Counter()
         self.figures: dict[int, Counter[str]] = {}
         self._transitions = [[0] * _NUMBERS for _ in range(_NUMBERS)]

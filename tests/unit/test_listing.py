@@ -15,7 +15,7 @@ import pytest
 
 from tcptrace.errors import OutputFailed
 from tcptrace.lifecycle.names import Names
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.listing import Listing, show
 from tcptrace.stopping import Limits
 from tcptrace.watching import Watch
@@ -44,7 +44,7 @@ def shown(  # noqa: PLR0913 - the command's options
 ) -> str:
     """Runs `tcptrace listeners` on a host; returns what it said on stderr."""
     notes = io.StringIO()
-    watch = Watch(host, Tally(Bounds((), (), (), ())), 10**9)
+    watch = Watch(host, Tally(), 10**9)
     listing = Listing(stream, what, sort, interval_s, once=once, as_json=as_json)
     show(watch, listing, limits, notes, "tracing …")
     assert host.closed

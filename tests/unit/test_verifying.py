@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verifying import verify
 from tcptrace.watching import Watch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def verified(host: FakeHost) -> tuple[Watch, Report]:
-    watch = Watch(host, Tally(Bounds((), (), (), ())), 10)
+    watch = Watch(host, Tally(), 10)
     watch.tracker.counts.place(slots.NETNS, "ipv4")
     return watch, verify(watch, 0.0, Stop(Limits()), io.StringIO(), "comparing")
 

@@ -17,7 +17,7 @@ from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
 from tcptrace.lifecycle.recent import Recent
 from tcptrace.lifecycle.slow import MOST_A_WINDOW
 from tcptrace.lifecycle.socket_numbers import SAMPLES
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.reading import READING_PERIOD_NS
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader, RecordingWriter
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 def watch_of(source: Source, most: int = 10, verdicts_ns: int | None = None) -> Watch:
-    return Watch(source, Tally(Bounds((), (), (), ())), most, verdicts_ns=verdicts_ns)
+    return Watch(source, Tally(), most, verdicts_ns=verdicts_ns)
 
 
 def spacing(times: list[int]) -> set[int]:
@@ -598,7 +598,7 @@ def test_evidence_is_gathered_only_if_verdicts_are_asked_for() -> None:
     calls = {None: 0, WINDOW_NS: 0}
     for verdicts_ns in calls:
         host = FakeHost(samples.batch(*stream.records))
-        watch = Watch(host, Tally(Bounds((), (), (), ())), 10, verdicts_ns=verdicts_ns)
+        watch = Watch(host, Tally(), 10, verdicts_ns=verdicts_ns)
         with called("tcptrace.verdicts") as count:
             watched(watch, 5)
         calls[verdicts_ns] = count[0]
@@ -633,7 +633,7 @@ def test_what_is_recent_is_told_by_records_and_readings() -> None:
     drop_syn(stream)
     recent = Recent()
     source = FakeHost(samples.batch(*stream.records))
-    watch = Watch(source, Tally(Bounds((), (), (), ())), 10, recent=recent)
+    watch = Watch(source, Tally(), 10, recent=recent)
     watched(watch, 12)
     assert [drop.stage for drop in recent.drops] == [Stage.SYN_ACCEPT_QUEUE_FULL]
     assert len(recent.queues.times_ns) == 3

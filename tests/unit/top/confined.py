@@ -11,7 +11,7 @@ from typing import Any
 
 from tcptrace.kernel import privileges, seccomp
 from tcptrace.lifecycle.recent import Recent
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.top.running import new_loop, show
@@ -32,7 +32,7 @@ with Path(sys.argv[1]).open("rb") as file:
     source = ReplaySource(RecordingReader(file, "recording"), AT_ONCE)
     loop = new_loop()
     recent = Recent()
-    watch = Watch(source, Tally(Bounds((), (), (), ())), 10, verdicts_ns=WINDOW_NS, recent=recent)
+    watch = Watch(source, Tally(), 10, verdicts_ns=WINDOW_NS, recent=recent)
     privileges.forbid_new()
     refusal = seccomp.confine(terminal=True)
     if refusal:

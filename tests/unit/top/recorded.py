@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcptrace.lifecycle.recent import Recent
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.stopping import Limits, Stop
@@ -27,9 +27,7 @@ FAULTS = Path(__file__).resolve().parents[2] / "data" / "faults"
 
 
 def watch_of(source: Source) -> Watch:
-    return Watch(
-        source, Tally(Bounds((), (), (), ())), 10_000, verdicts_ns=WINDOW_NS, recent=Recent()
-    )
+    return Watch(source, Tally(), 10_000, verdicts_ns=WINDOW_NS, recent=Recent())
 
 
 def play(file: BinaryIO) -> Watch:

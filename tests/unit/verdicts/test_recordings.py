@@ -12,7 +12,7 @@ from faults.plays import PLAYS
 from tcptrace.answering import Answer, of_recording
 from tcptrace.lifecycle.ledger import Ledger
 from tcptrace.lifecycle.names import Names
-from tcptrace.lifecycle.tally import Bounds, Tally
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
@@ -48,7 +48,7 @@ def watched(path: Path) -> list[Verdict]:
     stop = Stop(Limits())
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
-        watch = Watch(source, Tally(Bounds((), (), (), ())), 100, verdicts_ns=WHOLE_NS)
+        watch = Watch(source, Tally(), 100, verdicts_ns=WHOLE_NS)
 
         def tick() -> None:
             stop.asked |= source.finished
