@@ -218,6 +218,13 @@ class Watch:
                 self.agreement.healing.lose(self.source.now_ns())
         self._missed = missed
 
+    def _take_some(self) -> None:
+        """Makes room, and no more: until a snapshot is over, each record takes its time."""
+        batch = self.source.read(0)
+        if batch:
+            with self.lock:
+                self._feed(batch)
+
     def _drain(self) -> None:
         """Takes every record from before now; more may come as fast as they are taken."""
         now_ns = self.source.now_ns()
@@ -253,7 +260,7 @@ class Watch:
             processes = {inode: Process(*owner) for inode, owner in owners.items()}
             self.agreement.healing.begin(begin_ns)
             self.tracker.begin_snapshot(begin_ns, processes)
-        covered = self.source.snapshot(self._drain)
+        covered = self.source.snapshot(self._take_some)
         self._drain()
         self.notice_misses()
         with self.lock:

@@ -147,7 +147,7 @@ class LiveSource:
         """Has a record of every socket sent; returns the namespaces that it covers."""
         if self._stock is None or not self.takes_snapshots:
             return set()
-        return self._stock.snapshot(between)
+        return self._stock.snapshot(lambda: between() if self._ring.is_filling else None)
 
     def ledger_reading(self) -> LedgerReading | None:
         """Returns the ledger as it stands, listeners measured just now; None without one."""

@@ -63,6 +63,11 @@ class Ring:
         self._poll = select.epoll()
         self._poll.register(descriptor, select.EPOLLIN)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether it should be read soon: an eighth of it is taken, or anything of a small one."""
+        return self._producer[0] - self._consumer[0] > self._enough
+
     def wait(self, timeout_s: float) -> None:
         """Returns soon after there is something to read, or after the time."""
         if self._consumer[0] == self._producer[0]:

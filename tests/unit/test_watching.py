@@ -117,6 +117,24 @@ class Flood(FakeHost):
         return samples.batch(samples.record(self.now_ns(), Kind.CONNECT_SENT))
 
 
+def test_a_flood_does_not_keep_it_from_a_snapshot() -> None:
+    """As long as it lasts, each record takes its time; more may come than are taken."""
+    host = Flood()
+    host.found = [samples.batch(samples.record(samples.START, Kind.SEEN, sock=1))] * 5
+    reads: list[int] = []
+    snapshot = host.snapshot
+
+    def counting(between: Callable[[], None]) -> set[int]:
+        begin = host.reads
+        covered = snapshot(between)
+        reads.append(host.reads - begin)
+        return covered
+
+    host.snapshot = counting  # type: ignore[method-assign]
+    watched(watch_of(host), 1)
+    assert reads == [5]
+
+
 def test_a_flood_does_not_keep_it_from_its_readings() -> None:
     host = Flood()
     watched(watch_of(host), 10)

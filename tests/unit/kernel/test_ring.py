@@ -111,6 +111,24 @@ def test_an_empty_ring(fake: FakeRing, ring: Ring) -> None:
     assert fake.consumed == 0
 
 
+def test_a_small_ring_is_filling_as_soon_as_it_has_anything(fake: FakeRing, ring: Ring) -> None:
+    assert not ring.is_filling
+    fake.put(numbered(1))
+    assert ring.is_filling
+    ring.read(10)
+    assert not ring.is_filling
+
+
+def test_a_large_ring_is_filling_when_an_eighth_is_taken(fake: FakeRing) -> None:
+    os.ftruncate(fake.descriptor, 2 * PAGE + (2 << 20))
+    ring = Ring(fake.descriptor, 1 << 20, RECORD)
+    room = (1 << 20) // 8 // (HEADER + RECORD)
+    for taken, is_filling in ((room, False), (room + 1, True)):
+        struct.pack_into("=Q", fake.memory, PAGE, taken * (HEADER + RECORD))
+        assert ring.is_filling is is_filling
+    ring.close()
+
+
 def test_records_come_end_to_end_without_headers(fake: FakeRing, ring: Ring) -> None:
     for number in range(3):
         fake.put(numbered(number))
