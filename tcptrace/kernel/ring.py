@@ -65,8 +65,8 @@ class Ring:
 
     @property
     def is_filling(self) -> bool:
-        """Whether it should be read soon: an eighth of it is taken, or anything of a small one."""
-        return self._producer[0] - self._consumer[0] > self._enough
+        """Whether it should be read soon: half of it is taken, or anything of a small one."""
+        return self._producer[0] - self._consumer[0] > 4 * self._enough
 
     def wait(self, timeout_s: float) -> None:
         """Returns soon after there is something to read, or after the time."""

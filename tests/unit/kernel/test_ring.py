@@ -119,10 +119,10 @@ def test_a_small_ring_is_filling_as_soon_as_it_has_anything(fake: FakeRing, ring
     assert not ring.is_filling
 
 
-def test_a_large_ring_is_filling_when_an_eighth_is_taken(fake: FakeRing) -> None:
+def test_a_large_ring_is_filling_when_half_of_it_is_taken(fake: FakeRing) -> None:
     os.ftruncate(fake.descriptor, 2 * PAGE + (2 << 20))
     ring = Ring(fake.descriptor, 1 << 20, RECORD)
-    room = (1 << 20) // 8 // (HEADER + RECORD)
+    room = (1 << 19) // (HEADER + RECORD)
     for taken, is_filling in ((room, False), (room + 1, True)):
         struct.pack_into("=Q", fake.memory, PAGE, taken * (HEADER + RECORD))
         assert ring.is_filling is is_filling
