@@ -33,7 +33,8 @@ FOUND_FAULTS: Final = 7
 DURATION_S: Final = 35
 _SECOND_RETRANSMIT_NS: Final = 3_000_000_000
 BEGIN_S: Final = 400.0
-"""Some sixty network namespaces are there to be read before tracing begins."""
+"""Some sixty network namespaces are there to be read before tracing begins, and once more in the
+first snapshot, while all the plays have begun."""
 SCHEMA: Final[dict[str, Any]] = json.loads(
     Path(__file__).parents[2].joinpath("docs/schema/verdict-v1.json").read_bytes()
 )
@@ -72,7 +73,7 @@ def looked() -> Iterator[Looked]:
             trace.wait_until_tracing(BEGIN_S)
             troupe.stdin.write("go\n")
             troupe.stdin.flush()
-            status = trace.wait(DURATION_S + DEADLINE_S)
+            status = trace.wait(DURATION_S + BEGIN_S)
             troupe.stdin.close()
             assert troupe.wait(DEADLINE_S) == 0, "a play ended early"
             yield Looked(places, trace, status)
