@@ -218,9 +218,9 @@ class Watch:
                 self.agreement.healing.lose(self.source.now_ns())
         self._missed = missed
 
-    def _take_some(self) -> None:
-        """Makes room, and no more: until a snapshot is over, each record takes its time."""
-        batch = self.source.read(0)
+    def _take_some(self, timeout_s: float = 0) -> None:
+        """Reads once, and so makes room: until a snapshot is over, each record takes its time."""
+        batch = self.source.read(timeout_s)
         if batch:
             with self.lock:
                 self._feed(batch)
@@ -342,10 +342,7 @@ class Watch:
         What is under way is over from one to the next, and little else has happened in between.
         """
         for _ in range(readings):
-            batch = self.source.read(TICK_S)
-            if batch:
-                with self.lock:
-                    self._feed(batch)
+            self._take_some(TICK_S)
             self.read_ledger()
 
     def compare_sockets(self) -> None:
