@@ -34,11 +34,11 @@ def end(last: int, port: int) -> Endpoint:
 REMOTE: Final = end(1, 5432)
 
 
-def of_remote(connects: int = 50, **facts: Any) -> Slice:
+def of_remote(connects: int = 50, *, where: Endpoint = REMOTE, **facts: Any) -> Slice:
     """What clients saw of one remote end within 20 s."""
     seen = Slice(0)
     seen.connects[HERE] = connects
-    remote = seen.remote(HERE, REMOTE)
+    remote = seen.remote(HERE, where)
     assert remote is not None
     for name, value in facts.items():
         setattr(remote, name, value)
@@ -105,14 +105,10 @@ OF_THE_OTHER: Final = {ONE_V4: "0.0.0.0", ONE_V6: "::1"}  # noqa: S104 - a liste
 def of_localhost(first: Endpoint, refused: int, came_in: int, connects: int) -> Case:
     """Refused by one address of localhost; so many got in by the other, where somebody listens."""
     (other,) = {ONE_V4, ONE_V6} - {first}
-    seen = Slice(0)
-    seen.connects[HERE] = connects
-    remote = seen.remote(HERE, first)
+    seen = of_remote(connects, where=first, refused=refused)
     where = Address(HERE, OF_THE_OTHER[other], 5432)
     listener = seen.listener(where)
-    assert remote is not None
     assert listener is not None
-    remote.refused = refused
     listener.counts[Count.CHILD_CREATED] = came_in
     now = ListenerNow(WEB, 0, 64, 0, 0, None, is_open=True)
     return Case(seen, 20 * S, 20 * S, {where: now})
@@ -129,11 +125,7 @@ def test_localhosts_other_address_takes_whom_one_refuses(first: Endpoint) -> Non
 
 
 def test_a_port_here_where_nobody_listens_is_told_however_many_other_calls_there_are() -> None:
-    seen = Slice(0)
-    seen.connects[HERE] = 10_000
-    remote = seen.remote(HERE, ONE_V4)
-    assert remote is not None
-    remote.refused = 10
+    seen = of_remote(10_000, where=ONE_V4, refused=10)
     (verdict,) = judged(seen)
     assert (verdict.cause, verdict.confidence) == (Cause.REMOTE_REFUSES, Confidence.CERTAIN)
     seen.plain[HERE, ONE_V4] = Plain(91)
@@ -147,11 +139,7 @@ def test_who_comes_from_elsewhere_was_not_refused_before(first: Endpoint) -> Non
 
 
 def test_without_a_ledger_lives_tell_who_got_in() -> None:
-    seen = Slice(0)
-    seen.connects[HERE] = 60
-    remote = seen.remote(HERE, ONE_V6)
-    assert remote is not None
-    remote.refused = 30
+    seen = of_remote(60, where=ONE_V6, refused=30)
     assert causes(seen) == [Cause.REMOTE_REFUSES]
     seen.plain[HERE, ONE_V4] = Plain(30)
     assert causes(seen) == []
