@@ -9,7 +9,7 @@ import click
 
 from tcptrace.cli.options import connections_option, duration_option, host_options
 from tcptrace.cli.params import seconds
-from tcptrace.cli.sources import begun
+from tcptrace.cli.sources import begun, traced
 
 _SORTS: Final = ("drops", "accept", "syn", "rate", "port")
 
@@ -52,15 +52,12 @@ def command(
     Colours and a table that refreshes on a terminal; elsewhere one table after the other.
     """  # noqa: D205 - it is the help's text
     with begun(host) as attaching:
-        from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
-        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415 - while it compiles
         from tcptrace.listing import Listing, show  # noqa: PLC0415
-        from tcptrace.notes import tracing_line  # noqa: PLC0415
         from tcptrace.stopping import Limits  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
-        source = open_live(attaching)
-    opening = tracing_line(source.head, source.weaknesses)
+        source, opening = traced(attaching)
     watch = Watch(source, Tally(), most_connections=max_connections)
     listing = Listing(sys.stdout, what, sort, interval, once=once, as_json=as_json)
     show(watch, listing, Limits(duration), sys.stderr, opening)

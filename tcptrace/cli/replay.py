@@ -13,21 +13,13 @@ from tcptrace.cli.options import (
     output_options,
     printer_maker,
 )
-from tcptrace.cli.params import speed as read_speed
-from tcptrace.cli.sources import opened, recorded
+from tcptrace.cli.sources import opened, recorded, speed_option
 
 
 @click.command("replay", short_help="Show a recording.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @output_options
-@click.option(
-    "--speed",
-    type=read_speed,
-    default="1",
-    show_default=True,
-    metavar="max|FACTOR",
-    help="How fast: as it was recorded, some times faster, or at once.",
-)
+@speed_option("How fast: as it was recorded, some times faster, or at once.")
 @connections_option
 def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connections: int) -> None:
     """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""

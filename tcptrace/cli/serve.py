@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.sources import begun, opened, recorded, replay_options
+from tcptrace.cli.sources import begun, opened, recorded, replay_options, traced
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
     from tcptrace.browsing import Pages
-    from tcptrace.kernel.attaching import Attaching
     from tcptrace.otlp.outbox import Outbox
     from tcptrace.otlp.settings import Settings
-    from tcptrace.reading import Source
     from tcptrace.sinks.web.settings import WebConfig
 
 _DEFAULT: Final = "127.0.0.1:9436"
@@ -111,7 +109,7 @@ def command(
         if server is not None:
             stack.callback(server.close)
         if attaching is not None:
-            source, told = _live(attaching)
+            source, told = traced(attaching)
         elif replay is not None:
             file = stack.enter_context(opened(replay))
             source, _, told = recorded(file, str(replay), speed)
@@ -160,11 +158,3 @@ def _pages() -> Pages:
     from tcptrace.browsing import Pages  # noqa: PLC0415 - not with --no-ui
 
     return Pages()
-
-
-def _live(attaching: Attaching) -> tuple[Source, str]:
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415
-    from tcptrace.notes import tracing_line  # noqa: PLC0415
-
-    source = open_live(attaching)
-    return source, tracing_line(source.head, source.weaknesses)

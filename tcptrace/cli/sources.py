@@ -15,10 +15,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tcptrace.kernel.attaching import Attaching
+    from tcptrace.reading import Source
     from tcptrace.replay import ReplaySource
     from tcptrace.sinks.recording import RecordingReader
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def speed_option(told: str) -> Callable[[_Command], _Command]:
+    """Adds --speed, with this help."""
+    return click.option(
+        "--speed",
+        type=read_speed,
+        default="1",
+        show_default=True,
+        metavar="max|FACTOR",
+        help=told,
+    )
 
 
 def replay_options(verb: str) -> Callable[[_Command], _Command]:
@@ -33,17 +46,9 @@ def replay_options(verb: str) -> Callable[[_Command], _Command]:
         metavar="FILE",
         help=f"{verb} a recording instead of this host; its end stays in view. Needs no root.",
     )
-    add_speed = click.option(
-        "--speed",
-        type=read_speed,
-        default="1",
-        show_default=True,
-        metavar="max|FACTOR",
-        help="How fast to replay.",
-    )
 
     def add(command: _Command) -> _Command:
-        return add_replay(add_speed(command))
+        return add_replay(speed_option("How fast to replay.")(command))
 
     return add
 
@@ -59,6 +64,18 @@ def begun(host: dict[str, Any], *, terminal: bool = False) -> AbstractContextMan
     from tcptrace.kernel.options import TraceOptions  # noqa: PLC0415
 
     return begin(TraceOptions(ledger=True, terminal=terminal, **host))
+
+
+def traced(attaching: Attaching) -> tuple[Source, str]:
+    """The host as a source, once all is attached, and the line that says what is traced.
+
+    Privileges are dropped: what is imported later may be out of reach.
+    """
+    from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
+    from tcptrace.notes import tracing_line  # noqa: PLC0415
+
+    source = open_live(attaching)
+    return source, tracing_line(source.head, source.weaknesses)
 
 
 def opened(path: Path) -> BinaryIO:

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.sources import begun, opened, recorded, replay_options
+from tcptrace.cli.sources import begun, opened, recorded, replay_options, traced
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tcptrace.kernel.attaching import Attaching
-    from tcptrace.reading import Source
 
 
 @click.command("top", short_help="A full screen: listeners, states, drops, verdicts.")
@@ -41,7 +38,8 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
 
         loop = new_loop()
         if attaching is not None:
-            source, what, opening = _live(attaching)
+            source, opening = traced(attaching)
+            what = f"{source.head.what} on {source.head.hostname}"
         elif replay is not None:
             file = stack.enter_context(opened(replay))
             source, _, opening = recorded(file, str(replay), speed)
@@ -51,13 +49,3 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
             source, Tally(), most_connections=max_connections, verdicts_ns=WINDOW_NS, recent=recent
         )
         show(watch, recent, loop, what, sys.stderr, opening)
-
-
-def _live(attaching: Attaching) -> tuple[Source, str, str]:
-    from tcptrace.kernel.live import open_live  # noqa: PLC0415
-    from tcptrace.notes import tracing_line  # noqa: PLC0415
-
-    source = open_live(attaching)
-    head = source.head
-    what = f"{head.what} on {head.hostname}"
-    return source, what, tracing_line(head, source.weaknesses)

@@ -9,7 +9,7 @@ import click
 
 from tcptrace.cli.options import host_options
 from tcptrace.cli.params import seconds
-from tcptrace.cli.sources import begun
+from tcptrace.cli.sources import begun, traced
 from tcptrace.errors import Disagrees
 
 
@@ -30,9 +30,8 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
     Exits with 6 if a figure differs and no counted loss explains it.
     """
     with begun(host) as attaching:
-        from tcptrace.kernel.live import open_live  # noqa: PLC0415 - while it compiles
-        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
-        from tcptrace.notes import output_errors, tracing_line  # noqa: PLC0415
+        from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415 - while it compiles
+        from tcptrace.notes import output_errors  # noqa: PLC0415
         from tcptrace.sinks import verification  # noqa: PLC0415
         from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
@@ -40,9 +39,8 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
         from tcptrace.verifying import verify  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
-        source = open_live(attaching)
+        source, opening = traced(attaching)
     watch = Watch(source, Tally())
-    opening = tracing_line(source.head, source.weaknesses)
     stop = Stop(Limits())
     with stop.on_signals(), output_errors():
         report = verify(watch, duration, stop, sys.stderr, opening)

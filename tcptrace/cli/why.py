@@ -12,7 +12,7 @@ import click
 
 from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.params import seconds
-from tcptrace.cli.sources import begun, opened, recorded
+from tcptrace.cli.sources import begun, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
@@ -68,17 +68,15 @@ def _of_host(
     with begun(host) as attaching:
         import tcptrace.sinks.verdicts  # noqa: F401, PLC0415 - privileges are dropped soon
         from tcptrace.answering import of_host  # noqa: PLC0415 - while it compiles
-        from tcptrace.kernel.live import open_live  # noqa: PLC0415
         from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
-        from tcptrace.notes import tracing_line  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
         from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
         from tcptrace.verdicts.window import WHOLE_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
-        source = open_live(attaching)
+        source, opening = traced(attaching)
     watch = Watch(source, Tally(), most_connections=max_connections, verdicts_ns=WHOLE_NS)
-    opening = f"{tracing_line(source.head, source.weaknesses)}; else after {duration:g} s"
+    opening += f"; else after {duration:g} s"
     stop = Stop(Limits(duration))
     until_shown.enter_context(stop.on_signals())
     answer = of_host(watch, stop, sys.stderr, opening)
