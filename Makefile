@@ -17,7 +17,7 @@ WHOLE_KERNEL := 6.12
 # From the oldest that is supported to the newest to be had: what every kernel must pass.
 CORE_KERNELS := 5.10 6.1 newest
 # Two at once, which take about as long.
-LANES := test-most-$(WHOLE_KERNEL)+test-core-5.10+test-core-newest,test-unit+test-surfaces-$(WHOLE_KERNEL)+test-core-6.1
+LANES := test-most-$(WHOLE_KERNEL)+test-core-newest,test-unit+test-surfaces-$(WHOLE_KERNEL)+test-core-6.1+test-core-5.10
 KERNEL ?= $(KERNELS)
 MATRIX_KERNELS := 5.10 6.1 6.12 newest
 MATRIX_RELEASES := bullseye bookworm trixie sid
