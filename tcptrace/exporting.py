@@ -18,7 +18,6 @@ from tcptrace.sinks.metrics.listeners import ListenerMetrics, take_listeners
 from tcptrace.sinks.metrics.observed import healing_families, observed_families
 from tcptrace.sinks.metrics.reconciliation import reconciliation_families
 from tcptrace.sinks.terminal import safe_text
-from tcptrace.sinks.textfile import remove_textfile, write_textfile
 from tcptrace.stopping import Limits, Stop
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from tcptrace.sinks.metrics.client import Metric
     from tcptrace.sinks.metrics.deliveries import Delivered
     from tcptrace.sinks.metrics.table import Table
+    from tcptrace.sinks.textfile import Textfile
     from tcptrace.sinks.web.server import MetricsServer
     from tcptrace.watching import Watch
 
@@ -93,8 +93,7 @@ class Outlets:
     Attributes:
         server: bound, not yet started; closed at the end.
         web_config: what SIGHUP has it read again.
-        textfile: a directory for a file of metrics, written every TEXTFILE_PERIOD_S, removed at
-            the end.
+        textfile: a file of metrics, written every TEXTFILE_PERIOD_S, removed at the end.
         outbox: begun; closed at the end.
         notifier: hears when metrics are complete, and when they end.
         notes: where notes go: stderr.
@@ -102,7 +101,7 @@ class Outlets:
 
     server: MetricsServer | None
     web_config: Path | None
-    textfile: Path | None
+    textfile: Textfile | None
     outbox: Outbox | None
     notifier: Notifier
     notes: TextIO
@@ -139,7 +138,7 @@ def serve(watch: Watch, exporter: Exporter, outlets: Outlets, opening: str) -> N
         if outlets.server is not None:
             outlets.server.close()
         if outlets.textfile is not None:
-            remove_textfile(outlets.textfile)
+            outlets.textfile.remove()
         service.send_last()
         watch.source.close()
     if watch.fault is not None:
@@ -208,10 +207,10 @@ class _Service:
             self._tell(outbox)
 
     def _write_file(self) -> None:
-        directory = self._outlets.textfile
-        if directory is not None:
+        file = self._outlets.textfile
+        if file is not None:
             self._next_file_s = time.monotonic() + TEXTFILE_PERIOD_S
-            write_textfile(directory, self._exporter.render("")[0])
+            file.write(self._exporter.render("")[0])
 
 
 def _reload(outlets: Outlets) -> None:

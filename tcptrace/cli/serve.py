@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tcptrace.browsing import Pages
     from tcptrace.otlp.outbox import Outbox
     from tcptrace.otlp.settings import Settings
+    from tcptrace.sinks.textfile import Textfile
     from tcptrace.sinks.web.settings import WebConfig
 
 _DEFAULT: Final = "127.0.0.1:9436"
@@ -103,6 +104,7 @@ def command(
         stack.callback(notifier.close)
         config = _configured(web_config) if web_config else None
         exporter = Exporter()
+        file_of_metrics = _textfile(textfile) if textfile else None
         pages = _pages() if ui and not textfile else None
         answer = pages.answer if pages else None
         server = None if textfile else MetricsServer(address, exporter.render, config, pages=answer)
@@ -130,7 +132,7 @@ def command(
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
         if pages is not None:
             where += f", a page at {where.removesuffix('metrics')}"
-        outlets = Outlets(server, web_config, textfile, outbox, notifier, sys.stderr)
+        outlets = Outlets(server, web_config, file_of_metrics, outbox, notifier, sys.stderr)
         serve(watch, exporter, outlets, f"serving {where}{sending}: {told}")
 
 
@@ -152,6 +154,12 @@ def _outbox(settings: Settings, where: str, user: str) -> Outbox:
     from tcptrace.otlp.outbox import Outbox  # noqa: PLC0415 - as above
 
     return Outbox(settings, where, user)
+
+
+def _textfile(directory: Path) -> Textfile:
+    from tcptrace.sinks.textfile import Textfile  # noqa: PLC0415 - loads compressors
+
+    return Textfile(directory)
 
 
 def _pages() -> Pages:

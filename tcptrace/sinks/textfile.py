@@ -19,29 +19,39 @@ NAME: Final = "tcptrace.prom"
 _MODE: Final = 0o644
 
 
-def write_textfile(directory: Path, text: bytes) -> None:
-    """Replaces the file in the directory.
+class Textfile:
+    """The file in a directory.
 
-    Raises:
-        OutputFailed: the directory is not there or not writable for this user, or the disk is full.
+    Args:
+        directory: where node_exporter looks.
     """
-    path = directory / NAME
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - it is a descriptor
-            os.fchmod(descriptor, _MODE)
-            file.write(text)
-        os.replace(temporary, path)  # noqa: PTH105
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):  # noqa: PTH110
-            os.unlink(temporary)  # noqa: PTH108
-        raise OutputFailed(
-            f"--textfile {path}: {error.strerror}; it must be writable for --user"
-        ) from error
 
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / NAME
 
-def remove_textfile(directory: Path) -> None:
-    """Removes the file, if it is there and can be removed."""
-    with suppress(OSError):
-        (directory / NAME).unlink()
+    def write(self, text: bytes) -> None:
+        """Replaces it.
+
+        Raises:
+            OutputFailed: the directory is not there or not writable for this user, or the disk is
+                full.
+        """
+        temporary = None
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", dir=self._directory)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - it is a descriptor
+                os.fchmod(descriptor, _MODE)
+                file.write(text)
+            os.replace(temporary, self._path)  # noqa: PTH105
+        except OSError as error:
+            if temporary is not None and os.path.exists(temporary):  # noqa: PTH110
+                os.unlink(temporary)  # noqa: PTH108
+            raise OutputFailed(
+                f"--textfile {self._path}: {error.strerror}; it must be writable for --user"
+            ) from error
+
+    def remove(self) -> None:
+        """Removes it, if it is there and can be removed."""
+        with suppress(OSError):
+            self._path.unlink()

@@ -15,7 +15,7 @@ from tcptrace.errors import BadRecording, OutputFailed
 from tcptrace.exporting import Exporter, Outlets, serve
 from tcptrace.notify import Notifier
 from tcptrace.sinks.metrics.observed import new_tally
-from tcptrace.sinks.textfile import NAME
+from tcptrace.sinks.textfile import NAME, Textfile
 from tcptrace.sinks.web.server import MetricsServer
 from tcptrace.watching import Watch
 from tcptrace.wire.events import Kind
@@ -95,8 +95,9 @@ class Service:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def run(self) -> None:
+        file = Textfile(self.textfile) if self.textfile else None
         outlets = Outlets(
-            self.server, self.web_config, self.textfile, None, self.manager.notifier, self.notes
+            self.server, self.web_config, file, None, self.manager.notifier, self.notes
         )
         self._deadline.start()
         try:

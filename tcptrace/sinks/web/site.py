@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -113,7 +112,7 @@ class Site:
             keep_alive: whether another request may follow.
         """
         headers = {
-            "Date": formatdate(time.time(), usegmt=True),
+            "Date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
             "Content-Type": response.content_type,
             "Content-Length": str(len(response.body)),
             "Connection": "keep-alive" if keep_alive else "close",

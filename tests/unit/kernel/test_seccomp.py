@@ -72,7 +72,7 @@ _ALLOWED = {
     "walk": "os.listdir('/')",
     "signal itself": "__import__('signal').raise_signal(28)",
     "temporary file": "__import__('tempfile').TemporaryFile().write(b'x')",
-    "textfile": "textfile.write_textfile(here, b'x'); textfile.remove_textfile(here)",
+    "textfile": "file = textfile.Textfile(here); file.write(b'x'); file.remove()",
     "memory": "len(bytearray(1 << 24)) + len(mmap.mmap(-1, 1 << 24))",
 }
 
