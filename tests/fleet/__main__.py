@@ -57,21 +57,24 @@ def main(arguments: Sequence[str]) -> int:
     ports = {name: free_port() for name in HOSTS}
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tcptrace-fleet-")))
+        guests = []
         for name, (kernel, role) in HOSTS.items():
             guest = _guest(kernel, role, ports[name], options.play, scratch / f"{name}.log")
-            stack.enter_context(guest)
+            guests.append(stack.enter_context(guest))
         targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         prometheus = stack.enter_context(Prometheus(scratch, SCRAPE_S, targets))
         prometheus.load(write_rules(scratch, DIVISOR))
         try:
-            return _look(prometheus)
+            return _look(prometheus, guests)
         finally:
             for log in sorted(scratch.glob("web-*.log")):
                 print(f"fleet: {log.stem}: {log.read_text().strip()}")
 
 
 @contextmanager
-def _guest(kernel: str, role: str, port: int, play_s: float, log: Path) -> Iterator[None]:
+def _guest(
+    kernel: str, role: str, port: int, play_s: float, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     command = [
         RUN, "--timeout", f"{BOOT_S + play_s:g}",
         "--forward", f"{port}:{METRICS}", kernel,
@@ -80,15 +83,19 @@ def _guest(kernel: str, role: str, port: int, play_s: float, log: Path) -> Itera
     with log.open("wb") as output:
         guest = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=CHECKOUT)
     try:
-        yield
+        yield guest
     finally:
         guest.send_signal(signal.SIGINT)
         guest.wait()
 
 
-def _look(prometheus: Prometheus) -> int:
+def _look(prometheus: Prometheus, guests: list[subprocess.Popen[bytes]]) -> int:
+    def are_up() -> bool:
+        assert all(guest.poll() is None for guest in guests), "a guest has ended"
+        return _value(prometheus, "fleet:tcptrace_hosts_up:sum") == len(HOSTS)
+
     prometheus.wait_for(
-        lambda: _value(prometheus, "fleet:tcptrace_hosts_up:sum") == len(HOSTS),
+        are_up,
         "both hosts",
         BOOT_S,
     )

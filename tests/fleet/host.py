@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from live.sockets import LOOPBACK, Attempt, connect, listen
 
 if TYPE_CHECKING:
