@@ -42,13 +42,12 @@ def main() -> int:
     chosen = [part for part in PARTS if not arguments.parts or part.name in arguments.parts]
     before = committed(FIGURES)
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {"parts": {}}
-    figures["machine"] = machine()
     failed = []
     for (part, place), told in _measured(chosen, arguments.kernel):
         if isinstance(told, PartError):
             failed.append(str(told))
             continue
-        figures["parts"].setdefault(part.name, {})[place] = told
+        figures["parts"].setdefault(part.name, {})[place] = told | {"machine": machine()}
         write(figures)
     worse = list(differences(before, figures, {part.name for part in chosen}))
     return _judge(failed, worse, is_first=not before)

@@ -51,7 +51,6 @@ def differences(before: dict[str, Any], now: dict[str, Any], measured: set[str])
         now: all of them, as of now.
         measured: the parts that were measured anew.
     """
-    is_same_machine = before.get("machine") == now["machine"]
     for name, places in before.get("parts", {}).items():
         if name not in measured:
             continue
@@ -63,7 +62,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], measured: set[str])
             new = {table.title: table for table in tables_of(found)}
             for table in tables_of(told):
                 # Time depends on the machine; what is counted does not.
-                is_timed = is_same_machine or name in _COUNTED
+                is_timed = told["machine"] == found["machine"] or name in _COUNTED
                 for line in _worse(table, new.get(table.title), is_timed=is_timed):
                     yield f"{name}, {place}{f', {table.title}' if table.title else ''}: {line}"
 

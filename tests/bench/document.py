@@ -32,16 +32,14 @@ A figure is the median of several runs where a range follows it: the least and t
 bench run compares itself with the figures that were committed last, tells at its end what has got
 worse, and then exits with 3: instructions by more than 2 %; others when every run was worse than
 each before, by more than a tenth. Times are compared on the same machine only.
+
+Guests are emulated (QEMU without KVM) and run Debian's kernels; peers are Debian's packages.
 """
 
 
 def page(figures: dict[str, Any]) -> str:
     """Returns the page's whole text."""
-    machine = figures["machine"]
-    where = f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}"
-    emulated = "Guests are emulated (QEMU without KVM) and run Debian's kernels"
-    lines = [_INTRODUCTION, f"Measured on {where}. {emulated}; peers are Debian's packages."]
-    lines += ["", "## What it may cost at most", "", *aims.lines(figures)]
+    lines = [_INTRODUCTION, "## What it may cost at most", "", *aims.lines(figures)]
     lines += makeup.lines(figures)
     for part in PARTS:
         places = figures["parts"].get(part.name)
@@ -52,9 +50,13 @@ def page(figures: dict[str, Any]) -> str:
 
 def _part(part: Part, places: dict[str, Any]) -> Iterator[str]:
     for place, told in places.items():
-        yield from ("", f"`{' '.join(part.command(place))}`")
-        if place != NATIVE:
-            yield f"on {told['kernel']}:"
+        machine = told["machine"]
+        where = [] if place == NATIVE else [f"Linux {told['kernel']}"]
+        if not part.icount:  # which tells the same on every machine
+            where.append(f"{machine['cores']} cores of {machine['cpu']}")
+        if not part.root:  # which has a Python of its own
+            where.append(f"Python {machine['python']}")
+        yield from ("", f"`{' '.join(part.command(place))}`", f"on {', '.join(where)}:")
         for table in tables_of(told):
             yield from _table(table)
     for picture in PICTURES:

@@ -18,7 +18,8 @@ HERE = {"cpu": "one", "cores": 2}
 def figures(tmp_path: Path, *tables: Table, place: str = "natively") -> dict[str, Any]:
     file = tmp_path / "figures.json"
     emit(tables, file)
-    return {"machine": HERE, "parts": {"lives": {place: json.loads(file.read_text())}}}
+    told = json.loads(file.read_text()) | {"machine": HERE}
+    return {"parts": {"lives": {place: told}}}
 
 
 def table(unit: str, better: str, *values: float, row: str = "serve") -> Table:
@@ -63,14 +64,14 @@ def test_what_is_gone_is_told(tmp_path: Path) -> None:
     assert list(differences(before, other, {"lives"})) == [
         "lives, natively: serve, cost: was 40.0, and is told no more"
     ]
-    nothing = {"machine": HERE, "parts": {}}
+    nothing: dict[str, Any] = {"parts": {}}
     (line,) = differences(before, nothing, {"lives"})
     assert line == "lives, natively: was measured before, and is no more"
 
 
 def test_native_times_of_another_machine_say_nothing(tmp_path: Path) -> None:
     before = figures(tmp_path, table("s", LESS, 1), table("MB", LESS, 1))
-    before["machine"] = {"cpu": "another"}
+    before["parts"]["lives"]["natively"]["machine"] = {"cpu": "another"}
     now = figures(tmp_path, table("s", LESS, 2), table("MB", LESS, 1))
     assert list(differences(before, now, {"lives"})) == []
 
