@@ -101,7 +101,12 @@ def _look(prometheus: Prometheus, guests: list[subprocess.Popen[bytes]]) -> int:
     )
     print(f"fleet: Prometheus scrapes {len(HOSTS)} hosts", flush=True)
     begun_s = time.time()
-    prometheus.wait_for(lambda: _fires(prometheus), f"{ALERT} of {REFUSES} alone", SETTLE_S)
+    try:
+        prometheus.wait_for(
+            lambda: _firing(prometheus) == {(ALERT, REFUSES)}, f"{ALERT} of {REFUSES}", SETTLE_S
+        )
+    finally:
+        print(f"fleet: firing: {_firing(prometheus)}", flush=True)
     prometheus.wait_for(
         lambda: all(_value(prometheus, name) == value for name, value in EXPECTED.items()),
         "what is expected over all hosts",
@@ -119,10 +124,10 @@ def _value(prometheus: Prometheus, expr: str) -> float | None:
     return found[0].points[0][1] if len(found) == 1 else None
 
 
-def _fires(prometheus: Prometheus) -> bool:
+def _firing(prometheus: Prometheus) -> set[tuple[str, str]]:
+    """Which alerts of which hosts."""
     found = prometheus.query('ALERTS{alertstate="firing"}')
-    told = {(one.labels["alertname"], one.labels["instance"]) for one in found}
-    return told == {(ALERT, REFUSES)}
+    return {(one.labels["alertname"], one.labels["instance"]) for one in found}
 
 
 class Answer(NamedTuple):

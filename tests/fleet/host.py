@@ -1,7 +1,8 @@
 """One of the fleet's hosts, in a guest: `python -m tests.fleet.host ROLE SECONDS`.
 
 It serves its metrics at every address, and plays its role until it is over. `well`: connections
-come and are taken. `refusing`: the same, and beside them a listener whose accept queue overflows.
+come and are taken. `refusing`: the same, and beside them a listener whose accept queue overflows in
+bursts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,17 +69,15 @@ def _take(listener: socket.socket) -> None:
 
 
 def _refuse(listener: socket.socket) -> None:
-    """Leaves it full: who came in stays, and nobody else gets in."""
+    """A burst that the queue can't take, and soon all that it took is accepted."""
     attempts = [Attempt((LOOPBACK, REFUSING)) for _ in range(_ATTEMPTS)]
-    time.sleep(_ROUND_S / 4)
+    time.sleep(_ROUND_S / 10)
+    listener.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
     for attempt in attempts:
         attempt.socket.close()
-    # Slowly, as a busy program does: one of those who wait.
-    listener.settimeout(0)
-    try:
-        listener.accept()[0].close()
-    except OSError:
-        return
 
 
 if __name__ == "__main__":
