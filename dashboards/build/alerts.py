@@ -20,6 +20,22 @@ _SYNS: Final = "listener:tcptrace_listener_syns:rate5m"
 _FULLEST: Final = "tcptrace_listener_accept_queue_fullest_ratio"
 _OLD: Final = "netns:tcptrace_close_wait_older_than_300s:sum"
 _RETRANSMITS: Final = "netns:tcptrace_syn_retransmits:rate5m"
+_CONNECTS: Final = "netns:tcptrace_connects:rate5m"
+_REFUSED: Final = 'sum without (outcome) (rate(tcptrace_connects_total{outcome="refused"}[5m]))'
+_SYNACKS: Final = "sum without (family) (rate(tcptrace_synack_retransmits_total[5m]))"
+_OPENED: Final = "established|fin_wait1|fin_wait2|close_wait|closing|last_ack|close"
+"""States of sockets that were connected."""
+_RESETS: Final = (
+    f'sum without (direction, state) (rate(tcptrace_resets_total{{state=~"{_OPENED}"}}[5m]))'
+)
+
+
+def _of_netns(expr: str) -> str:
+    """The sum over the listeners of a network namespace."""
+    return f"sum without (address, port) ({expr})"
+
+
+_ACCEPTS: Final = _of_netns("listener:tcptrace_listener_accepts:rate5m")
 
 _WHERE: Final = "{{ $labels.address }} port {{ $labels.port }} on {{ $labels.instance }}"
 _NETNS: Final = "network namespace {{ $labels.netns }} of {{ $labels.instance }}"
@@ -212,12 +228,63 @@ SYN_RETRANSMITS: Final = Alert(
     name="TcptraceSynRetransmits",
     wait="10m",
     severity="warning",
-    expr=f"{_RETRANSMITS} > 0.1\nand {_RETRANSMITS} > 0.05 * netns:tcptrace_connects:rate5m\n",
+    expr=f"{_RETRANSMITS} > 0.1\nand {_RETRANSMITS} > 0.05 * {_CONNECTS}\n",
     summary=f"Clients send SYNs again in {_NETNS}.",
     description=(
         '{{ printf "%.2f" $value }} SYNs/s are sent again in '
         f"{_NETNS}, more than one per 20 connects: SYNs or SYN-ACKs get lost, or a server drops "
         "them. Each makes its connect() 1 s slower, the second 3 s, the third 7 s."
+    ),
+)
+
+SYN_ACK_RETRANSMITS: Final = Alert(
+    name="TcptraceSynAckRetransmits",
+    wait="10m",
+    severity="warning",
+    expr=f"""\
+{_SYNACKS} > 0.1
+and {_SYNACKS} > 0.05 * {_of_netns(_SYNS)}
+unless {_of_netns(_EXPIRED)} > 0.05 * {_of_netns(_SYNS)}
+unless {_of_netns(_SYN_DROPS)} > 0
+unless {_of_netns(_SENT)} > 0
+unless {_of_netns(_ACCEPT_DROPS)} > 0
+""",
+    summary=f"Listeners send SYN-ACKs again in {_NETNS}.",
+    description=(
+        '{{ printf "%.2f" $value }} SYN-ACKs/s are sent again in '
+        f"{_NETNS}, more than one per 20 SYNs, and no full queue explains it: SYN-ACKs, or the "
+        "final ACKs, get lost on the way. Each makes its client 1 s slower, the second 3 s."
+    ),
+)
+
+CONNECTS_REFUSED: Final = Alert(
+    name="TcptraceConnectsRefused",
+    wait="10m",
+    severity="warning",
+    expr=f"{_REFUSED} > 0.1\nand {_REFUSED} > 0.2 * {_CONNECTS}\n",
+    summary=f"Remotes refuse clients in {_NETNS}.",
+    description=(
+        '{{ printf "%.2f" $value }} connects/s are answered with a RST in '
+        f"{_NETNS}, more than one in five: nobody listens there, or a firewall rejects them."
+    ),
+)
+
+RESETS: Final = Alert(
+    name="TcptraceResets",
+    wait="10m",
+    severity="warning",
+    expr=f"""\
+{_RESETS} > 0.5
+and {_RESETS} > 0.2 * (
+  ({_CONNECTS} + {_ACCEPTS})
+  or {_CONNECTS}
+  or {_ACCEPTS}
+)
+""",
+    summary=f"Connections are reset in {_NETNS}.",
+    description=(
+        '{{ printf "%.2f" $value }} connections/s that were established end with a RST in '
+        f"{_NETNS}, more than one in five: what was still on the way is lost."
     ),
 )
 
@@ -264,7 +331,14 @@ DOWN: Final = Alert(
 GROUPS: Final = {
     "tcptrace-accept-queue": (ACCEPT_QUEUE_OVERFLOW, ACCEPT_LOOP_SLOW, ACCEPT_QUEUE_NEAR_LIMIT),
     "tcptrace-syn-queue": (SYN_FLOOD, SYN_QUEUE_FULL, REQUESTS_EXPIRING),
-    "tcptrace-sockets": (CLOSE_WAIT_LEAK, TIME_WAIT_NEAR_PORT_EXHAUSTION, SYN_RETRANSMITS),
+    "tcptrace-sockets": (
+        CLOSE_WAIT_LEAK,
+        TIME_WAIT_NEAR_PORT_EXHAUSTION,
+        SYN_RETRANSMITS,
+        SYN_ACK_RETRANSMITS,
+        CONNECTS_REFUSED,
+        RESETS,
+    ),
     "tcptrace-health": (EVENTS_LOST, LEDGER_DISAGREES, DOWN),
 }
 ALERTS: Final = tuple(alert for group in GROUPS.values() for alert in group)

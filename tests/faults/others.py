@@ -1,4 +1,4 @@
-"""Faults that have a verdict, and no alert of their own: played, and not recorded."""
+"""Faults whose alert another one shows plainly: played for their verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tcptrace.verdicts.verdict import Cause
 
-from .plays import API, REFUSING, SILENT, Play
+from .plays import API, SILENT, Play
 
 if TYPE_CHECKING:
     from .plays import Script
@@ -36,15 +36,6 @@ def abort_on_overflow(stage: Stage) -> Script:
     stage.loop.every(1.4, lambda: visitors.connect(stage.here, 6), 0.15)
 
 
-def remote_refuses(stage: Stage) -> Script:
-    """Every second call goes to a port where nobody listens."""
-    stage.serve_elsewhere(API)
-    callers = stage.local_clients()
-    yield
-    stage.loop.every(1, lambda: callers.connect((stage.there, API)))
-    stage.loop.every(1, lambda: callers.connect((stage.there, REFUSING)), 0.5)
-
-
 def remote_answers_late(stage: Stage) -> Script:
     """The first SYN of a call gets lost on the way; the second one gets through."""
     flags = "tcp flags & (syn | ack) == syn"
@@ -68,14 +59,6 @@ def remote_listener_drops(stage: Stage) -> Script:
     stage.loop.every(1, lambda: unlucky.connect(stage.here), 0.5)
 
 
-def reset_storm(stage: Stage) -> Script:
-    """A server that resets whoever it has accepted."""
-    stage.serve(at_once=True, is_abrupt=True)
-    visitors = stage.clients(stay_s=1)
-    yield
-    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
-
-
 OTHERS: Final = {
     "somaxconn-caps-backlog": Play(
         somaxconn_caps_backlog, 30, "TcptraceAcceptQueueOverflow", Cause.SOMAXCONN_CAPS_BACKLOG
@@ -83,7 +66,6 @@ OTHERS: Final = {
     "abort-on-overflow": Play(
         abort_on_overflow, 30, "TcptraceAcceptQueueOverflow", Cause.ABORT_ON_OVERFLOW
     ),
-    "remote-refuses": Play(remote_refuses, 30, None, Cause.REMOTE_REFUSES),
     "remote-answers-late": Play(
         remote_answers_late, 30, "TcptraceSynRetransmits", Cause.REMOTE_LATE
     ),
@@ -94,5 +76,4 @@ OTHERS: Final = {
         Cause.REMOTE_LISTENER_DROPS,
         is_wide=True,
     ),
-    "reset-storm": Play(reset_storm, 30, None, Cause.RESET_STORM),
 }

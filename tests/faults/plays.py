@@ -156,6 +156,23 @@ def syn_retransmits(stage: Stage) -> Script:
     stage.loop.every(1, lambda: callers.connect((stage.there, SILENT)), 0.5)
 
 
+def remote_refuses(stage: Stage) -> Script:
+    """Every second call goes to a port where nobody listens."""
+    stage.serve_elsewhere(API)
+    callers = stage.local_clients()
+    yield
+    stage.loop.every(1, lambda: callers.connect((stage.there, API)))
+    stage.loop.every(1, lambda: callers.connect((stage.there, REFUSING)), 0.5)
+
+
+def reset_storm(stage: Stage) -> Script:
+    """A server that resets whoever it has accepted."""
+    stage.serve(at_once=True, is_abrupt=True)
+    visitors = stage.clients(stay_s=1)
+    yield
+    stage.loop.every(0.5, lambda: visitors.connect(stage.here))
+
+
 def events_lost(stage: Stage) -> Script:
     """A ring of two pages, and bursts of 30 clients."""
     stage.serve()
@@ -215,7 +232,7 @@ PLAYS: Final = {
     "requests-expiring": Play(
         requests_expiring, 48, "TcptraceRequestsExpiring", Cause.HALF_OPEN_EXPIRY
     ),
-    "syn-ack-lost": Play(syn_ack_lost, 30, None, Cause.SYN_ACK_LOST),
+    "syn-ack-lost": Play(syn_ack_lost, 30, "TcptraceSynAckRetransmits", Cause.SYN_ACK_LOST),
     "close-wait-leak": Play(close_wait_leak, 50, "TcptraceCloseWaitLeak", Cause.CLOSE_WAIT_LEAK),
     "time-wait-near-port-exhaustion": Play(
         time_wait_near_port_exhaustion,
@@ -224,6 +241,8 @@ PLAYS: Final = {
         Cause.EPHEMERAL_PORTS_IN_TIME_WAIT,
     ),
     "syn-retransmits": Play(syn_retransmits, 34, "TcptraceSynRetransmits", Cause.REMOTE_SILENT),
+    "remote-refuses": Play(remote_refuses, 30, "TcptraceConnectsRefused", Cause.REMOTE_REFUSES),
+    "reset-storm": Play(reset_storm, 30, "TcptraceResets", Cause.RESET_STORM),
     "events-lost": Play(events_lost, 18, "TcptraceEventsLost", options=("--ring-size", "8k")),
     "ledger-disagrees": Play(ledger_disagrees, 30, "TcptraceLedgerDisagrees"),
 }

@@ -1,4 +1,4 @@
-"""Scenarios of CLOSE_WAIT, TIME_WAIT, and clients that send SYNs again."""
+"""Scenarios of CLOSE_WAIT, TIME_WAIT, and of what gets lost, is refused, or is reset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from typing import Final
 
 from dashboards.build import alerts
 from dashboards.build.scenarios.healthy import NETNS, growing, series, steady
-from dashboards.build.scenarios.scenario import IN_NETNS, Firing, Scenario, close_wait
+from dashboards.build.scenarios.scenario import (
+    IN_NETNS,
+    Firing,
+    Scenario,
+    close_wait,
+    synack_retransmits,
+)
+
+
+def _resets(direction: str, state: str, per_minute: float) -> dict[str, str]:
+    labels = {**NETNS, "direction": direction, "state": state}
+    return {series("tcptrace_resets_total", labels): growing(per_minute)}
+
 
 SCENARIOS: Final = (
     Scenario(
@@ -86,5 +98,57 @@ SCENARIOS: Final = (
                 "connect() 1 s slower, the second 3 s, the third 7 s.",
             ),
         ),
+    ),
+    Scenario(
+        "syn-acks-lost",
+        "one SYN-ACK in ten gets lost on its way to the clients",
+        "30m",
+        synack_retransmits(600),
+        (
+            Firing(
+                alerts.SYN_ACK_RETRANSMITS,
+                NETNS,
+                f"Listeners send SYN-ACKs again in {IN_NETNS} of web-1:9436.",
+                f"10.00 SYN-ACKs/s are sent again in {IN_NETNS} of web-1:9436, more than one per "
+                "20 SYNs, and no full queue explains it: SYN-ACKs, or the final ACKs, get lost on "
+                "the way. Each makes its client 1 s slower, the second 3 s.",
+            ),
+        ),
+    ),
+    Scenario(
+        "connects-refused",
+        "the cache is down: every second connect of the web server is refused",
+        "30m",
+        {series("tcptrace_connects_total", {**NETNS, "outcome": "refused"}): growing(600)},
+        (
+            Firing(
+                alerts.CONNECTS_REFUSED,
+                NETNS,
+                f"Remotes refuse clients in {IN_NETNS} of web-1:9436.",
+                f"10.00 connects/s are answered with a RST in {IN_NETNS} of web-1:9436, more than "
+                "one in five: nobody listens there, or a firewall rejects them.",
+            ),
+        ),
+    ),
+    Scenario(
+        "resets",
+        "the web server resets every third of its clients once it has answered",
+        "30m",
+        _resets("sent", "close", 2000),
+        (
+            Firing(
+                alerts.RESETS,
+                NETNS,
+                f"Connections are reset in {IN_NETNS} of web-1:9436.",
+                f"33.33 connections/s that were established end with a RST in {IN_NETNS} of "
+                "web-1:9436, more than one in five: what was still on the way is lost.",
+            ),
+        ),
+    ),
+    Scenario(
+        "resets-of-a-scanner",
+        "a scanner resets every connection before it is one, and refused connects get RSTs too",
+        "30m",
+        {**_resets("received", "new_syn_recv", 3000), **_resets("received", "syn_sent", 100)},
     ),
 )

@@ -39,14 +39,16 @@ RUNBOOK: Final = {
     Cause.SYN_FLOOD_WITH_COOKIES: "TcptraceSynFlood",
     Cause.SYN_FLOOD_WITHOUT_COOKIES: "TcptraceSynFlood",
     Cause.HALF_OPEN_EXPIRY: "TcptraceRequestsExpiring",
-    Cause.SYN_ACK_LOST: "TcptraceRequestsExpiring",
+    Cause.SYN_ACK_LOST: "TcptraceSynAckRetransmits",
     Cause.CLOSE_WAIT_LEAK: "TcptraceCloseWaitLeak",
     Cause.EPHEMERAL_PORTS_IN_TIME_WAIT: "TcptraceTimeWaitNearPortExhaustion",
     Cause.REMOTE_SILENT: "TcptraceSynRetransmits",
     Cause.REMOTE_LATE: "TcptraceSynRetransmits",
     Cause.REMOTE_LISTENER_DROPS: "TcptraceSynRetransmits",
+    Cause.REMOTE_REFUSES: "TcptraceConnectsRefused",
+    Cause.RESET_STORM: "TcptraceResets",
 }
-"""The alert of the same fault, and the runbook's section; the others have none."""
+"""The alert of the same fault, and the runbook's section."""
 
 
 def title(verdict: Verdict) -> str:
