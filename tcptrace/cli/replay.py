@@ -24,7 +24,8 @@ from tcptrace.cli.sources import opened, recorded, speed_option
 def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connections: int) -> None:
     """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""
     check_output(timeline=timeline, as_json=as_json)
-    from tcptrace.replay import cut_line  # noqa: PLC0415 - as in port
+    from tcptrace.notes import note  # noqa: PLC0415 - as in port
+    from tcptrace.replay import cut_line  # noqa: PLC0415
     from tcptrace.session import run  # noqa: PLC0415
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
@@ -34,4 +35,4 @@ def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connect
         limits = Limits(connections=max_connections)
         run(source, printer, limits, sys.stderr, opening)
     if reader.cut:
-        click.echo(cut_line(reader, str(file)), err=True)
+        note(sys.stderr, cut_line(reader, str(file)))

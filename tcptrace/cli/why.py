@@ -87,6 +87,7 @@ def _of_recording(
     path: Path, max_connections: int, until_shown: ExitStack
 ) -> tuple[Answer, Names, WallClock]:
     from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
+    from tcptrace.notes import note  # noqa: PLC0415
     from tcptrace.replay import AT_ONCE, cut_line  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
     from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
@@ -97,20 +98,20 @@ def _of_recording(
         until_shown.enter_context(stop.on_signals())
         answer = of_recording(source, stop, sys.stderr, opening, max_connections)
     if reader.cut:
-        click.echo(cut_line(reader, str(path)), err=True)
+        note(sys.stderr, cut_line(reader, str(path)))
     return answer, source.names, WallClock(source.head)
 
 
 def _show(
     answer: Answer, what: str | None, names: Names, clock: WallClock, *, as_json: bool
 ) -> None:
-    from tcptrace.notes import output_errors  # noqa: PLC0415 - as in _of_host
+    from tcptrace.notes import last_output, note  # noqa: PLC0415 - as in _of_host
     from tcptrace.sinks import verdicts as sink  # noqa: PLC0415
     from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
     from tcptrace.sinks.units import plural  # noqa: PLC0415
 
     chosen = [one for one in answer.verdicts if what is None or sink.matches(one, what)]
-    with output_errors():
+    with last_output():
         if as_json:
             for verdict in chosen:
                 click.echo(json.dumps(sink.as_dict(verdict, clock, names)))
@@ -121,7 +122,7 @@ def _show(
             click.echo(sink.silence(answer.looked, what, others, Paint.of(sys.stdout)))
     if answer.losses.lost_records:
         lost = plural(answer.losses.lost_records, "event")
-        click.echo(f"tcptrace: {lost} lost: verdicts may lack evidence", err=True)
+        note(sys.stderr, f"tcptrace: {lost} lost: verdicts may lack evidence")
     if answer.fault is not None:
         raise answer.fault
     if chosen:
