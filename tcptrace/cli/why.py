@@ -12,7 +12,7 @@ import click
 
 from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.params import seconds
-from tcptrace.cli.sources import begun, opened, recorded, traced
+from tcptrace.cli.sources import begun, check_source, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def command(
     Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
     a verdict.
     """  # noqa: D205 - it is the help's text
+    check_source(replay)
     with ExitStack() as until_shown:
         if replay is not None:
             answer, names, clock = _of_recording(replay, max_connections, until_shown)

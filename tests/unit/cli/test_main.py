@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import click
 
+NETNS: Final = "/proc/self/ns/net"
 OVERFLOW: Final = str(
     Path(__file__).resolve().parents[2] / "data/faults/accept-queue-overflow.tcptrace"
 )
@@ -40,6 +41,14 @@ OVERFLOW: Final = str(
         (["replay", "/nowhere/t.rec"], "No such file"),
         (["replay", "/"], "Is a directory"),
         (["record"], "Missing option"),
+        (["serve", "--speed", "2"], "--speed has no use without --replay"),
+        (["top", "--speed", "1"], "--speed"),
+        (["top", "--replay", OVERFLOW, "--netns", NETNS], "--netns has no use with --replay"),
+        (["why", "--replay", OVERFLOW, "--duration", "15s"], "--duration"),
+        (["why", "--replay", OVERFLOW, "--cri-socket", "/"], "--cri-socket"),
+        (["serve", "--replay", OVERFLOW, "--ring-size", "8M"], "--ring-size"),
+        (["serve", "--replay", OVERFLOW, "--attach", "auto"], "--attach"),
+        (["serve", "--replay", OVERFLOW, "--user", "root"], "--user"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_2(
