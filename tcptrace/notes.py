@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tcptrace.errors import OutputFailed
 from tcptrace.sinks.terminal import safe_text
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from tcptrace.reading import Source
     from tcptrace.wire.head import TraceHead
+
+
+class Troubled(Protocol):
+    """What something can go wrong with."""
+
+    @property
+    def trouble(self) -> str:
+        """What has; "" while all is well."""
 
 
 def tracing_line(head: TraceHead, weaknesses: Iterable[str] = ()) -> str:
@@ -51,7 +58,7 @@ def note(notes: TextIO, text: str) -> None:
 class Troubles:
     """Tells what goes wrong with a source, once, and again if it is another or had passed."""
 
-    def __init__(self, source: Source, notes: TextIO) -> None:
+    def __init__(self, source: Troubled, notes: TextIO) -> None:
         self._source = source
         self._notes = notes
         self._told = ""

@@ -243,5 +243,6 @@ class Pump(NamedTuple):
                 troubles.tell()
         except BadRecording as damage:
             fault = damage
+        troubles.tell()
         self.feeder.catch_up(now_ns)
         return fault

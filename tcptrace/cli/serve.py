@@ -113,7 +113,7 @@ def command(
             source, told = traced(attaching)
         elif replay is not None:
             file = stack.enter_context(opened(replay))
-            source, _, told = recorded(file, str(replay), speed)
+            source, told = recorded(file, str(replay), speed)
             told += "; Ctrl-C ends"
         recent, verdicts_ns = (Recent(), WINDOW_NS) if pages else (None, None)
         watch = Watch(

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tcptrace.kernel.attaching import Attaching
     from tcptrace.reading import Source
     from tcptrace.replay import ReplaySource
-    from tcptrace.sinks.recording import RecordingReader
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -115,10 +114,10 @@ def opened(path: Path) -> BinaryIO:
         raise BadArgument(f"{path}: {error.strerror}") from error
 
 
-def recorded(file: BinaryIO, name: str, speed: float) -> tuple[ReplaySource, RecordingReader, str]:
-    """An open recording's source and reader, and the line that says what is replayed."""
+def recorded(file: BinaryIO, name: str, speed: float) -> tuple[ReplaySource, str]:
+    """An open recording as a source, and the line that says what is replayed."""
     from tcptrace.replay import ReplaySource, replaying_line  # noqa: PLC0415 - as in begun
     from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
 
     reader = RecordingReader(file, name)
-    return ReplaySource(reader, speed), reader, replaying_line(reader, name)
+    return ReplaySource(reader, speed), replaying_line(reader, name)

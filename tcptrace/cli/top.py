@@ -43,7 +43,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
             what = f"{source.head.what} on {source.head.hostname}"
         elif replay is not None:
             file = stack.enter_context(opened(replay))
-            source, _, opening = recorded(file, str(replay), speed)
+            source, opening = recorded(file, str(replay), speed)
             what = f"replay of {replay.name}"
         recent = Recent()
         watch = Watch(

@@ -88,18 +88,15 @@ def _of_recording(
     path: Path, max_connections: int, until_shown: ExitStack
 ) -> tuple[Answer, Names, WallClock]:
     from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
-    from tcptrace.notes import note  # noqa: PLC0415
-    from tcptrace.replay import AT_ONCE, cut_line  # noqa: PLC0415
+    from tcptrace.replay import AT_ONCE  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
     from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
 
     with opened(path) as recording:
-        source, reader, opening = recorded(recording, str(path), AT_ONCE)
+        source, opening = recorded(recording, str(path), AT_ONCE)
         stop = Stop(Limits())
         until_shown.enter_context(stop.on_signals())
         answer = of_recording(source, stop, sys.stderr, opening, max_connections)
-    if reader.cut:
-        note(sys.stderr, cut_line(reader, str(path)))
     return answer, source.names, WallClock(source.head)
 
 
