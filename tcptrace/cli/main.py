@@ -33,6 +33,7 @@ EXIT_CODES: Final = {
     5: "the output can't be written; what had been recorded stays readable",
     6: "verify found a figure that is not the kernel's, and no counted loss is why",
     7: "why found something wrong",
+    8: "an address to listen on, or a runtime's socket, is not there, or not yet",
     70: "an error that nobody foresaw: TCPTRACE_DEBUG=1 shows where; please report it",
     130: "interrupted before tracing began",
 }
