@@ -10,6 +10,7 @@
 | 5 | `OutputFailed` | the output can't be written (disk full, no permission) |
 | 6 | `Disagrees` | verify ran, and a figure differs from the kernel's for no counted reason |
 | 7 | `FoundFaults` | why ran, and there is a verdict at least |
+| 8 | `NotThere` | an address to listen on, or a runtime's socket, is not there, or not yet |
 | 70 | any other | an error that nobody foresaw |
 | 130 | – | interrupted before tracing began |
 
@@ -65,3 +66,9 @@ class FoundFaults(TcptraceError):  # noqa: N818 - a finding, not a fault of ours
     """`why` has a verdict at least."""
 
     exit_code = 7
+
+
+class NotThere(TcptraceError):  # noqa: N818
+    """What the command line names is not there; when a host boots it may come."""
+
+    exit_code = 8

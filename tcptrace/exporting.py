@@ -156,7 +156,7 @@ class _Service:
         self._next_file_s = 0.0
         self._has_begun = False
         self._is_reload_due = False
-        self._troubles = Troubles(watch.source, outlets.notes)
+        self._troubles = Troubles(watch, outlets.notes)
 
     def ask_reload(self) -> None:
         """Has the next tick read the web configuration again; to be called by a signal handler."""
@@ -165,7 +165,6 @@ class _Service:
     def tick(self) -> None:
         """Begins to serve once there is something to serve; writes the file when it is due."""
         outlets = self._outlets
-        self._troubles.tell()
         self._send()
         if self._is_reload_due:
             self._is_reload_due = False
@@ -182,6 +181,7 @@ class _Service:
                 self._write_file()
             except TcptraceError as error:
                 note(outlets.notes, safe_text(f"tcptrace: {error}"))
+        self._troubles.tell()
 
     def _send(self) -> None:
         outbox = self._outlets.outbox

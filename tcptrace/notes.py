@@ -1,9 +1,14 @@
-"""What a trace says to people besides its output: on stderr, a line at a time."""
+"""What a trace says to people besides its output: on stderr, a line at a time.
+
+And what becomes of either when nobody takes it.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tcptrace.errors import OutputFailed
 from tcptrace.sinks.terminal import safe_text
@@ -13,8 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from tcptrace.reading import Source
     from tcptrace.wire.head import TraceHead
+
+
+class Troubled(Protocol):
+    """What something can go wrong with."""
+
+    @property
+    def trouble(self) -> str:
+        """What has; "" while all is well."""
 
 
 def tracing_line(head: TraceHead, weaknesses: Iterable[str] = ()) -> str:
@@ -46,7 +58,7 @@ def note(notes: TextIO, text: str) -> None:
 class Troubles:
     """Tells what goes wrong with a source, once, and again if it is another or had passed."""
 
-    def __init__(self, source: Source, notes: TextIO) -> None:
+    def __init__(self, source: Troubled, notes: TextIO) -> None:
         self._source = source
         self._notes = notes
         self._told = ""
@@ -68,3 +80,34 @@ def output_errors() -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputFailed(f"can't write the output: {error.strerror}") from error
+
+
+@contextmanager
+def last_output() -> Iterator[None]:
+    """The same for the last that a command writes to stdout.
+
+    A reader that goes away before it has all of it changes nothing of how the command ends.
+    """
+    try:
+        with output_errors():
+            yield
+            sys.stdout.flush()
+    except BrokenPipeError:
+        forget(sys.stdout)
+
+
+def settle(stream: TextIO | None) -> None:
+    """Leaves nothing in a stream that the interpreter would fail to write at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        forget(stream)
+
+
+def forget(stream: TextIO) -> None:
+    """Lets what a stream still holds, and gets from now on, go nowhere: nobody takes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -105,8 +105,14 @@ class ReplaySource:
 
     @property
     def trouble(self) -> str:
-        """Nothing can go wrong."""
-        return ""
+        """Says that the recording has no end, once it came to where it stops."""
+        if not self._reader.cut:
+            return ""
+        records = plural(self._reader.records, "record")
+        return (
+            f"the recording has no end, its writer was stopped: shown is all that is whole"
+            f" ({records}); what the trace lost is not known"
+        )
 
     @property
     def takes_snapshots(self) -> bool:
@@ -190,13 +196,4 @@ def replaying_line(reader: RecordingReader, name: str) -> str:
     return safe_text(
         f"replaying {name}: {head.what}, recorded {began} on {head.hostname}:"
         f" {plural(len(head.hooks), 'hook')}, {head.carrier}, kernel {head.kernel}"
-    )
-
-
-def cut_line(reader: RecordingReader, name: str) -> str:
-    """Says that a recording has no end, and what of it was shown."""
-    records = plural(reader.records, "record")
-    return safe_text(
-        f"tcptrace: {name} has no end, its writer was stopped: shown was all that is whole"
-        f" ({records}); what the trace lost is not known"
     )

@@ -12,7 +12,7 @@ from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.ledger import Ledger
 from tcptrace.lifecycle.summary import Summary
 from tcptrace.lifecycle.tracker import Tracker
-from tcptrace.notes import Troubles, note, output_errors
+from tcptrace.notes import Troubles, last_output, note, output_errors
 from tcptrace.reading import Losing, batches
 from tcptrace.sinks.summary import TraceFacts, render_summary
 from tcptrace.sinks.terminal import Paint, width_of
@@ -197,8 +197,8 @@ def run(
             fault = pump.run(stop, Troubles(source, notes))
             now_ns = source.now_ns()
             verdicts = show.evidence.verdicts(tracker, show.summary, now_ns)
-            tracker.finish(now_ns)
-            with output_errors():
+            with last_output():
+                tracker.finish(now_ns)
                 printer.flush()
         finally:
             losses = source.losses()
@@ -243,5 +243,6 @@ class Pump(NamedTuple):
                 troubles.tell()
         except BadRecording as damage:
             fault = damage
+        troubles.tell()
         self.feeder.catch_up(now_ns)
         return fault

@@ -318,6 +318,13 @@ class Watch:
         self.catch_up()
         return self.inquest.verdicts(self.tracker, self.source.now_ns())
 
+    @property
+    def trouble(self) -> str:
+        """What has gone wrong with its source, a damaged recording too; "" while all is well."""
+        if self.fault is not None:
+            return f"the recording is damaged: {self.fault}"
+        return self.source.trouble
+
     def _leave_namespaces(self, reading: LedgerReading, began_ns: int) -> None:
         """One that is read no more had no socket left: whatever is counted there is over."""
         if self.reading is None or not self.source.takes_snapshots:

@@ -27,12 +27,12 @@ def command(as_json: bool) -> None:
     Exits with 1 if something is missing.
     """
     from tcptrace.kernel.doctor import examine  # noqa: PLC0415 - --help starts fast
+    from tcptrace.notes import last_output, note  # noqa: PLC0415
 
-    click.echo(
-        "examining this host; every hook is made to fire, which takes some seconds", err=True
-    )
+    note(sys.stderr, "examining this host; every hook is made to fire, which takes some seconds")
     checks = examine()
-    click.echo(_as_json(checks) if as_json else _as_table(checks))
+    with last_output():
+        click.echo(_as_json(checks) if as_json else _as_table(checks))
     failed = [check.name for check in checks if not check.ok]
     if failed:
         raise DoctorFoundProblems(f"{len(failed)} of {len(checks)} checks failed")

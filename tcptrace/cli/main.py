@@ -13,6 +13,7 @@ import click
 
 from tcptrace.cli import completion
 from tcptrace.errors import CannotTrace, OutputFailed, TcptraceError
+from tcptrace.notes import note, settle
 from tcptrace.sinks.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ EXIT_CODES: Final = {
     5: "the output can't be written; what had been recorded stays readable",
     6: "verify found a figure that is not the kernel's, and no counted loss is why",
     7: "why found something wrong",
+    8: "an address to listen on, or a runtime's socket, is not there, or not yet",
     70: "an error that nobody foresaw: TCPTRACE_DEBUG=1 shows where; please report it",
     130: "interrupted before tracing began",
 }
 """What each means, whatever the command; they never change."""
+_STDERR: Final = 2
 _DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
@@ -102,9 +105,16 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code; errors.py lists them.
     """
-    code = 0
+    code = _ended(arguments)
+    settle(sys.stdout)
+    settle(sys.stderr)
+    return code
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    """Runs one command line, and says what went wrong; returns the exit code."""
     try:
-        _ready_stdout()
+        _ready_streams()
         code = _invoke(arguments)
         sys.stdout.flush()
     except click.exceptions.Exit as leaving:
@@ -112,12 +122,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
-        _forget_stdout()
-    except OSError as error:
-        if error.errno in _DISK_ERRORS:
-            _forget_stdout()
-            return _complain(OutputFailed(f"can't write the output: {error.strerror}"))
-        return _complain(error)
+        return 0  # the reader has what it wanted
     except Exception as error:  # noqa: BLE001 - the one place that may: nobody is above it
         return _complain(error)
     return code
@@ -132,8 +137,17 @@ def _invoke(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _ready_stdout() -> None:
-    """Lets no comm or address that the terminal's encoding lacks end the trace."""
+def _ready_streams() -> None:
+    """Lets no comm or address that the terminal's encoding lacks end the trace, nor no stderr.
+
+    Where that is closed, words go nowhere, and no file that is opened later gets its number.
+    """
+    if sys.stderr is None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDERR)
+        if nowhere != _STDERR:
+            os.close(nowhere)
+        sys.stderr = open(_STDERR, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         raise OutputFailed("standard output is closed")
     if hasattr(sys.stdout, "reconfigure"):
@@ -142,6 +156,8 @@ def _ready_stdout() -> None:
 
 def _complain(error: Exception) -> int:
     """Says in one line on stderr what is wrong; returns the exit code."""
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        error = OutputFailed(f"can't write the output: {error.strerror}")
     code = _UNEXPECTED
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
@@ -156,17 +172,10 @@ def _complain(error: Exception) -> int:
     else:
         message = f"unexpected {type(error).__name__}: {error} (TCPTRACE_DEBUG=1 shows where)"
         if os.environ.get("TCPTRACE_DEBUG"):
-            traceback.print_exception(error)
+            note(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
     line = " ".join(message.split())
-    click.echo(f"tcptrace: {safe_text(line)}", err=True)
+    note(sys.stderr, f"tcptrace: {safe_text(line)}")
     return code
-
-
-def _forget_stdout() -> None:
-    """Lets the interpreter's last flush go nowhere: the reader has what it wanted."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

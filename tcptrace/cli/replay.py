@@ -24,14 +24,11 @@ from tcptrace.cli.sources import opened, recorded, speed_option
 def command(file: Path, timeline: bool, as_json: bool, speed: float, max_connections: int) -> None:
     """Show what `tcptrace record` recorded in FILE, with the outputs of a live trace."""
     check_output(timeline=timeline, as_json=as_json)
-    from tcptrace.replay import cut_line  # noqa: PLC0415 - as in port
-    from tcptrace.session import run  # noqa: PLC0415
+    from tcptrace.session import run  # noqa: PLC0415 - as in port
     from tcptrace.stopping import Limits  # noqa: PLC0415
 
     with opened(file) as recording:
-        source, reader, opening = recorded(recording, str(file), speed)
+        source, opening = recorded(recording, str(file), speed)
         printer = printer_maker(timeline=timeline, as_json=as_json)(source)
         limits = Limits(connections=max_connections)
         run(source, printer, limits, sys.stderr, opening)
-    if reader.cut:
-        click.echo(cut_line(reader, str(file)), err=True)

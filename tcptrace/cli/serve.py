@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.sources import begun, opened, recorded, replay_options, traced
+from tcptrace.cli.sources import begun, check_source, opened, recorded, replay_options, traced
 from tcptrace.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def command(
 
     if textfile is not None and web_config is not None:
         raise BadArgument("--textfile and --web-config exclude each other")
+    check_source(replay, *(("user",) if otlp else ()))  # it is the child's that sends, too
     address = parse_address(listen)
     settings = _sending(otlp) if otlp is not None else None
     with ExitStack() as stack:
@@ -114,7 +115,7 @@ def command(
             source, told = traced(attaching)
         elif replay is not None:
             file = stack.enter_context(opened(replay))
-            source, _, told = recorded(file, str(replay), speed)
+            source, told = recorded(file, str(replay), speed)
             told += "; Ctrl-C ends"
         recent, verdicts_ns = (Recent(), WINDOW_NS) if pages else (None, None)
         watch = Watch(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tcptrace.cli.params import speed as read_speed
 from tcptrace.errors import BadArgument
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from tcptrace.kernel.attaching import Attaching
     from tcptrace.reading import Source
     from tcptrace.replay import ReplaySource
-    from tcptrace.sinks.recording import RecordingReader
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_OF_A_HOST: Final = ("duration", "netns", "attach", "user", "ring_pages", "cri_socket")
+"""Parameters that a recording has no use for."""
 
 
 def speed_option(told: str) -> Callable[[_Command], _Command]:
@@ -51,6 +54,27 @@ def replay_options(verb: str) -> Callable[[_Command], _Command]:
         return add_replay(speed_option("How fast to replay.")(command))
 
     return add
+
+
+def check_source(replay: Path | None, *used: str) -> None:
+    """Refuses options that would do nothing: a host's with --replay, --speed without.
+
+    Args:
+        replay: a recording, if it is to be one.
+        used: parameters of the host's that are of use all the same.
+
+    Raises:
+        BadArgument: the line names the option.
+    """
+    context = click.get_current_context()
+    idle = ("speed",) if replay is None else _OF_A_HOST
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in idle or name in used:
+            continue
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            where = "without" if replay is None else "with"
+            raise BadArgument(f"{parameter.opts[0]} has no use {where} --replay")
 
 
 def begun(host: dict[str, Any], *, terminal: bool = False) -> AbstractContextManager[Attaching]:
@@ -90,10 +114,10 @@ def opened(path: Path) -> BinaryIO:
         raise BadArgument(f"{path}: {error.strerror}") from error
 
 
-def recorded(file: BinaryIO, name: str, speed: float) -> tuple[ReplaySource, RecordingReader, str]:
-    """An open recording's source and reader, and the line that says what is replayed."""
+def recorded(file: BinaryIO, name: str, speed: float) -> tuple[ReplaySource, str]:
+    """An open recording as a source, and the line that says what is replayed."""
     from tcptrace.replay import ReplaySource, replaying_line  # noqa: PLC0415 - as in begun
     from tcptrace.sinks.recording import RecordingReader  # noqa: PLC0415
 
     reader = RecordingReader(file, name)
-    return ReplaySource(reader, speed), reader, replaying_line(reader, name)
+    return ReplaySource(reader, speed), replaying_line(reader, name)

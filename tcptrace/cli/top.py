@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.sources import begun, opened, recorded, replay_options, traced
+from tcptrace.cli.sources import begun, check_source, opened, recorded, replay_options, traced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
     """  # noqa: D205 - it is the help's text
     from tcptrace.terminals import require_full_screen  # noqa: PLC0415 - --help starts fast
 
+    check_source(replay)
     with ExitStack() as stack:
         attaching = None if replay else stack.enter_context(begun(host, terminal=True))
         require_full_screen()
@@ -42,7 +43,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
             what = f"{source.head.what} on {source.head.hostname}"
         elif replay is not None:
             file = stack.enter_context(opened(replay))
-            source, _, opening = recorded(file, str(replay), speed)
+            source, opening = recorded(file, str(replay), speed)
             what = f"replay of {replay.name}"
         recent = Recent()
         watch = Watch(

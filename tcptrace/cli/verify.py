@@ -31,7 +31,7 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
     """
     with begun(host) as attaching:
         from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415 - while it compiles
-        from tcptrace.notes import output_errors  # noqa: PLC0415
+        from tcptrace.notes import last_output  # noqa: PLC0415
         from tcptrace.sinks import verification  # noqa: PLC0415
         from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
         from tcptrace.sinks.units import WallClock  # noqa: PLC0415
@@ -42,13 +42,14 @@ def command(duration: float, as_json: bool, **host: Any) -> None:
         source, opening = traced(attaching)
     watch = Watch(source, Tally())
     stop = Stop(Limits())
-    with stop.on_signals(), output_errors():
+    with stop.on_signals():
         report = verify(watch, duration, stop, sys.stderr, opening)
-        if as_json:
-            at = WallClock(source.head).utc(source.now_ns())
-            click.echo(verification.as_json(report, at))
-        else:
-            click.echo(verification.render(report, Paint.of(sys.stdout), width_of(sys.stdout)))
+        with last_output():
+            if as_json:
+                at = WallClock(source.head).utc(source.now_ns())
+                click.echo(verification.as_json(report, at))
+            else:
+                click.echo(verification.render(report, Paint.of(sys.stdout), width_of(sys.stdout)))
     if report.unexplained:
         raise Disagrees(
             f"{report.unexplained} of {len(report.findings)} figures differ from the kernel's, "

@@ -12,7 +12,7 @@ import click
 
 from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.params import seconds
-from tcptrace.cli.sources import begun, opened, recorded, traced
+from tcptrace.cli.sources import begun, check_source, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def command(
     Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
     a verdict.
     """  # noqa: D205 - it is the help's text
+    check_source(replay)
     with ExitStack() as until_shown:
         if replay is not None:
             answer, names, clock = _of_recording(replay, max_connections, until_shown)
@@ -87,30 +88,28 @@ def _of_recording(
     path: Path, max_connections: int, until_shown: ExitStack
 ) -> tuple[Answer, Names, WallClock]:
     from tcptrace.answering import of_recording  # noqa: PLC0415 - as in _of_host
-    from tcptrace.replay import AT_ONCE, cut_line  # noqa: PLC0415
+    from tcptrace.replay import AT_ONCE  # noqa: PLC0415
     from tcptrace.sinks.units import WallClock  # noqa: PLC0415
     from tcptrace.stopping import Limits, Stop  # noqa: PLC0415
 
     with opened(path) as recording:
-        source, reader, opening = recorded(recording, str(path), AT_ONCE)
+        source, opening = recorded(recording, str(path), AT_ONCE)
         stop = Stop(Limits())
         until_shown.enter_context(stop.on_signals())
         answer = of_recording(source, stop, sys.stderr, opening, max_connections)
-    if reader.cut:
-        click.echo(cut_line(reader, str(path)), err=True)
     return answer, source.names, WallClock(source.head)
 
 
 def _show(
     answer: Answer, what: str | None, names: Names, clock: WallClock, *, as_json: bool
 ) -> None:
-    from tcptrace.notes import output_errors  # noqa: PLC0415 - as in _of_host
+    from tcptrace.notes import last_output, note  # noqa: PLC0415 - as in _of_host
     from tcptrace.sinks import verdicts as sink  # noqa: PLC0415
     from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
     from tcptrace.sinks.units import plural  # noqa: PLC0415
 
     chosen = [one for one in answer.verdicts if what is None or sink.matches(one, what)]
-    with output_errors():
+    with last_output():
         if as_json:
             for verdict in chosen:
                 click.echo(json.dumps(sink.as_dict(verdict, clock, names)))
@@ -121,7 +120,7 @@ def _show(
             click.echo(sink.silence(answer.looked, what, others, Paint.of(sys.stdout)))
     if answer.losses.lost_records:
         lost = plural(answer.losses.lost_records, "event")
-        click.echo(f"tcptrace: {lost} lost: verdicts may lack evidence", err=True)
+        note(sys.stderr, f"tcptrace: {lost} lost: verdicts may lack evidence")
     if answer.fault is not None:
         raise answer.fault
     if chosen:

@@ -6,6 +6,8 @@ compiled is loaded by kernel.program.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -119,20 +121,28 @@ def attach_one(
         That program, with the descriptors of its link and of what is loaded.
 
     Raises:
-        NotAttached: the kernel takes none of them.
+        NotAttached: the kernel takes none of them; it tells why not the last.
     """
+    why = ""
     for program in candidates:
         try:
             code = _code(bcc.lib, module.module, program.function.encode())
             loaded = load(program.carrier, program.hook.name, code, type_of(program))
-        except OSError:
+        except OSError as error:
+            why = _named(error)
             continue
-        link = _attach(bcc.lib, loaded, program)
-        if link >= 0:
-            return program, link, loaded
-        os.close(loaded)
+        try:
+            return program, _attach(bcc.lib, loaded, program), loaded
+        except OSError as error:
+            why = _named(error)
+            os.close(loaded)
     last = candidates[-1]
-    raise NotAttached(f"the kernel refuses the {last.carrier} on {last.hook.name}", last.hook)
+    raise NotAttached(f"the kernel refuses the {last.carrier} on {last.hook.name}{why}", last.hook)
+
+
+def _named(error: OSError) -> str:
+    """The kernel's answer, ` (EPERM)`; its ENOTSUPP has no name here, and is ` (524)`."""
+    return f" ({errno.errorcode.get(error.errno, error.errno)})" if error.errno else ""
 
 
 def _code(lib: Any, module: Any, name: bytes) -> Code:
@@ -140,12 +150,21 @@ def _code(lib: Any, module: Any, name: bytes) -> Code:
 
 
 def _attach(lib: Any, loaded: int, program: Program) -> int:
-    """Returns the link's descriptor, or a negative number."""
-    name = program.hook.name.encode()
-    if program.carrier is Carrier.RAW_TRACEPOINT:
-        return int(lib.bpf_attach_raw_tracepoint(loaded, name))
+    """Returns the link's descriptor.
+
+    Raises:
+        OSError: the kernel refuses it; without a number where bcc doesn't tell.
+    """
     if program.carrier in TYPED:
         return attach_typed(loaded)
-    is_return = program.carrier is Carrier.KRETPROBE
-    event = f"{'r' if is_return else 'p'}_tcptrace_{program.hook.name}_{os.getpid()}".encode()
-    return int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
+    name = program.hook.name.encode()
+    ctypes.set_errno(0)
+    if program.carrier is Carrier.RAW_TRACEPOINT:
+        link = int(lib.bpf_attach_raw_tracepoint(loaded, name))
+    else:
+        is_return = program.carrier is Carrier.KRETPROBE
+        event = f"{'r' if is_return else 'p'}_tcptrace_{program.hook.name}_{os.getpid()}".encode()
+        link = int(lib.bpf_attach_kprobe(loaded, int(is_return), event, name, 0, 0))
+    if link < 0:
+        raise OSError(ctypes.get_errno(), "bcc attaches nothing")
+    return link

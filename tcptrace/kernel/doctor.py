@@ -14,16 +14,29 @@ from tcptrace.kernel import capabilities, privileges, seccomp, selftest
 from tcptrace.kernel.attaching import Attached, attach
 from tcptrace.kernel.btf import VMLINUX, Btf, NoBtf
 from tcptrace.kernel.cgroups import what_is_there
+from tcptrace.kernel.config import Config
 from tcptrace.kernel.headers import find_headers, how_to_install
 from tcptrace.kernel.live import LiveSource, head_of
 from tcptrace.kernel.options import TraceOptions
 from tcptrace.kernel.tcp_ext import tcp_ext_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _KPROBE_PMU: Final = Path("/sys/bus/event_source/devices/kprobe/type")
 _KPROBES_ENABLED: Final = Path("/sys/kernel/debug/kprobes/enabled")
+_KPROBES: Final = ("CONFIG_KPROBES", "CONFIG_KPROBE_EVENTS")
+_BUILT_WITH: Final = {
+    "fentry": (
+        *("CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT", "CONFIG_BPF_EVENTS"),
+        "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS",
+    ),
+    "kprobe": ("CONFIG_BPF_SYSCALL", "CONFIG_BPF_EVENTS", *_KPROBES),
+}
+"""What a kernel must be built with, by the way to attach."""
+_UID_MAP: Final = Path("/proc/self/uid_map")
+_EVERYBODY: Final = ["0", "0", "4294967295"]
+"""The map of the host's own user namespace."""
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _FIRST_KERNEL: Final = (5, 10)
 _SELFTEST_S: Final = 25.0
@@ -128,13 +141,25 @@ def _kprobes() -> Check:
         enabled = _KPROBES_ENABLED.read_text(encoding="ascii").strip() != "0"
     except OSError:
         enabled = True  # debugfs isn't mounted; the hooks below will tell
-    mend = "echo 1 > /sys/kernel/debug/kprobes/enabled, or a kernel with CONFIG_KPROBE_EVENTS"
-    found = "enabled" if _KPROBE_PMU.exists() else "this kernel has no kprobe events"
-    return Check(
-        "kprobes",
-        _KPROBE_PMU.exists() and enabled,
-        found if enabled else "switched off by kprobes/enabled",
-        mend,
+    if not _KPROBE_PMU.exists():
+        mend = _other_kernel(_KPROBES) or f"a kernel with {' and '.join(_KPROBES)}"
+        return Check("kprobes", ok=False, found="this kernel has no kprobe events", mend=mend)
+    found = "enabled" if enabled else "switched off by kprobes/enabled"
+    return Check("kprobes", enabled, found, f"echo 1 > {_KPROBES_ENABLED}")
+
+
+def _other_kernel(wanted: Sequence[str]) -> str:
+    """Names what this kernel was built without of what is wanted; "" if nothing, or it is unknown.
+
+    Args:
+        wanted: options of its configuration.
+    """
+    config = Config.of_kernel()
+    lacks = config.lacks(wanted) if config else []
+    return (
+        f"a kernel with {' and '.join(lacks)}: not set in {config.told_by}"
+        if config and lacks
+        else ""
     )
 
 
@@ -192,11 +217,24 @@ def _hooks() -> list[Check]:
 
 def _ways(refused: dict[str, str]) -> Iterable[Check]:
     """One way to attach is enough: `--attach auto` finds it."""
-    mend = "root in the host's own namespaces, on a kernel that allows tracing, is what it takes"
     for way, found in refused.items():
         is_enough = len(refused) == 1
         instead = "; instead " + _COST[way] if is_enough else ""
-        yield Check(f"attach {way}", is_enough, found + instead, mend)
+        yield Check(f"attach {way}", is_enough, found + instead, _way_to(way, found))
+
+
+def _way_to(way: str, found: str) -> str:
+    """What to do where a way to attach is refused: by what this host lacks, the nearest first."""
+    if capabilities.missing():
+        return "the capabilities that are missing: privileges, above"
+    if mend := _other_kernel(_BUILT_WITH[way]):
+        return mend
+    if _UID_MAP.read_text(encoding="ascii").split() != _EVERYBODY:
+        return "root in the host's own user namespace: this is another one's"
+    reasons = f"TCPTRACE_DEBUG=1 tcptrace port 1 --attach {way} shows what the kernel says"
+    if "EPERM" in found:
+        return f"look for lockdown, a security module, a sandbox: root may not either; {reasons}"
+    return reasons
 
 
 class _Firings(NamedTuple):

@@ -189,7 +189,8 @@ def open_live(attaching: Attaching) -> LiveSource:
     """Drops privileges once all is attached: then the process is the unprivileged collector.
 
     Raises:
-        BadArgument: there is no such `--cri-socket`.
+        BadArgument: `--cri-socket` is no socket.
+        NotThere: there is no such `--cri-socket`.
         CannotTrace: the loader says why, or no container runtime answers.
     """
     options = attaching.options

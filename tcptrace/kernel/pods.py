@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.children import Child
-from tcptrace.errors import BadArgument, CannotTrace
+from tcptrace.errors import BadArgument, CannotTrace, NotThere
 from tcptrace.lifecycle.names import MOST_NAME, Known, PodNames
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class PodLookup:
         trouble: why new containers get no names; "" while all is well.
 
     Raises:
-        BadArgument: there is no such socket.
+        BadArgument: it is no socket.
+        NotThere: there is none.
         CannotTrace: grpcio is missing, or no runtime answers.
     """
 
@@ -114,6 +115,8 @@ class PodLookup:
 def _check(path: Path) -> None:
     try:
         is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except FileNotFoundError as error:
+        raise NotThere(f"--cri-socket {path}: {error.strerror}") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadArgument(f"--cri-socket {path}: {reason}") from error

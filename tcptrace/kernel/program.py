@@ -120,12 +120,12 @@ def attach_typed(loaded: int) -> int:
     """Attaches a program whose type_id says to what.
 
     Returns:
-        The link's descriptor; -1 if the kernel refuses it.
+        The link's descriptor.
+
+    Raises:
+        OSError: the kernel refuses it.
     """
-    try:
-        return _bpf(_RAW_TRACEPOINT_OPEN, _OpenAttributes(prog_fd=loaded))
-    except OSError:
-        return -1
+    return _bpf(_RAW_TRACEPOINT_OPEN, _OpenAttributes(prog_fd=loaded))
 
 
 def can_be_entered(function: str, type_id: int) -> bool:
@@ -136,11 +136,13 @@ def can_be_entered(function: str, type_id: int) -> bool:
         loaded = load(Carrier.FENTRY, function, code, type_id)
     except OSError:
         return False
-    link = attach_typed(loaded)
-    os.close(loaded)
-    if link >= 0:
-        os.close(link)
-    return link >= 0
+    try:
+        os.close(attach_typed(loaded))
+    except OSError:
+        return False
+    finally:
+        os.close(loaded)
+    return True
 
 
 def allow_memory() -> None:

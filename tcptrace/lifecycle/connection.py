@@ -211,6 +211,15 @@ class Connection:
         return _between(self.queued_at_ns, self.accepted_at_ns)
 
     @property
+    def waits_for_accept(self) -> bool:
+        """Whether it lies in the accept queue, or lay there until its end: no process has it."""
+        return (
+            self.role is Role.SERVER
+            and self.queued_at_ns is not None
+            and self.accepted_at_ns is None
+        )
+
+    @property
     def gone_at_ns(self) -> int | None:
         """When its full socket was gone: a TIME_WAIT socket took over, or it reached CLOSE."""
         if self.timewait_at_ns is not None:

@@ -45,6 +45,7 @@ class Summary:
         open_states: the states of the lives that were still open.
         close_wait_holders: the processes that still held connections in CLOSE_WAIT, and how many;
             None stands for lives whose process wasn't seen.
+        close_wait_queued: connections in CLOSE_WAIT that accept() had not taken: nobody holds them.
         pairs: connections with both ends among the lives.
         cookies: connections that came from a SYN cookie.
         fastopen: connections that the SYN itself opened (TCP Fast Open).
@@ -66,6 +67,7 @@ class Summary:
         self.partial_count = 0
         self.open_states: Counter[State] = Counter()
         self.close_wait_holders: Counter[Process | None] = Counter()
+        self.close_wait_queued = 0
         self.pairs = 0
         self._lone_ends: OrderedDict[int, None] = OrderedDict()
         self.cookies = 0
@@ -96,7 +98,9 @@ class Summary:
         self._pair(connection)
         if connection.outcome is Outcome.OPEN and connection.state is not None:
             self.open_states[connection.state] += 1
-            if connection.state is State.CLOSE_WAIT:
+            if connection.state is State.CLOSE_WAIT and connection.waits_for_accept:
+                self.close_wait_queued += 1
+            elif connection.state is State.CLOSE_WAIT:
                 self.close_wait_holders[connection.process] += 1
 
     def add_alike(self, connection: Connection, count: int, waits: Waits, pairs: int) -> None:

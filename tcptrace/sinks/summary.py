@@ -98,6 +98,9 @@ def _outcomes(summary: Summary, paint: Paint, width: int) -> Iterator[str]:
             for process, count in summary.close_wait_holders.most_common(_MAX_HOLDERS)
         ]
         yield paint(f"  CLOSE_WAIT  closed by the peer, still held by {', '.join(held)}", "bad")
+    if summary.close_wait_queued:
+        queued = f"{summary.close_wait_queued:,}"
+        yield paint(f"  CLOSE_WAIT  closed by the peer, waiting for accept() ×{queued}", "bad")
 
 
 def _waits(summary: Summary) -> Iterator[str]:
@@ -148,7 +151,9 @@ def _queues(listener: Listener, paint: Paint, names: Names) -> Iterator[str]:
     yield f"  listener {paint(str(listener.local), 'strong')}{where}"
     limit = listener.accept_queue_limit
     accept_full = listener.accept_queue_peak > limit
-    syn_full = bool(listener.drops.get(Stage.SYN_SYN_QUEUE_FULL))
+    # Cookies answer what a full SYN queue can't take, and some hosts send them always.
+    has_cookies = bool(listener.cookies_sent) and listener.syn_queue_peak >= limit
+    syn_full = has_cookies or bool(listener.drops.get(Stage.SYN_SYN_QUEUE_FULL))
     cells = []
     for name, peak, full in (
         ("accept queue", listener.accept_queue_peak, accept_full),

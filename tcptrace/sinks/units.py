@@ -110,12 +110,15 @@ class WallClock:
         return f"{time.strftime('%H:%M:%S', parts)}.{rest_ns // 1_000_000:03}"
 
     def local(self, at_ns: int) -> str:
-        """Writes `2025-11-21 21:17:03`, local time; `an unknown time` where the calendar ends."""
+        """Writes `2025-11-21 21:17:03 +0530`: local time, and how far that is from UTC.
+
+        `an unknown time` where the calendar ends.
+        """
         try:
             parts = time.localtime((at_ns + self.shift_ns) // NS_PER_S)
         except (OverflowError, ValueError, OSError):
             return "an unknown time"
-        return time.strftime("%Y-%m-%d %H:%M:%S", parts)
+        return time.strftime("%Y-%m-%d %H:%M:%S %z", parts)
 
     def utc(self, at_ns: int) -> str | None:
         """Writes `2025-11-21T21:17:03.123456Z` (RFC 3339), or None where the calendar ends."""

@@ -112,7 +112,7 @@ class MainScreen(FrameScreen):
         width = self.size.width
         time_of_day = self.top.clock.time_of_day(frame.at_ns)[:8]
         self.say("tabs", [words.tabs(self._view, time_of_day, width)])
-        self.say("standing", [self._standing(frame)])
+        self.say("standing", [self._standing(frame), *self._trouble()])
         fill = (self._listeners, self._states, self._slow, self._drops, self._verdicts)
         fill[self._view](frame)
 
@@ -128,9 +128,12 @@ class MainScreen(FrameScreen):
         agrees, *lost = frame.standing
         pieces.append((agrees, "bad" if agrees.startswith("differs") else "dim"))
         pieces += [(text, "warn") for text in lost]
-        if trouble := top.watch_of.source.trouble:
-            pieces.append((trouble, "bad"))
         return words.told([*pieces, (top.what, "dim")], self.size.width)
+
+    def _trouble(self) -> list[Line]:
+        """A line of its own: it is long, and what comes after it is to be read by it."""
+        trouble = self.top.watch_of.trouble
+        return [words.told([(trouble, "bad")], self.size.width)] if trouble else []
 
     def _listeners(self, frame: Frame) -> None:
         top = self.top
@@ -163,7 +166,7 @@ class MainScreen(FrameScreen):
         self.say("summary", [words.summary_of(row, names, width)] if row else [[]])
 
     def _states(self, frame: Frame) -> None:
-        room = self.size.height - 3
+        room = self.size.height - 3 - len(self._trouble())
         self.lines("states").show(Text(words.states(frame.traffic, self.size.width, room)))
 
     def _slow(self, frame: Frame) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.cells import cell_len
 
-from tcptrace.notes import note
+from tcptrace.notes import Troubles, note
 from tcptrace.stopping import Limits, Stop
 from tcptrace.top.app import Top
 
@@ -68,6 +68,7 @@ def show(  # noqa: PLR0913, PLR0917 - what there is to know
     finally:
         stop.asked = True
         keeper.join()
+        Troubles(watch.source, notes).tell()  # what the screen told is gone
         watch.source.close()
         loop.close()
     for fault in (keeper.fault, app.fault, watch.fault):

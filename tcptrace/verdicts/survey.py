@@ -92,8 +92,8 @@ class Survey:
             connection: an open one.
             found_ns: when it was found, if it was in its state before.
         """
-        if connection.state is not State.CLOSE_WAIT or _waits_for_accept(connection):
-            return
+        if connection.state is not State.CLOSE_WAIT or connection.waits_for_accept:
+            return  # nobody can close what accept() has not taken
         is_client = connection.role is Role.CLIENT
         port = 0 if is_client else connection.local.port
         key = Holder(connection.netns, connection.process, connection.cgroup, port)
@@ -144,12 +144,3 @@ def ways(tracker: Tracker, namespaces: Iterable[int]) -> dict[int, Counter[Way]]
 
 def _may_be_troubled(shape: Shape) -> bool:
     return shape.state in _HALF_OPEN or any(kind in _TELLING for kind, _ in shape.moments)
-
-
-def _waits_for_accept(connection: Connection) -> bool:
-    """Whether nobody can close it: accept() has not taken it."""
-    return (
-        connection.role is Role.SERVER
-        and connection.queued_at_ns is not None
-        and connection.accepted_at_ns is None
-    )

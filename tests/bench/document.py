@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import aims, makeup
+from .answer import answered
 from .excerpt import replaced
 from .parts import CHECKOUT, NATIVE, PARTS
 from .pictures import PICTURES, draw
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FIGURES = CHECKOUT / "docs" / "performance.json"
 README = CHECKOUT / "README.md"
+FAQ = CHECKOUT / "docs" / "faq.md"
 PAGE = CHECKOUT / "docs" / "performance.md"
 _INTRODUCTION = """# What tracing costs
 
@@ -77,11 +79,12 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def write(figures: dict[str, Any]) -> None:
-    """Writes the figures, their page, the pictures, and what README.md tells of them."""
+    """Writes the figures, their page, the pictures, and what README.md and the FAQ tell of them."""
     FIGURES.write_text(_as_json(figures), encoding="utf-8")
     draw(figures)
     PAGE.write_text(page(figures), encoding="utf-8")
     README.write_text(replaced(README.read_text(encoding="utf-8"), figures), encoding="utf-8")
+    FAQ.write_text(answered(FAQ.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
 def _as_json(figures: dict[str, Any]) -> str:

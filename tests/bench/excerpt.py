@@ -9,7 +9,7 @@ from .parts import NATIVE
 from .results import shown, tables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 BEGIN, END = "<!-- figures: make bench -->", "<!-- end of figures -->"
 _KERNEL = "6.1"
@@ -18,9 +18,14 @@ _SPREAD = re.compile(r" \(.*\)")
 
 def replaced(text: str, figures: dict[str, Any]) -> str:
     """Returns the text with these figures in the place of the former ones."""
+    return between(text, _lines(figures))
+
+
+def between(text: str, lines: Iterable[str]) -> str:
+    """Returns the text with these lines between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return "\n".join([before + BEGIN, *_lines(figures), END + after])
+    return "\n".join([before + BEGIN, *lines, END + after])
 
 
 def _lines(figures: dict[str, Any]) -> Iterator[str]:

@@ -114,11 +114,42 @@ def _leads_somewhere(page: Path, link: str, pages: dict[Path, _Links]) -> bool:
     return not parts.fragment or target not in pages or parts.fragment in pages[target].anchors
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_of_pages_beside_the_site_lead_to_files(name: str) -> None:
-    links = _LINK.findall((ROOT / name).read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *DOCS.rglob("*.md")], ids=lambda page: page.relative_to(ROOT)
+)
+def test_links_lead_to_files_where_the_repository_is_read(page: Path) -> None:
+    links = _LINK.findall(page.read_text(encoding="utf-8"))
     local = [link.partition("#")[0] for link in links if not urlsplit(link).scheme]
-    assert not [path for path in local if path and not (ROOT / path).exists()]
+    assert not [path for path in local if path and not (page.parent / path).exists()]
+
+
+def test_what_the_site_tells_otherwise_is_linked_to_that_page(site: Path) -> None:
+    linked = _Links((site / "howto.html").read_text("utf-8")).linked
+    assert {"alerts.html", "schemas.html", "exit-codes.html"} <= {*linked}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_the_command_is_installed_where_every_page_expects_it(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    commands = [line.split("#")[0].split() for line in text.splitlines()]
+    link = ["sudo", "ln", "-sf", "/opt/tcptrace/bin/tcptrace", "/usr/local/bin/"]
+    assert commands.index(link) < commands.index(["sudo", "tcptrace", "doctor"])
+
+
+def test_no_page_asks_for_another_one() -> None:
+    asked = [
+        page.name
+        for page in (ROOT / "README.md", *DOCS.glob("*.md"))
+        if "sudo /opt/tcptrace/bin/tcptrace" in page.read_text("utf-8")
+    ]
+    assert not asked
+
+
+def test_a_link_to_the_command_is_the_command(tmp_path: Path) -> None:
+    link = tmp_path / "tcptrace"
+    link.symlink_to(Path(sys.executable).with_name("tcptrace"))
+    done = subprocess.run([link, "--help"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0
 
 
 def commands_in_pages() -> Iterator[tuple[str, str]]:

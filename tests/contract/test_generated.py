@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from bench.answer import answered
 from bench.document import FIGURES, page
-from bench.excerpt import replaced
+from bench.excerpt import BEGIN, replaced
 
 from tcptrace.sinks.metrics import document as metrics
 from tcptrace.wire import cheader, document
@@ -32,3 +33,7 @@ def test_pages_tell_the_figures_that_are_committed() -> None:
     assert (ROOT / "docs/performance.md").read_text(encoding="utf-8") == page(figures)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert replaced(readme, figures) == readme
+    faq = (ROOT / "docs/faq.md").read_text(encoding="utf-8")
+    assert answered(faq, figures) == faq
+    assert BEGIN in readme
+    assert BEGIN in faq

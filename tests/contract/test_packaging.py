@@ -19,7 +19,7 @@ from dashboards.build.fleet_rules import FLEET
 from dashboards.build.promql import uses
 from tcptrace import __version__
 from tcptrace.cli.main import EXIT_CODES
-from tcptrace.errors import BadArgument, CannotTrace, OutputFailed
+from tcptrace.errors import BadArgument, CannotTrace, NotThere, OutputFailed
 from tcptrace.kernel.capabilities import NEEDED
 from tcptrace.kernel.seccomp import LIBRARY
 from tcptrace.sinks.web.site import Site
@@ -179,7 +179,8 @@ def test_promtool_finds_the_configuration_sound(name: str) -> None:
 
 
 def test_the_unit_gives_up_what_a_restart_can_not_mend() -> None:
-    for error, mends in ((BadArgument, False), (CannotTrace, False), (OutputFailed, True)):
+    mended = {BadArgument: False, CannotTrace: False, OutputFailed: True, NotThere: True}
+    for error, mends in mended.items():
         assert (str(error.exit_code) not in set_to("RestartPreventExitStatus").split()) is mends
     # Else the limit would never be reached.
     starts_s = int(set_to("StartLimitBurst")) * _seconds("RestartSec")

@@ -2,7 +2,8 @@
 
 Pages link to files as the repository has them (`../dashboards/…`, `docs/…` in CONTRIBUTING.md), so
 that the links work there too. Here such a file becomes part of the site, and the link is turned
-to it. A link to a file that is not there stays as it is, and fails the strict build.
+to it; or to the page that is made here of what it holds. A link to a file that is not there stays
+as it is, and fails the strict build.
 
 Source: mkdocs.org, user guide, hooks.
 """
@@ -34,6 +35,12 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 HOME: Final = "docs"
 FROM_ABOVE: Final = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages that lie beside docs/, and what the site calls them."""
+TOLD_BY: Final = {
+    "dashboards": "alerts.md",
+    "docs/schema": "schemas.md",
+    "README.md#exit-codes": "exit-codes.md",
+}
+"""What the repository has, and the page that the site has of it."""
 REST: Final = "repository"
 """Where the site has files that are no pages."""
 _LINK: Final = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
@@ -62,13 +69,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     uri = page.file.src_uri
 
     def turned(found: re.Match[str]) -> str:
-        target = _site_uri(_in_repository(uri, found[1]))
+        path, anchor = _in_repository(uri, found[1]), found[2] or ""
+        if made := TOLD_BY.get(path + anchor):
+            return relpath(made, normpath(f"{uri}/.."))
+        target = _site_uri(path)
         # A directory is told by its index.
         if files.get_file_from_path(f"{target}/index.md"):
             target += "/index.md"
         if files.get_file_from_path(target) is None:
             return found[0]
-        return relpath(target, normpath(f"{uri}/..")) + (found[2] or "")
+        return relpath(target, normpath(f"{uri}/..")) + anchor
 
     return _LINK.sub(turned, markdown)
 
@@ -88,6 +98,7 @@ def _outside(file: File) -> Iterator[str]:
     for found in _LINK.finditer(file.content_string):
         path = _in_repository(file.src_uri, found[1])
         is_page = path.startswith(f"{HOME}/") or path in FROM_ABOVE
+        is_page |= path + (found[2] or "") in TOLD_BY
         if not is_page and (CHECKOUT / path).exists():
             yield path
 

@@ -135,6 +135,12 @@ def test_a_damaged_recording_says_so() -> None:
     }
 
 
+def test_a_recording_without_an_end_says_so() -> None:
+    host = FakeHost(step_ms=1000)
+    host.trouble = "the recording has no end"
+    assert notes_of(pages_of(host)) == ["the recording has no end"]
+
+
 def test_of_ten_thousand_listeners_the_worst_are_told() -> None:
     host = FakeHost(step_ms=1000)
     host.slots = {port: slots.slot(port=port) for port in range(1, 10_001)}

@@ -228,6 +228,7 @@ def test_a_damaged_recording_is_served_and_told_at_the_end(manager: Manager) -> 
         service.run()
     thread.join()
     assert 'tcptrace_events_total{kind="state_changed"} 1.0' in got[0]
+    assert f"{OPENING}\ntcptrace: the recording is damaged: damaged\n" == service.notes.getvalue()
     assert host.closed
     assert service.manager.heard[-1] == "STOPPING=1"
 

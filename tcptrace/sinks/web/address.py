@@ -7,14 +7,19 @@ import re
 import socket
 from typing import Final
 
-from tcptrace.errors import BadArgument, OutputFailed
+from tcptrace.errors import BadArgument, NotThere, OutputFailed
 from tcptrace.sinks.web.text import one_line
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _LAST_PORT: Final = 0xFFFF
 _LISTEN_BACKLOG: Final = 1024
 """The kernel caps it at net.core.somaxconn."""
-_OURS_TO_CHANGE: Final = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+_KINDS: Final = {
+    **dict.fromkeys((errno.EADDRINUSE, errno.EACCES, errno.EPERM), OutputFailed),
+    # While a host boots an address, or who knows a name's, may come later than this.
+    **dict.fromkeys((errno.EADDRNOTAVAIL, socket.EAI_AGAIN), NotThere),
+}
+"""What is raised, by errno; for any other the argument is wrong."""
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -44,7 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
         port: 0 lets the kernel choose.
 
     Raises:
-        BadArgument: this host has no such address.
+        BadArgument: there can be no such address here.
+        NotThere: this host has no such address now.
         OutputFailed: the port is taken, or not allowed.
     """
     where = one_line(address_text(host, port))
@@ -52,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
         return _open(host, port)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such address"
-        kind = OutputFailed if getattr(error, "errno", 0) in _OURS_TO_CHANGE else BadArgument
+        kind = _KINDS.get(getattr(error, "errno", 0), BadArgument)
         raise kind(f"can't listen on {where}: {reason}") from error
 
 

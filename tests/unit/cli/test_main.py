@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -13,9 +16,15 @@ from tcptrace.sinks.recording import RecordingWriter
 from unit import samples
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import click
+
+NETNS: Final = "/proc/self/ns/net"
+OVERFLOW: Final = str(
+    Path(__file__).resolve().parents[2] / "data/faults/accept-queue-overflow.tcptrace"
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +41,14 @@ if TYPE_CHECKING:
         (["replay", "/nowhere/t.rec"], "No such file"),
         (["replay", "/"], "Is a directory"),
         (["record"], "Missing option"),
+        (["serve", "--speed", "2"], "--speed has no use without --replay"),
+        (["top", "--speed", "1"], "--speed"),
+        (["top", "--replay", OVERFLOW, "--netns", NETNS], "--netns has no use with --replay"),
+        (["why", "--replay", OVERFLOW, "--duration", "15s"], "--duration"),
+        (["why", "--replay", OVERFLOW, "--cri-socket", "/"], "--cri-socket"),
+        (["serve", "--replay", OVERFLOW, "--ring-size", "8M"], "--ring-size"),
+        (["serve", "--replay", OVERFLOW, "--attach", "auto"], "--attach"),
+        (["serve", "--replay", OVERFLOW, "--user", "root"], "--user"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_2(
@@ -91,11 +108,13 @@ def recording(path: Path, *, ended: bool = True) -> Path:
     return path
 
 
-def tcptrace(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def tcptrace(
+    *arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tcptrace.cli.main", *arguments],
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         check=False,
         timeout=60,
@@ -122,12 +141,60 @@ def test_replay_of_whole_cut_and_damaged_recordings(tmp_path: Path) -> None:
     assert tcptrace("replay", str(foreign)).returncode == 4
 
 
-def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+@contextmanager
+def nobodys_pipe() -> Iterator[int]:
+    """Whose reader is gone."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = tcptrace("--help", stdout=writing)
+    yield writing
     os.close(writing)
+
+
+@contextmanager
+def full_disk() -> Iterator[int]:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        yield full.fileno()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    with nobodys_pipe() as pipe:
+        done = tcptrace("--help", stdout=pipe)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_goes_away_takes_nothing_from_how_it_ends(tmp_path: Path) -> None:
+    with nobodys_pipe() as pipe:
+        assert tcptrace("why", "--replay", OVERFLOW, stdout=pipe).returncode == 7
+        assert tcptrace("why", "--json", "--replay", OVERFLOW, stdout=pipe).returncode == 7
+        # What it had to show fits its buffer: it is written when the damage is known.
+        damaged = recording(tmp_path / "damaged.rec")
+        damaged.write_bytes(damaged.read_bytes() + b"x")
+        assert tcptrace("replay", "--json", str(damaged), stdout=pipe).returncode == 4
+
+
+@pytest.mark.parametrize("stderr", [nobodys_pipe, full_disk])
+def test_words_that_nobody_takes_change_nothing_either(
+    stderr: Callable[[], AbstractContextManager[int]],
+) -> None:
+    with stderr() as nowhere:
+        done = tcptrace("why", "--json", "--replay", OVERFLOW, stderr=nowhere)
+        assert (done.returncode, done.stdout.count("\n")) == (7, 1)
+        done = tcptrace("doctor", "--json", stderr=nowhere)
+        assert done.returncode == (0 if json.loads(done.stdout)["ok"] else 1)
+        assert tcptrace("why", "--replay", __file__, stderr=nowhere).returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(f"why --replay {OVERFLOW}", 7), (f"why --replay {__file__}", 4), ("doctor --json", None)],
+)
+def test_a_closed_stderr_is_nobody_who_reads(command: str, code: int | None) -> None:
+    closing = f"exec {sys.executable} -m tcptrace.cli.main {command} 2>&-"
+    done = subprocess.run(["sh", "-c", closing], capture_output=True, text=True, check=False)
+    assert bool(done.stdout) == (code != 4)
+    if code is None:
+        code = 0 if json.loads(done.stdout)["ok"] else 1
+    assert done.returncode == code
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -50,7 +50,6 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple
         (["serve", "--listen", "9436"], "no address to listen on"),
         (["serve", "--listen", "127.0.0.1:99999"], "no address to listen on"),
         (["serve", "--listen", "::1:9436"], "[::1]:9100"),
-        (["serve", "--listen", "192.0.2.1:0"], "192.0.2.1"),
         (["serve", "--ring-size", "100k"], "power of two"),
         (["serve", "--ring-size", "2k"], "power of two"),
         (["serve", "--max-listeners", "0"], "--max-listeners"),
@@ -98,6 +97,12 @@ def test_a_port_in_use_is_5(capsys: pytest.CaptureFixture[str]) -> None:
         code, line = complaint(["serve", "--listen", where], capsys)
     assert code == 5
     assert where in line
+
+
+def test_an_address_that_may_come_is_8(capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = complaint(["serve", "--listen", "192.0.2.1:0"], capsys)
+    assert code == 8
+    assert "192.0.2.1" in line
 
 
 def test_a_certificate_that_can_not_be_read_is_2(
@@ -192,6 +197,15 @@ def test_a_recording_is_served_until_it_is_told_to_end(tmp_path: Path) -> None:
     assert 'tcptrace_listener_drops_total{address="0.0.0.0",' in text
 
 
+def test_a_recording_without_an_end_says_so(tmp_path: Path) -> None:
+    path = recording(tmp_path / "t.rec")
+    path.write_bytes(path.read_bytes()[:-1])
+    with serving("--listen", "127.0.0.1:0", "--replay", str(path), "--speed", "max") as served:
+        assert served.process.stderr is not None
+        assert "the recording has no end" in served.process.stderr.readline()
+        assert served.end() == (0, "")
+
+
 @pytest.mark.parametrize(("options", "status"), [((), 200), (("--no-ui",), 404)])
 def test_a_page_unless_it_is_unwanted(
     tmp_path: Path, options: tuple[str, ...], status: int
@@ -239,8 +253,9 @@ def test_a_damaged_recording_is_served_and_then_4(tmp_path: Path) -> None:
         assert "tcptrace_listener_drops_total{" in served.scrape()
         code, told = served.end()
     assert code == 4
-    assert "damaged" in told
-    assert told.count("\n") == 1
+    when_it_came, at_the_end = told.splitlines()
+    assert when_it_came.startswith("tcptrace: the recording is damaged: ")
+    assert at_the_end.endswith(when_it_came.rpartition(": ")[2])
 
 
 def test_into_a_textfile_and_systemd_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tcptrace.errors import BadArgument, CannotTrace
+from tcptrace.errors import BadArgument, CannotTrace, NotThere
 from tcptrace.kernel import pods as module
 from tcptrace.kernel.pods import PodLookup
 from tcptrace.lifecycle.names import PodNames
@@ -197,7 +197,7 @@ def test_it_ends_with_its_parent(lookup: PodLookup) -> None:
 
 
 def test_no_socket_there(tmp_path: Path) -> None:
-    with pytest.raises(BadArgument, match="No such file"):
+    with pytest.raises(NotThere, match="No such file"):
         PodLookup(tmp_path / "none", "nobody")
     (tmp_path / "file").touch()
     with pytest.raises(BadArgument, match="it is no socket"):

@@ -47,6 +47,15 @@ def test_open_close_wait_names_who_holds_it() -> None:
     assert summary.partial == {Partial.BEGAN_BEFORE: 1}
 
 
+def test_nobody_holds_what_accept_has_not_taken() -> None:
+    summary = Summary()
+    life = samples.leaked()
+    life.role, life.queued_at_ns = Role.SERVER, samples.START
+    summary.add(life)
+    assert summary.close_wait_queued == 1
+    assert not summary.close_wait_holders
+
+
 def test_drops_add_up_over_listeners() -> None:
     summary = Summary()
     summary.add_listeners([samples.listener(), samples.listener()])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tcptrace.lifecycle.connection import Connection, Listener, Process
+from tcptrace.lifecycle.connection import Connection, Listener, Process, Role
 from tcptrace.lifecycle.summary import Summary
 from tcptrace.sinks.summary import TraceFacts, render_summary
 from tcptrace.sinks.terminal import Paint
@@ -40,6 +40,26 @@ def test_the_whole_screen() -> None:
         "  retransmitted: 2 SYNs, 2 SYN-ACKs",
         "  1 partial life: 1 began before the trace",
     ]
+
+
+def test_nobody_holds_what_waits_for_accept() -> None:
+    waits = samples.leaked()
+    waits.role, waits.queued_at_ns, waits.process = Role.SERVER, samples.START, None
+    told = screen([samples.leaked(), waits], []).splitlines()
+    assert told[4:6] == [
+        "  CLOSE_WAIT  closed by the peer, still held by nginx[1234] ×1",
+        "  CLOSE_WAIT  closed by the peer, waiting for accept() ×1",
+    ]
+
+
+def test_a_syn_queue_that_cookies_stand_in_for_is_full() -> None:
+    listener = samples.listener()
+    listener.drops, listener.accept_queue_limit, listener.syn_queue_peak = {}, 16, 17
+    assert "SYN queue peak 17/16\n" in screen([], [listener]) + "\n"
+    listener.cookies_sent = 1
+    assert "SYN queue peak 17/16 FULL\n" in screen([], [listener])
+    listener.syn_queue_peak = 3  # net.ipv4.tcp_syncookies is 2
+    assert "SYN queue peak 3/16\n" in screen([], [listener])
 
 
 def test_an_empty_trace() -> None:

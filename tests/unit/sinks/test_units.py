@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,18 @@ def test_the_clock_turns_monotonic_into_wall_time() -> None:
     clock = WallClock(samples.head())
     assert clock.utc(samples.START + 1_234_567) == "2025-11-21T21:17:03.001234Z"
     assert len(clock.time_of_day(samples.START)) == 12
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("UTC0", "2025-11-21 21:17:03 +0000"), ("IST-5:30", "2025-11-22 02:47:03 +0530")],
+)
+def test_a_local_time_says_whose(zone: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", zone)
+        time.tzset()
+        assert WallClock(samples.head()).local(samples.START) == told
+    time.tzset()
 
 
 @given(st.integers(0, 2**64 - 1))

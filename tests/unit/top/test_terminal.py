@@ -130,12 +130,23 @@ def test_without_a_terminal_it_says_so_in_a_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_damaged_recording_is_told_once_the_screen_is_left(tmp_path: Path) -> None:
+def test_what_a_recording_lacks_is_told_on_the_screen_and_once_it_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "cut"
+    path.write_bytes((FAULTS / "accept-queue-overflow.tcptrace").read_bytes()[:50_000])
+    with FullScreen(["top", "--replay", str(path), "--speed", "max"]) as screen:
+        screen.wait_for("the recording has no end, its writer was stopped")
+        screen.press("q")
+        assert screen.end() == 0
+        left = b"".join(chunk for _, chunk in screen.got).rpartition(LEAVES)[2]
+        assert b"tcptrace: the recording has no end" in left
+
+
+def test_a_damaged_recording_is_told_on_the_screen_and_once_it_is_left(tmp_path: Path) -> None:
     whole = (FAULTS / "accept-queue-overflow.tcptrace").read_bytes()
     path = tmp_path / "damaged"
     path.write_bytes(whole[: len(whole) // 2] + b"\xff" * 64 + whole[len(whole) // 2 :])
     with FullScreen(["top", "--replay", str(path), "--speed", "max"]) as screen:
-        screen.wait_for("ACCEPT Q")
+        screen.wait_for("ACCEPT Q", "the recording is damaged: ")
         screen.press("q")
         assert screen.end() == 4
         assert "tcptrace: " in screen.text

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tcptrace.errors import BadArgument, OutputFailed
+from tcptrace.errors import BadArgument, NotThere, OutputFailed
 from tcptrace.sinks.web.address import listen, parse_address
 
 
@@ -94,8 +94,27 @@ def test_a_forbidden_port_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         listen("::1", 80)
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "a" * 70, "\udc80", "\0"])
-def test_an_address_that_is_not_here_is_said(host: str) -> None:
+@pytest.mark.parametrize("host", ["a" * 70, "\udc80", "\0"])
+def test_what_can_be_no_address_is_said(host: str) -> None:
     with pytest.raises(BadArgument, match="can't listen on") as caught:
         listen(host, 9100)
     assert str(caught.value).isprintable()
+
+
+def test_an_address_that_is_not_here_may_come() -> None:
+    with pytest.raises(NotThere, match=r"can't listen on 192\.0\.2\.1:9100: "):
+        listen("192.0.2.1", 9100)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(socket.EAI_AGAIN, NotThere), (socket.EAI_NONAME, BadArgument)]
+)
+def test_a_name_that_nobody_knows_yet_too(
+    number: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def know_nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "nobody knows")
+
+    monkeypatch.setattr(socket, "getaddrinfo", know_nothing)
+    with pytest.raises(error, match=r"can't listen on here\.example:9100: nobody knows"):
+        listen("here.example", 9100)
