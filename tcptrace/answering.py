@@ -66,7 +66,7 @@ def of_recording(
         opening: as above.
         most: so many connections are kept; the oldest idle ones beyond it are folded.
     """
-    evidence, summary = Evidence(), Summary()
+    evidence, summary = Evidence(source.head), Summary()
 
     def closed(connection: Connection) -> None:
         summary.add(connection)

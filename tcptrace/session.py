@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tcptrace.reading import Source
     from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
+    from tcptrace.wire.head import TraceHead
     from tcptrace.wire.ledger import LedgerReading
 
 
@@ -90,12 +91,16 @@ class Stepwise:
 
 
 class Evidence:
-    """What a trace of lives finds for verdicts: the lives, and a recording's ledger."""
+    """What a trace of lives finds for verdicts: the lives, and a recording's ledger.
 
-    def __init__(self) -> None:
+    Args:
+        head: of the source.
+    """
+
+    def __init__(self, head: TraceHead) -> None:
         self._ledger = Ledger()
         self._reading: LedgerReading | None = None
-        self._inquest = Inquest(self._ledger, WHOLE_NS, counts_lives=True)
+        self._inquest = Inquest(self._ledger, head.began_monotonic_ns, WHOLE_NS, counts_lives=True)
         self._is_over = False
 
     def closed(self, connection: Connection) -> None:
@@ -135,7 +140,7 @@ class _Show:
 
     def __init__(self, source: Source, printer: Printer, count: int | None, stop: Stop) -> None:
         self.summary = Summary()
-        self.evidence = Evidence()
+        self.evidence = Evidence(source.head)
         self._source = source
         self._printer = printer
         self._left = count

@@ -88,7 +88,10 @@ class Watch:
         self.lock = threading.Lock()
         self.tally = tally
         self.ledger = Ledger(most_listeners)
-        self._inquest = None if verdicts_ns is None else Inquest(self.ledger, verdicts_ns)
+        self._inquest: Inquest | None = None
+        if verdicts_ns is not None:
+            began_ns = source.head.began_monotonic_ns
+            self._inquest = Inquest(self.ledger, began_ns, verdicts_ns)
         self.recent = recent
         self.on_closed: list[Callable[[Connection], None]] = []
         self.on_ended: list[Callable[[Connection], None]] = []

@@ -49,6 +49,7 @@ class Gathering:
     """Evidence of some time back until now.
 
     Args:
+        began_ns: when the trace began.
         length_ns: how far back.
         counts_lives: whether lives alone tell how many there are: no tally counts them.
 
@@ -57,20 +58,22 @@ class Gathering:
         window: the facts.
     """
 
-    def __init__(self, length_ns: int = WINDOW_NS, *, counts_lives: bool = False) -> None:
+    def __init__(
+        self, began_ns: int, length_ns: int = WINDOW_NS, *, counts_lives: bool = False
+    ) -> None:
         self.length_ns = length_ns
-        self.window = Window(length_ns)
+        self.window = Window(began_ns, length_ns)
         self._totals: dict[Address, _Totals] = {}
         self._connects: Counter[int] = Counter()
         self._counts_lives = counts_lives
-        self._last_ns = 0
+        self._last_ns = began_ns
 
     def closed(self, connection: Connection) -> None:
         """Takes a life whose full socket is gone, or that the end of the trace cut off."""
         is_told = tells(connection)
         if not (is_told or self._counts_lives):
             return
-        at_ns = connection.gone_at_ns or self._last_ns or connection.began_ns or 0
+        at_ns = connection.gone_at_ns or self._last_ns
         # Lives end in about the order of their times; a slice begins with no earlier one.
         self._last_ns = max(self._last_ns, at_ns)
         now = self.window.now(self._last_ns)

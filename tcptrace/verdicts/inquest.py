@@ -54,6 +54,7 @@ class Inquest:
 
     Args:
         ledger: that the caller has absorb each reading; of nothing if there is none.
+        began_ns: when the trace began.
         length_ns: how far back it looks.
         counts_lives: whether every life comes here, and nobody else counts the plain ones.
 
@@ -62,10 +63,15 @@ class Inquest:
     """
 
     def __init__(
-        self, ledger: Ledger, length_ns: int = WINDOW_NS, *, counts_lives: bool = False
+        self,
+        ledger: Ledger,
+        began_ns: int,
+        length_ns: int = WINDOW_NS,
+        *,
+        counts_lives: bool = False,
     ) -> None:
         self._ledger = ledger
-        self._gathering = Gathering(length_ns, counts_lives=counts_lives)
+        self._gathering = Gathering(began_ns, length_ns, counts_lives=counts_lives)
         self._counts_lives = counts_lives
         self._reading: LedgerReading | None = None
         self._judged_ns = -_KEEP_NS

@@ -37,7 +37,7 @@ def busy(second: int, ill: dict[str, Any] | None = None) -> dict[int, Slot]:
 
 def found(*readings: tuple[float, dict[int, Slot]]) -> list[Verdict]:
     ledger = Ledger(10_000)
-    gathering = Gathering()
+    gathering = Gathering(samples.START)
     for at_s, told in readings:
         reading = slots.reading(at_s, told)
         ledger.absorb(reading)
@@ -67,7 +67,7 @@ def test_who_is_in_trouble_is_never_left_out_for_others(ill: dict[str, Any], cau
 
 
 def test_a_slice_keeps_facts_of_so_many_at_most() -> None:
-    gathering = Gathering()
+    gathering = Gathering(samples.START)
     ledger = Ledger(10_000)
     for second in (1, 2):
         reading = slots.reading(second, busy(second, FULL if second > 1 else None))

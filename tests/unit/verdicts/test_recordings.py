@@ -108,13 +108,21 @@ def test_a_recording_without_a_ledger_has_what_its_lives_tell() -> None:
     assert "somaxconn" not in sentences(verdict, Names())  # nobody told it
 
 
+def test_time_begins_with_the_trace_not_when_the_first_life_ends() -> None:
+    verdict = the_one_of(DEMO)
+    assert verdict.figures["seconds"] == pytest.approx(5.2)
+    assert verdict.figures["accept_rate"] == pytest.approx(8 / 5.17, abs=0.01)
+    looked = answer_of(HOME / "lives/request-expires-6.12.tcptrace").looked
+    assert looked.length_ns // 100_000_000 == 74
+
+
 def test_a_verdict_goes_away_after_its_fault() -> None:
     """The recording's last evidence is as old as the window, in a watch that goes on."""
     path = path_of("accept-queue-overflow")
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
         ledger = Ledger(100)
-        inquest = Inquest(ledger)
+        inquest = Inquest(ledger, source.head.began_monotonic_ns)
         tracker = Tracker(inquest.closed, lambda _: None, None)
         last = None
         while (batch := source.read(0)) is not None:
@@ -139,7 +147,7 @@ def test_silence_says_what_was_looked_at() -> None:
     looked = answer_of(path_of("healthy")).looked
     told = silence(looked, None, 0, Paint(enabled=False))
     assert told == (
-        "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.0s"
+        "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.2s"
     )
     assert silence(looked, "9", 2, Paint(enabled=False)).startswith("nobody listens on port 9: ")
     assert silence(looked, "8080", 1, Paint(enabled=False)).endswith("; 1 verdict on others")
