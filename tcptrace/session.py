@@ -100,7 +100,7 @@ class Evidence:
     def __init__(self, head: TraceHead) -> None:
         self._ledger = Ledger()
         self._reading: LedgerReading | None = None
-        self._inquest = Inquest(self._ledger, head.began_monotonic_ns, WHOLE_NS, counts_lives=True)
+        self._inquest = Inquest(self._ledger, head.began_monotonic_ns, WHOLE_NS)
         self._is_over = False
 
     def closed(self, connection: Connection) -> None:
@@ -114,7 +114,7 @@ class Evidence:
         if reading is not None and reading is not self._reading:
             self._reading = reading
             self._ledger.absorb(reading)
-            self._inquest.read(reading, None)
+            self._inquest.read(reading)
 
     def verdicts(self, tracker: Tracker, summary: Summary, now_ns: int) -> list[Verdict]:
         """What is wrong; the end, before the tracker's."""

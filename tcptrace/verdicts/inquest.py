@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tcptrace.verdicts.case import Case, count_drops, homes_of, of_ledger, of_records
+from tcptrace.verdicts.case import Case, homes_of, of_ledger, of_records
 from tcptrace.verdicts.gathering import Gathering
 from tcptrace.verdicts.judging import judge
+from tcptrace.verdicts.records import Records
 from tcptrace.verdicts.survey import survey
 from tcptrace.verdicts.verdict import Cause
 from tcptrace.verdicts.window import WINDOW_NS, Totals
@@ -56,7 +57,7 @@ class Inquest:
         ledger: that the caller has absorb each reading; of nothing if there is none.
         began_ns: when the trace began.
         length_ns: how far back it looks.
-        counts_lives: whether every life comes here, and nobody else counts the plain ones.
+        tally: of accept() and connect(); None if every life comes here, and they alone tell.
 
     Attributes:
         looked: what the last verdicts are based on.
@@ -67,12 +68,12 @@ class Inquest:
         ledger: Ledger,
         began_ns: int,
         length_ns: int = WINDOW_NS,
-        *,
-        counts_lives: bool = False,
+        tally: Tally | None = None,
     ) -> None:
         self._ledger = ledger
-        self._gathering = Gathering(began_ns, length_ns, counts_lives=counts_lives)
-        self._counts_lives = counts_lives
+        self._tally = tally
+        self._gathering = Gathering(began_ns, length_ns, tally)
+        self._records: Records | None = Records(began_ns, length_ns, tally)
         self._reading: LedgerReading | None = None
         self._judged_ns = -_KEEP_NS
         self._verdicts: list[Verdict] = []
@@ -82,15 +83,18 @@ class Inquest:
         """Takes a life whose full socket is gone."""
         self._gathering.closed(connection)
 
-    def read(self, reading: LedgerReading, tally: Tally | None) -> None:
-        """Takes what has changed in the ledger.
+    def look(self, tracker: Tracker, now_ns: int) -> None:
+        """Takes what the records have told of listeners since the last time; once a second or so.
 
-        Args:
-            reading: that the ledger has absorbed.
-            tally: of accept() and connect(); None where lives alone tell of them.
+        That counts until the ledger is read.
         """
-        self._reading = reading
-        self._gathering.read(self._ledger, reading, tally)
+        if self._records is not None:
+            self._records.look(tracker.listeners, now_ns)
+
+    def read(self, reading: LedgerReading) -> None:
+        """Takes what has changed in the ledger, which has absorbed the reading."""
+        self._reading, self._records = reading, None
+        self._gathering.read(self._ledger, reading)
 
     def forget(self) -> None:
         """Has the next verdicts reached anew: a recording's clock stands still at its end."""
@@ -116,18 +120,19 @@ class Inquest:
         return list(self._verdicts)
 
     def _case(self, tracker: Tracker, now_ns: int) -> Case:
+        self.look(tracker, now_ns)
         facts, length_ns = self._gathering.window.seen(now_ns)
         since_ns = now_ns - self._gathering.length_ns
-        found = survey(tracker, now_ns, since_ns, everyone=self._counts_lives)
+        found = survey(tracker, now_ns, since_ns, everyone=self._tally is None)
         facts.absorb(found.facts)
         reading = self._reading
-        if reading is None:
+        if self._records is not None:
+            facts.absorb(self._records.window.seen(now_ns).facts)
             listeners = of_records(tracker.listeners)
-            count_drops(facts, tracker.listeners)
         else:
             listeners = of_ledger(self._ledger)
         namespaces = reading.namespaces if reading is not None else ()
-        homes = homes_of(tracker, namespaces, None if self._counts_lives else tracker.counts)
+        homes = homes_of(tracker, namespaces, tracker.counts if self._tally is not None else None)
         return Case(facts, now_ns, length_ns, listeners, found.holders, homes)
 
 

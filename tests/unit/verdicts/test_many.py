@@ -41,7 +41,7 @@ def found(*readings: tuple[float, dict[int, Slot]]) -> list[Verdict]:
     for at_s, told in readings:
         reading = slots.reading(at_s, told)
         ledger.absorb(reading)
-        gathering.read(ledger, reading, None)
+        gathering.read(ledger, reading)
     now_ns = samples.START + int(at_s * samples.S)
     facts, length_ns = gathering.window.seen(now_ns)
     assert facts.listeners
@@ -72,7 +72,7 @@ def test_a_slice_keeps_facts_of_so_many_at_most() -> None:
     for second in (1, 2):
         reading = slots.reading(second, busy(second, FULL if second > 1 else None))
         ledger.absorb(reading)
-        gathering.read(ledger, reading, None)
+        gathering.read(ledger, reading)
     facts = gathering.window.seen(reading.at_ns).facts
     assert len(facts.listeners) == MOST_SUBJECTS
 

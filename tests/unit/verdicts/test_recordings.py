@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from tcptrace.sinks.verdicts import headline, sentences, silence
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verdicts.inquest import Inquest
 from tcptrace.verdicts.verdict import Cause, Confidence
-from tcptrace.verdicts.window import WHOLE_NS
+from tcptrace.verdicts.window import WHOLE_NS, WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.decode import decode_batch
 
@@ -43,12 +44,12 @@ def answer_of(path: Path) -> Answer:
         return of_recording(source, Stop(Limits()), io.StringIO(), "")
 
 
-def watched(path: Path) -> list[Verdict]:
+def watched(path: Path, length_ns: int = WHOLE_NS) -> list[Verdict]:
     """As a watch finds it that counts plain lives many at once."""
     stop = Stop(Limits())
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
-        watch = Watch(source, Tally(), 100, verdicts_ns=WHOLE_NS)
+        watch = Watch(source, Tally(), 100, verdicts_ns=length_ns)
 
         def tick() -> None:
             stop.asked |= source.finished
@@ -70,6 +71,15 @@ def test_a_recording_has_its_own_verdict_alone(name: str) -> None:
 def test_a_watch_finds_the_same(name: str) -> None:
     cause = PLAYS[name].cause
     assert [one.cause for one in watched(path_of(name))] == ([cause] if cause else [])
+
+
+@pytest.mark.parametrize("name", ["demo-6.12", "lives/syn-dropped-6.12"])
+@pytest.mark.parametrize("length_ns", [WHOLE_NS, WINDOW_NS])
+def test_it_does_so_where_no_ledger_was_recorded(name: str, length_ns: int) -> None:
+    path = HOME / f"{name}.tcptrace"
+    (verdict,) = watched(path, length_ns)
+    assert verdict == dataclasses.replace(the_one_of(path), last_at_ns=verdict.last_at_ns)
+    assert "accept() takes" in sentences(verdict, Names())
 
 
 def the_one_of(path: Path) -> Verdict:
@@ -130,7 +140,7 @@ def test_a_verdict_goes_away_after_its_fault() -> None:
             if reading is not None and reading is not last:
                 last = reading
                 ledger.absorb(reading)
-                inquest.read(reading, None)
+                inquest.read(reading)
             tracker.feed(decode_batch(batch))
     assert last is not None
     tracker.finish(last.at_ns)
@@ -139,7 +149,7 @@ def test_a_verdict_goes_away_after_its_fault() -> None:
     for second in range(1, 70):
         later = last._replace(at_ns=last.at_ns + second * 1_000_000_000, slots=emptied)
         ledger.absorb(later)
-        inquest.read(later, None)
+        inquest.read(later)
     assert inquest.verdicts(tracker, later.at_ns) == []
 
 
