@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.params import seconds
+from tcptrace.cli.params import seconds, subject
 from tcptrace.cli.sources import begun, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from tcptrace.answering import Answer
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.units import WallClock
+    from tcptrace.sinks.wanted import Wanted
 
 
 @click.command("why", short_help="What is wrong, and what to change.")
-@click.argument("what", required=False, metavar="[PORT|ADDRESS|PROCESS]")
+@click.argument("what", type=subject, required=False, metavar="[PORT|ADDRESS[:PORT]|PROCESS]")
 @click.option(
     "--duration",
     type=seconds,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @connections_option
 @host_options
 def command(
-    what: str | None,
+    what: Wanted | None,
     duration: float,
     as_json: bool,
     replay: Path | None,
@@ -49,7 +50,8 @@ def command(
     **host: Any,
 ) -> None:
     """Look for a while, and say what is wrong: whose fault, the evidence, whom it hurts, what to
-    change. Of the whole host, or of a port, an address or a process.
+    change. Of the whole host, or of a port or service, an address or network with or without a
+    port, or a process. A listener at all addresses is at each of them.
 
     Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
     a verdict.
@@ -102,23 +104,24 @@ def _of_recording(
 
 
 def _show(
-    answer: Answer, what: str | None, names: Names, clock: WallClock, *, as_json: bool
+    answer: Answer, what: Wanted | None, names: Names, clock: WallClock, *, as_json: bool
 ) -> None:
     from tcptrace.notes import output_errors  # noqa: PLC0415 - as in _of_host
     from tcptrace.sinks import verdicts as sink  # noqa: PLC0415
     from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
     from tcptrace.sinks.units import plural  # noqa: PLC0415
 
-    chosen = [one for one in answer.verdicts if what is None or sink.matches(one, what)]
+    chosen = [one for one in answer.verdicts if what is None or what.is_in(one)]
     with output_errors():
         if as_json:
             for verdict in chosen:
                 click.echo(json.dumps(sink.as_dict(verdict, clock, names)))
         elif chosen:
             click.echo(sink.render(chosen, Paint.of(sys.stdout), names, width_of(sys.stdout)))
-        else:
+        if not chosen:
+            told = sys.stderr if as_json else sys.stdout
             others = len(answer.verdicts)
-            click.echo(sink.silence(answer.looked, what, others, Paint.of(sys.stdout)))
+            click.echo(sink.silence(answer.looked, what, others, Paint.of(told)), told)
     if answer.losses.lost_records:
         lost = plural(answer.losses.lost_records, "event")
         click.echo(f"tcptrace: {lost} lost: verdicts may lack evidence", err=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.terminal import Paint
     from tcptrace.sinks.units import WallClock
+    from tcptrace.sinks.wanted import Wanted
     from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
 
@@ -76,15 +77,7 @@ def advice(verdict: Verdict) -> str:
     return _joined(change(verdict), upper=True)
 
 
-def matches(verdict: Verdict, wanted: str) -> bool:
-    """Whether a verdict is about a port, an address or a process of that name."""
-    where, process = verdict.where, verdict.process
-    address = where.address if isinstance(where, Address) else address_text(where.address)
-    comm = comm_text(process.comm) if process is not None else ""
-    return wanted in (str(where.port), address) or wanted in comm
-
-
-def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
+def silence(looked: Looked, what: Wanted | None, others: int, paint: Paint) -> str:
     """Says in a line that nothing is wrong, and what was looked at.
 
     Args:
@@ -94,17 +87,17 @@ def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
         paint: colours, or none.
     """
     told = (
-        f"{plural(looked.listeners, 'listener')}, {plural(looked.connections, 'connection')} in,"
+        f"{plural(looked.listening, 'listener')}, {plural(looked.connections, 'connection')} in,"
         f" {plural(looked.connects, 'connect() call')} out in {duration(looked.length_ns)}"
     )
     if what is None:
         return f"{paint('nothing wrong found', 'good')}: {told}"
     more = f"; {plural(others, 'verdict')} on others" if others else ""
-    if what.isdecimal() and int(what) not in looked.ports:
-        return f"{paint(f'nobody listens on port {what}', 'warn')}: {told} on this host{more}"
-    return (
-        f"{paint('nothing wrong found', 'good')} with {safe_text(what)}: {told} on this host{more}"
-    )
+    if any(what.is_one(*end) for end in looked.ends):
+        found = f"{paint('nothing wrong found', 'good')} with {safe_text(what.text)}"
+    else:
+        found = paint(f"no listener {what} was seen, nor any trouble with it", "warn")
+    return f"{found}: {told} on this host{more}"
 
 
 def _joined(told: Sequence[str], *, upper: bool) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tcptrace.lifecycle.ledger import OTHER_ADDRESS
+from tcptrace.tcp import address_text
 from tcptrace.verdicts.case import Case, homes_of, of_ledger, of_records
 from tcptrace.verdicts.gathering import Gathering
 from tcptrace.verdicts.judging import judge
@@ -14,7 +16,9 @@ from tcptrace.verdicts.window import WINDOW_NS, Totals
 from tcptrace.wire.ledger import Count
 
 if TYPE_CHECKING:
-    from tcptrace.lifecycle.connection import Connection
+    from collections.abc import Sequence
+
+    from tcptrace.lifecycle.connection import Connection, Process
     from tcptrace.lifecycle.ledger import Ledger
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
@@ -26,13 +30,14 @@ class Looked(NamedTuple):
     """What verdicts, or their absence, are based on."""
 
     length_ns: int
-    listeners: int
+    listening: int
+    """How many listeners are open."""
     connections: int
     """That came in."""
     connects: int
     """connect() calls that went out."""
-    ports: frozenset[int] = frozenset()
-    """On which somebody listens."""
+    ends: Sequence[tuple[str, int, Process | None]] = ()
+    """Listeners, and remote ends as far as they are told apart: address, port, whose listener."""
 
 
 _BY_SHARE: Final = frozenset(
@@ -140,6 +145,13 @@ def _looked(case: Case) -> Looked:
     facts = case.facts
     children = sum(one.counts[Count.CHILD_CREATED] for one in facts.listeners.values())
     lives = sum(plain.lives for plain in facts.plain.values())
-    ports = [where.port for where, now in case.listeners.items() if now.is_open]
+    ends: list[tuple[str, int, Process | None]] = [
+        (where.address, where.port, now.process)
+        for where, now in case.listeners.items()
+        if where.address != OTHER_ADDRESS
+    ]
+    remotes = {end for _, end in (*facts.calls, *facts.remotes)}
+    ends += ((address_text(end.address), end.port, None) for end in remotes)
+    listening = sum(now.is_open for now in case.listeners.values())
     connects = facts.connects.total()
-    return Looked(case.length_ns, len(ports), max(children, lives), connects, frozenset(ports))
+    return Looked(case.length_ns, listening, max(children, lives), connects, ends)

@@ -44,10 +44,34 @@ def test_a_healthy_host_takes_a_line(capsys: CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("nothing wrong found: 1 listener, ")
 
 
-@pytest.mark.parametrize("what", ["8080", "web", "0.0.0.0"])  # noqa: S104 - a listener's
+@pytest.mark.parametrize(
+    "what",
+    [
+        "8080",
+        "http-alt",
+        "web",
+        "0.0.0.0",  # noqa: S104 - a listener's
+        "0.0.0.0:8080",
+        "10.9.0.1",
+        "10.9.0.1:8080",
+        "10.9.0.1:http-alt",
+        "10.9.0.0/24",
+        "10.9.0.0/24:8080",
+    ],
+)
 def test_it_can_be_asked_about_one_subject(what: str, capsys: CaptureFixture[str]) -> None:
     assert run(["why", what, "--replay", OVERFLOW]) == FoundFaults.exit_code
     assert "✗ 8080" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recording", sorted((HOME.parent).rglob("*.tcptrace")), ids=str)
+def test_a_verdicts_own_subject_is_found(recording: Path, capsys: CaptureFixture[str]) -> None:
+    code = run(["why", "--replay", str(recording)])
+    told = capsys.readouterr().out
+    if code == FoundFaults.exit_code:
+        what = told.removeprefix("✗ ").partition(" ")[0].removesuffix(":")
+        assert run(["why", what, "--replay", str(recording)]) == code
+        assert capsys.readouterr().out == told
 
 
 def test_the_others_verdicts_are_not_its_own(capsys: CaptureFixture[str]) -> None:
@@ -55,8 +79,32 @@ def test_the_others_verdicts_are_not_its_own(capsys: CaptureFixture[str]) -> Non
     told = capsys.readouterr().out
     assert told.startswith("nothing wrong found with 8081: ")
     assert told.endswith("; 1 verdict on others\n")
-    assert run(["why", "9", "--replay", OVERFLOW]) == 0
-    assert capsys.readouterr().out.startswith("nobody listens on port 9: ")
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("9", "on port 9"),
+        ("discard", "on port 9 or of a process named discard"),
+        ("10.9.0.2:9", "at 10.9.0.2:9"),
+        ("[2001:db8::1]:9", "at [2001:db8::1]:9"),
+        ("no\x1bbody", "of a process named no\\x1bbody"),
+    ],
+)
+def test_what_nobody_saw_is_told_apart_from_what_is_well(
+    what: str, told: str, capsys: CaptureFixture[str]
+) -> None:
+    for json_option in ([], ["--json"]):
+        assert run(["why", what, *json_option, "--replay", OVERFLOW]) == 0
+        shown = capsys.readouterr()
+        lines = (shown.err if json_option else shown.out).splitlines()
+        assert lines[-1].startswith(f"no listener {told} was seen, nor any trouble with it: ")
+
+
+@pytest.mark.parametrize("what", ["0", "99999", "10.9.0.1:99999", "10.9.0.1:no-service", ""])
+def test_what_can_be_no_subject_is_refused(what: str, capsys: CaptureFixture[str]) -> None:
+    assert run(["why", what, "--replay", OVERFLOW]) == BadArgument.exit_code
+    assert capsys.readouterr().out == ""
 
 
 def test_json_is_an_object_a_line(capsys: CaptureFixture[str]) -> None:

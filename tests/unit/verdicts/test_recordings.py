@@ -19,6 +19,7 @@ from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.sinks.terminal import Paint
 from tcptrace.sinks.verdicts import headline, sentences, silence
+from tcptrace.sinks.wanted import Wanted
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verdicts.inquest import Inquest
 from tcptrace.verdicts.verdict import Cause, Confidence
@@ -64,7 +65,7 @@ def test_a_recording_has_its_own_verdict_alone(name: str) -> None:
     cause = PLAYS[name].cause
     answer = answer_of(path_of(name))
     assert [one.cause for one in answer.verdicts] == ([cause] if cause else [])
-    assert answer.looked.listeners
+    assert answer.looked.listening
 
 
 @pytest.mark.parametrize("name", PLAYS)
@@ -159,5 +160,5 @@ def test_silence_says_what_was_looked_at() -> None:
     assert told == (
         "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.2s"
     )
-    assert silence(looked, "9", 2, Paint(enabled=False)).startswith("nobody listens on port 9: ")
-    assert silence(looked, "8080", 1, Paint(enabled=False)).endswith("; 1 verdict on others")
+    wanted = Wanted("8080", 8080)
+    assert silence(looked, wanted, 1, Paint(enabled=False)).endswith("; 1 verdict on others")
