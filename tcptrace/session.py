@@ -23,6 +23,7 @@ from tcptrace.verdicts.window import WHOLE_NS, Plain, Totals
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
@@ -95,12 +96,17 @@ class Evidence:
 
     Args:
         head: of the source.
+
+    Attributes:
+        ledger: of nothing if there is none.
+        on_reading: called with each of its readings, once it has absorbed it.
     """
 
     def __init__(self, head: TraceHead) -> None:
-        self._ledger = Ledger()
+        self.ledger = Ledger()
+        self.on_reading: list[Callable[[LedgerReading], None]] = []
         self._reading: LedgerReading | None = None
-        self._inquest = Inquest(self._ledger, head.began_monotonic_ns, WHOLE_NS)
+        self._inquest = Inquest(self.ledger, head.began_monotonic_ns, WHOLE_NS)
         self._is_over = False
 
     def closed(self, connection: Connection) -> None:
@@ -113,8 +119,10 @@ class Evidence:
         reading = source.ledger_reading()
         if reading is not None and reading is not self._reading:
             self._reading = reading
-            self._ledger.absorb(reading)
+            self.ledger.absorb(reading)
             self._inquest.read(reading)
+            for tell in self.on_reading:
+                tell(reading)
 
     def verdicts(self, tracker: Tracker, summary: Summary, now_ns: int) -> list[Verdict]:
         """What is wrong; the end, before the tracker's."""

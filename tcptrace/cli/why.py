@@ -16,6 +16,8 @@ from tcptrace.cli.sources import begun, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tcptrace.answering import Answer
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.units import WallClock
@@ -53,8 +55,8 @@ def command(
     change. Of the whole host, or of a port or service, an address or network with or without a
     port, or a process. A listener at all addresses is at each of them.
 
-    Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
-    a verdict.
+    Where nothing is wrong, or the evidence is thin, it says so, and what was dropped all the same.
+    Exits with 7 if there is a verdict.
     """  # noqa: D205 - it is the help's text
     with ExitStack() as until_shown:
         if replay is not None:
@@ -122,10 +124,21 @@ def _show(
             told = sys.stderr if as_json else sys.stdout
             others = len(answer.verdicts)
             click.echo(sink.silence(answer.looked, what, others, Paint.of(told)), told)
-    if answer.losses.lost_records:
-        lost = plural(answer.losses.lost_records, "event")
-        click.echo(f"tcptrace: {lost} lost: verdicts may lack evidence", err=True)
+    for doubt in _doubts(answer):
+        click.echo(f"tcptrace: {doubt}: verdicts may lack evidence", err=True)
     if answer.fault is not None:
         raise answer.fault
     if chosen:
         raise FoundFaults(plural(len(chosen), "verdict"))
+
+
+def _doubts(answer: Answer) -> Iterator[str]:
+    """Why there may be more to say."""
+    from tcptrace.sinks.units import plural  # noqa: PLC0415 - as in _of_host
+
+    if answer.losses.lost_records:
+        yield f"{plural(answer.losses.lost_records, 'event')} lost"
+    if answer.folded:
+        yield f"{plural(answer.folded, 'connection')} folded, more open than --max-connections"
+    if answer.differences:
+        yield f"figures differ from the kernel's own, {answer.differences}"

@@ -13,6 +13,7 @@ from tcptrace.verdicts.records import Records
 from tcptrace.verdicts.survey import survey
 from tcptrace.verdicts.verdict import Cause
 from tcptrace.verdicts.window import WINDOW_NS, Totals
+from tcptrace.wire.events import Stage
 from tcptrace.wire.ledger import Count
 
 if TYPE_CHECKING:
@@ -26,18 +27,28 @@ if TYPE_CHECKING:
     from tcptrace.wire.ledger import LedgerReading
 
 
+class Seen(NamedTuple):
+    """A listener, or a remote end."""
+
+    address: str
+    port: int
+    process: Process | None = None
+    """Whose listener it is."""
+
+
 class Looked(NamedTuple):
     """What verdicts, or their absence, are based on."""
 
     length_ns: int
-    listening: int
-    """How many listeners are open."""
+    listeners: int
     connections: int
     """That came in."""
     connects: int
     """connect() calls that went out."""
-    ends: Sequence[tuple[str, int, Process | None]] = ()
-    """Listeners, and remote ends as far as they are told apart: address, port, whose listener."""
+    ends: Sequence[Seen] = ()
+    """Listeners, and remote ends as far as they are told apart."""
+    drops: Sequence[tuple[Seen, Stage, int]] = ()
+    """What listeners dropped, by stage; the most first."""
 
 
 _BY_SHARE: Final = frozenset(
@@ -51,6 +62,7 @@ _BY_SHARE: Final = frozenset(
     }
 )
 """They are faults if a large share is hurt: where nobody knows of how many, there is silence."""
+_DROPS: Final = tuple(stage for stage in Stage if stage is not Stage.NONE)
 _KEEP_NS: Final = 1_000_000_000
 """For how long verdicts are good, however often they are asked for."""
 
@@ -145,13 +157,25 @@ def _looked(case: Case) -> Looked:
     facts = case.facts
     children = sum(one.counts[Count.CHILD_CREATED] for one in facts.listeners.values())
     lives = sum(plain.lives for plain in facts.plain.values())
-    ends: list[tuple[str, int, Process | None]] = [
-        (where.address, where.port, now.process)
+    listeners = {
+        where: Seen(where.address, where.port, now.process)
         for where, now in case.listeners.items()
         if where.address != OTHER_ADDRESS
-    ]
+    }
     remotes = {end for _, end in (*facts.calls, *facts.remotes)}
-    ends += ((address_text(end.address), end.port, None) for end in remotes)
-    listening = sum(now.is_open for now in case.listeners.values())
-    connects = facts.connects.total()
-    return Looked(case.length_ns, listening, max(children, lives), connects, ends)
+    ends = [*listeners.values()]
+    ends += (Seen(address_text(end.address), end.port) for end in remotes)
+    drops = [
+        (listeners.get(where) or Seen(where.address, where.port), stage, one.counts[stage])
+        for where, one in facts.listeners.items()
+        for stage in _DROPS
+        if one.counts[stage]
+    ]
+    return Looked(
+        case.length_ns,
+        len(listeners),
+        max(children, lives),
+        facts.connects.total(),
+        ends,
+        sorted(drops, key=lambda drop: -drop[2]),
+    )

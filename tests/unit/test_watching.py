@@ -625,7 +625,7 @@ def test_evidence_is_gathered_only_if_verdicts_are_asked_for() -> None:
                 watch.verdicts()
         else:
             assert watch.verdicts() == []
-            assert watch.inquest.looked.listening == 1
+            assert watch.inquest.looked.listeners == 1
     assert calls[None] == 0 < calls[WINDOW_NS]
 
 
