@@ -156,7 +156,9 @@ def told_of(row: Row) -> list[str]:
         counts[what] for what in (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID)
     ]
     if any(cookies):
-        told.append("SYN cookies: {:,} sent, {:,} valid, {:,} invalid".format(*cookies))
+        told.append(
+            "SYN cookies: {:,} sent; final ACKs with one: {:,} valid, {:,} invalid".format(*cookies)
+        )
     return told
 
 
