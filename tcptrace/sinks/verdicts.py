@@ -98,17 +98,19 @@ def silence(looked: Looked, what: Wanted | None, others: int, paint: Paint) -> s
         f" {plural(looked.connects, 'connect() call')} out in {duration(looked.length_ns)}"
     )
     drops = [drop for drop in looked.drops if what is None or what.is_one(*drop[0])]
-    if drops:
-        found = paint("no verdict, too little evidence", "warn")
-    else:
-        found = paint("nothing wrong found", "good")
+    subject_text = ""
+    is_seen = True
     if what is not None:
+        subject_text = f" with {safe_text(what.text)}"
+        is_seen = bool(drops) or any(what.is_one(*end) for end in looked.ends)
         told += " on this host"
         told += f"; {plural(others, 'verdict')} on others" if others else ""
-        if drops or any(what.is_one(*end) for end in looked.ends):
-            found += f" with {safe_text(what.text)}"
-        else:
-            found = paint(f"no listener {what} was seen, nor any trouble with it", "warn")
+    if drops:
+        found = paint(f"no verdict{subject_text}, though there were drops", "warn")
+    elif is_seen:
+        found = paint("nothing wrong found", "good") + subject_text
+    else:
+        found = paint(f"no listener {what} was seen, nor any trouble with it", "warn")
     return "\n".join([f"{found}: {told}", *_dropped(drops)])
 
 
