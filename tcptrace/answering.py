@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcptrace.lifecycle.agreement import Agreement
 from tcptrace.lifecycle.folding import MOST_CONNECTIONS
 from tcptrace.lifecycle.summary import Summary
+from tcptrace.lifecycle.tally import Tally
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.notes import Troubles, note
 from tcptrace.session import Evidence, Pump, Stepwise
+from tcptrace.sinks.agreement import differences
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -29,6 +32,10 @@ class Answer(NamedTuple):
     verdicts: list[Verdict]
     looked: Looked
     losses: Losses
+    differences: str
+    """Figures that are not the kernel's own, and no counted loss is why; "" if there is none."""
+    folded: int
+    """Connections that were not kept, since too many were open."""
     fault: BadRecording | None = None
     """What ended a recording before its end."""
 
@@ -49,7 +56,9 @@ def of_host(watch: Watch, stop: Stop, notes: TextIO, opening: str) -> Answer:
         watch.read_ledger()
         with watch.lock:
             verdicts = watch.verdicts()
-        return Answer(verdicts, watch.inquest.looked, watch.source.losses())
+        losses = watch.source.losses()
+        wrong = differences(watch.agreement.findings(losses))
+        return Answer(verdicts, watch.inquest.looked, losses, wrong, watch.tracker.folded)
     finally:
         watch.source.close()
 
@@ -66,20 +75,26 @@ def of_recording(
         opening: as above.
         most: so many connections are kept; the oldest idle ones beyond it are folded.
     """
-    evidence, summary = Evidence(), Summary()
+    evidence, summary = Evidence(source.head), Summary()
 
     def closed(connection: Connection) -> None:
         summary.add(connection)
         evidence.closed(connection)
 
-    tracker = Tracker(closed, _ignore, most=most)
+    tally = Tally()
+    tracker = Tracker(closed, _ignore, tally, most)
+    hooks = (hook.name for hook in source.head.hooks)
+    agreement = Agreement(tracker, tally, evidence.ledger, hooks)
+    evidence.on_reading.append(lambda reading: agreement.compare(reading, {}, {}))
     feeder = Stepwise(stacks=source.head.stacks)
     feeder.follow(tracker, summary)
     note(notes, opening)
     pump = Pump(source, tracker, feeder, _Mute(), evidence)
     fault = pump.run(stop, Troubles(source, notes))
     verdicts = evidence.verdicts(tracker, summary, source.now_ns())
-    return Answer(verdicts, evidence.looked, source.losses(), fault)
+    losses = source.losses()
+    wrong = differences(agreement.findings(losses))
+    return Answer(verdicts, evidence.looked, losses, wrong, tracker.folded, fault)
 
 
 class _Mute:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import tcptrace
+from tcptrace.sinks.agreement import differences
 from tcptrace.sinks.page.files import page_files
 from tcptrace.sinks.page.lives import story_object
 from tcptrace.sinks.page.now import Observed, now_object
@@ -34,7 +35,6 @@ _STORY: Final = "/stories/"
 _LONGEST_NUMBER: Final = 18
 _LATE_NS: Final = 5_000_000_000
 """The ledger is read every second: a reading that is older says that the collector falls behind."""
-_MOST_DIFFERENCES: Final = 3
 _MOST_VERDICTS: Final = 20
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -188,7 +188,7 @@ def _notes(watch: Watch, losses: Losses) -> Iterator[dict[str, str]]:
         yield _note("warn", _words_of_losses(watch, losses))
     elif watch.agreement.healing.is_suspect:
         yield _note("warn", "Probes missed events: counts by state may be wrong until a snapshot.")
-    if watch.reading is not None and (wrong := _differences(watch, losses)):
+    if wrong := differences(watch.agreement.findings(losses)):
         yield _note("bad", f"Figures differ from the kernel's own: {wrong}.")
     if watch.source.head.untold:
         told = ", ".join(watch.source.head.untold)
@@ -211,13 +211,3 @@ def _words_of_losses(watch: Watch, losses: Losses) -> str:
         until = " until the next snapshot" if watch.source.takes_snapshots else ""
         return f"{lost}: counts by state may be wrong{until}. Each listener's drops are exact."
     return f"{lost}: lives, rates and waits may lack them. Drops and counts by state are right."
-
-
-def _differences(watch: Watch, losses: Losses) -> str:
-    wrong = [
-        f"{found.comparison.figure.name} {found.comparison.difference:+}"
-        for found in watch.agreement.findings(losses)
-        if not found.is_explained
-    ]
-    more = ", …" if len(wrong) > _MOST_DIFFERENCES else ""
-    return f"{', '.join(wrong[:_MOST_DIFFERENCES])}{more}"

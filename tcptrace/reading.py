@@ -104,12 +104,15 @@ def batches(source: Source, stop: Stop) -> Iterator[tuple[int, bytes]]:
         if batch is None:
             return
         yield min(now_ns, last_ns(batch, stride)) if batch else now_ns, batch
+    end_ns = source.now_ns()
     for _ in range(LAST_BATCHES):
         now_ns = source.now_ns()
         batch = source.read(0)
         if not batch:
             return
         yield min(now_ns, last_ns(batch, stride)), batch
+        if last_ns(batch, stride) > end_ns:
+            return  # more may come as fast as it is taken
 
 
 def last_ns(batch: bytes, stride: int) -> int:

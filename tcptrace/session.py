@@ -23,12 +23,14 @@ from tcptrace.verdicts.window import WHOLE_NS, Plain, Totals
 from tcptrace.wire.decode import decode_batch, decode_stacked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.reading import Source
     from tcptrace.verdicts.inquest import Looked
     from tcptrace.verdicts.verdict import Verdict
+    from tcptrace.wire.head import TraceHead
     from tcptrace.wire.ledger import LedgerReading
 
 
@@ -90,12 +92,21 @@ class Stepwise:
 
 
 class Evidence:
-    """What a trace of lives finds for verdicts: the lives, and a recording's ledger."""
+    """What a trace of lives finds for verdicts: the lives, and a recording's ledger.
 
-    def __init__(self) -> None:
-        self._ledger = Ledger()
+    Args:
+        head: of the source.
+
+    Attributes:
+        ledger: of nothing if there is none.
+        on_reading: called with each of its readings, once it has absorbed it.
+    """
+
+    def __init__(self, head: TraceHead) -> None:
+        self.ledger = Ledger()
+        self.on_reading: list[Callable[[LedgerReading], None]] = []
         self._reading: LedgerReading | None = None
-        self._inquest = Inquest(self._ledger, WHOLE_NS, counts_lives=True)
+        self._inquest = Inquest(self.ledger, head.began_monotonic_ns, WHOLE_NS)
         self._is_over = False
 
     def closed(self, connection: Connection) -> None:
@@ -108,8 +119,10 @@ class Evidence:
         reading = source.ledger_reading()
         if reading is not None and reading is not self._reading:
             self._reading = reading
-            self._ledger.absorb(reading)
-            self._inquest.read(reading, None)
+            self.ledger.absorb(reading)
+            self._inquest.read(reading)
+            for tell in self.on_reading:
+                tell(reading)
 
     def verdicts(self, tracker: Tracker, summary: Summary, now_ns: int) -> list[Verdict]:
         """What is wrong; the end, before the tracker's."""
@@ -135,7 +148,7 @@ class _Show:
 
     def __init__(self, source: Source, printer: Printer, count: int | None, stop: Stop) -> None:
         self.summary = Summary()
-        self.evidence = Evidence()
+        self.evidence = Evidence(source.head)
         self._source = source
         self._printer = printer
         self._left = count

@@ -88,7 +88,10 @@ class Watch:
         self.lock = threading.Lock()
         self.tally = tally
         self.ledger = Ledger(most_listeners)
-        self._inquest = None if verdicts_ns is None else Inquest(self.ledger, verdicts_ns)
+        self._inquest: Inquest | None = None
+        if verdicts_ns is not None:
+            began_ns = source.head.began_monotonic_ns
+            self._inquest = Inquest(self.ledger, began_ns, verdicts_ns, tally)
         self.recent = recent
         self.on_closed: list[Callable[[Connection], None]] = []
         self.on_ended: list[Callable[[Connection], None]] = []
@@ -280,6 +283,9 @@ class Watch:
         before = self._numbers()
         began_ns = self.source.now_ns()
         reading = self.source.ledger_reading()
+        if reading is None and self._inquest is not None:
+            with self.lock:
+                self._inquest.look(self.tracker, began_ns)
         if reading is None or reading is self.reading:
             return
         after = self._numbers()
@@ -289,7 +295,7 @@ class Watch:
             self.agreement.compare(reading, before, after)
             self.reading = reading
             if self._inquest is not None:
-                self._inquest.read(reading, self.tally)
+                self._inquest.read(reading)
             self._forget_waits(reading.at_ns)
             if self.recent is not None:
                 self.recent.take(

@@ -10,9 +10,12 @@ import re
 import socket
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from tcptrace.sinks.wanted import Wanted
 
 _MAX_PORT: Final = 65535
 _PAGE: Final = 4096
@@ -38,6 +41,39 @@ def port(text: str) -> int:
         raise click.BadParameter(
             f"{text!r} is neither a port from 1 to {_MAX_PORT} nor a TCP service in /etc/services."
         ) from error
+
+
+def subject(text: str) -> Wanted:
+    """Reads what verdicts are asked about.
+
+    A port or a service's name, an address or network with or without a port, or a process' name.
+    """
+    from tcptrace.sinks.wanted import Wanted  # noqa: PLC0415 - --help starts fast
+
+    if not text:
+        raise click.BadParameter("it is empty: write a port, an address or a process' name.")
+    if text.isdigit():
+        return Wanted(text, port(text))
+    host, _, last = text.rpartition(":")
+    for place, number in ((text, ""), (host, last)):
+        found = _network_of(place, is_bare=not number)
+        if found is not None:
+            return Wanted(text, port(number) if number else None, found)
+    try:
+        return Wanted(text, socket.getservbyname(text, "tcp"), name=text)
+    except (OSError, ValueError):
+        return Wanted(text, name=text)
+
+
+def _network_of(text: str, *, is_bare: bool) -> IPv4Network | IPv6Network | None:
+    """Reads an address or a network; an IPv6 one is in brackets unless nothing follows it."""
+    is_held = text.startswith("[") and text.endswith("]")
+    if ":" in text and not (is_bare or is_held):
+        return None
+    try:
+        return ip_network(text[1:-1] if is_held else text, strict=False)
+    except ValueError:
+        return None
 
 
 def seconds(text: str) -> float:

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tcptrace.cli.options import connections_option, host_options
-from tcptrace.cli.params import seconds
+from tcptrace.cli.params import seconds, subject
 from tcptrace.cli.sources import begun, check_source, opened, recorded, traced
 from tcptrace.errors import FoundFaults
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tcptrace.answering import Answer
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.units import WallClock
+    from tcptrace.sinks.wanted import Wanted
 
 
 @click.command("why", short_help="What is wrong, and what to change.")
-@click.argument("what", required=False, metavar="[PORT|ADDRESS|PROCESS]")
+@click.argument("what", type=subject, required=False, metavar="[PORT|ADDRESS[:PORT]|PROCESS]")
 @click.option(
     "--duration",
     type=seconds,
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 @connections_option
 @host_options
 def command(
-    what: str | None,
+    what: Wanted | None,
     duration: float,
     as_json: bool,
     replay: Path | None,
@@ -49,10 +52,11 @@ def command(
     **host: Any,
 ) -> None:
     """Look for a while, and say what is wrong: whose fault, the evidence, whom it hurts, what to
-    change. Of the whole host, or of a port, an address or a process.
+    change. Of the whole host, or of a port or service, an address or network with or without a
+    port, or a process. A listener at all addresses is at each of them.
 
-    Where nothing is wrong, or the evidence is thin, it says so in a line. Exits with 7 if there is
-    a verdict.
+    Where nothing is wrong, or the evidence is thin, it says so, and what was dropped all the same.
+    Exits with 7 if there is a verdict.
     """  # noqa: D205 - it is the help's text
     check_source(replay)
     with ExitStack() as until_shown:
@@ -101,14 +105,15 @@ def _of_recording(
 
 
 def _show(
-    answer: Answer, what: str | None, names: Names, clock: WallClock, *, as_json: bool
+    answer: Answer, what: Wanted | None, names: Names, clock: WallClock, *, as_json: bool
 ) -> None:
     from tcptrace.notes import last_output, note  # noqa: PLC0415 - as in _of_host
     from tcptrace.sinks import verdicts as sink  # noqa: PLC0415
     from tcptrace.sinks.terminal import Paint, width_of  # noqa: PLC0415
     from tcptrace.sinks.units import plural  # noqa: PLC0415
 
-    chosen = [one for one in answer.verdicts if what is None or sink.matches(one, what)]
+    chosen = [one for one in answer.verdicts if what is None or what.is_in(one)]
+    others = len(answer.verdicts)
     with last_output():
         if as_json:
             for verdict in chosen:
@@ -116,12 +121,24 @@ def _show(
         elif chosen:
             click.echo(sink.render(chosen, Paint.of(sys.stdout), names, width_of(sys.stdout)))
         else:
-            others = len(answer.verdicts)
             click.echo(sink.silence(answer.looked, what, others, Paint.of(sys.stdout)))
-    if answer.losses.lost_records:
-        lost = plural(answer.losses.lost_records, "event")
-        note(sys.stderr, f"tcptrace: {lost} lost: verdicts may lack evidence")
+    if as_json and not chosen:
+        note(sys.stderr, sink.silence(answer.looked, what, others, Paint.of(sys.stderr)))
+    for doubt in _doubts(answer):
+        note(sys.stderr, f"tcptrace: {doubt}: verdicts may lack evidence")
     if answer.fault is not None:
         raise answer.fault
     if chosen:
         raise FoundFaults(plural(len(chosen), "verdict"))
+
+
+def _doubts(answer: Answer) -> Iterator[str]:
+    """Why there may be more to say."""
+    from tcptrace.sinks.units import plural  # noqa: PLC0415 - as in _of_host
+
+    if answer.losses.lost_records:
+        yield f"{plural(answer.losses.lost_records, 'event')} lost"
+    if answer.folded:
+        yield f"{plural(answer.folded, 'connection')} folded, more open than --max-connections"
+    if answer.differences:
+        yield f"figures differ from the kernel's own, {answer.differences}"

@@ -28,6 +28,11 @@ class AcceptWaits:
         self._now = Histogram()
         self._before = Histogram()
 
+    @property
+    def total(self) -> tuple[int, int]:
+        """How many connections accept() took, and how long they had waited, ns."""
+        return self.count, self.sum_ns
+
     def add(self, wait_ns: int, at_ns: int) -> None:
         """Counts a wait that ended then."""
         self._turn(at_ns)

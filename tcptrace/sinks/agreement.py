@@ -24,17 +24,22 @@ def standing(findings: Iterable[Finding], losses: Losses) -> list[str]:
         losses: of the source.
     """
     found = list(findings)
-    wrong = [
-        f"{one.figure.name} {one.difference:+}"
-        for one in (finding.comparison for finding in found if not finding.is_explained)
-    ]
-    told = "agrees with the kernel"
-    if wrong:
-        more = ", …" if len(wrong) > _MOST else ""
-        told = f"differs from the kernel: {', '.join(wrong[:_MOST])}{more}"
+    told = "agrees with the kernel" if found else "not compared with the kernel"
+    if wrong := differences(found):
+        told = f"differs from the kernel: {wrong}"
     elif any(finding.comparison.difference for finding in found):
         told = "agrees with the kernel but for counted losses"
     return [told, *_losses(losses)]
+
+
+def differences(findings: Iterable[Finding]) -> str:
+    """Figures that no counted loss explains, the first: `ListenDrops -13, …`; "" if none is."""
+    wrong = [
+        f"{one.figure.name} {one.difference:+}"
+        for one in (finding.comparison for finding in findings if not finding.is_explained)
+    ]
+    more = ", …" if len(wrong) > _MOST else ""
+    return f"{', '.join(wrong[:_MOST])}{more}"
 
 
 def _losses(losses: Losses) -> list[str]:

@@ -152,11 +152,14 @@ def told_of(row: Row) -> list[str]:
             often = f" ({_rate(rate, 8)}/s)" if rate else ""
             told.append(f"{count:,} × {STAGE_WORDS[stage]}{often}")
     counts = row.listening.counts
-    cookies = [
+    sent, valid, invalid = (
         counts[what] for what in (Count.COOKIE_SENT, Count.COOKIE_VALID, Count.COOKIE_INVALID)
-    ]
-    if any(cookies):
-        told.append("SYN cookies: {:,} sent, {:,} valid, {:,} invalid".format(*cookies))
+    )
+    if sent or valid or invalid:
+        told += [
+            f"SYN cookies: {sent:,} sent",
+            f"their final ACKs: {valid:,} valid, {invalid:,} invalid",
+        ]
     return told
 
 

@@ -12,17 +12,20 @@ from tcptrace.sinks.terminal import comm_text, safe_text
 from tcptrace.sinks.units import duration, plural
 from tcptrace.sinks.verdict_words.causes import RUNBOOK, change, evidence, title
 from tcptrace.sinks.verdict_words.told import percent, seconds
+from tcptrace.sinks.words import STAGE_WORDS
 from tcptrace.tcp import address_text
 from tcptrace.verdicts.verdict import Cause, Confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tcptrace.lifecycle.names import Names
     from tcptrace.sinks.terminal import Paint
     from tcptrace.sinks.units import WallClock
-    from tcptrace.verdicts.inquest import Looked
+    from tcptrace.sinks.wanted import Wanted
+    from tcptrace.verdicts.inquest import Looked, Seen
     from tcptrace.verdicts.verdict import Verdict
+    from tcptrace.wire.events import Stage
 
 SCHEMA: Final = "tcptrace.verdict.v1"
 _WIDTH: Final = 100
@@ -31,6 +34,7 @@ _MARKS: Final = "✗→"
 _NAMES: Final = ("accept()", "connect()")
 _UNITS: Final = re.compile(r"(?<=\d) (?=s\b|%)")
 _HELD: Final = "\N{NO-BREAK SPACE}"
+_MOST_DROPS: Final = 5
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 
 
@@ -38,14 +42,18 @@ def subject(verdict: Verdict) -> str:
     """Whose fault it is: `8080 (web, pid 189)`, `10.0.0.2:5432 (of web, pid 189)`."""
     where, process = verdict.where, verdict.process
     if isinstance(where, Address):
-        text = f"[{where.address}]" if ":" in where.address else where.address
-        name = str(where.port) if where.address in _ANYWHERE else f"{text}:{where.port}"
-        of = ""
+        name, of = _place(where.address, where.port), ""
     else:
         name, of = str(where), "of "
     if process is None:
         return name
     return f"{name} ({of}{safe_text(comm_text(process.comm))}, pid {process.pid})"
+
+
+def _place(address: str, port: int) -> str:
+    """A listener's: `8080` if it is bound to all addresses."""
+    text = f"[{address}]" if ":" in address else address
+    return str(port) if address in _ANYWHERE else f"{text}:{port}"
 
 
 def headline(verdict: Verdict, names: Names) -> str:
@@ -76,16 +84,8 @@ def advice(verdict: Verdict) -> str:
     return _joined(change(verdict), upper=True)
 
 
-def matches(verdict: Verdict, wanted: str) -> bool:
-    """Whether a verdict is about a port, an address or a process of that name."""
-    where, process = verdict.where, verdict.process
-    address = where.address if isinstance(where, Address) else address_text(where.address)
-    comm = comm_text(process.comm) if process is not None else ""
-    return wanted in (str(where.port), address) or wanted in comm
-
-
-def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
-    """Says in a line that nothing is wrong, and what was looked at.
+def silence(looked: Looked, what: Wanted | None, others: int, paint: Paint) -> str:
+    """Says in a line that nothing is wrong, and what was looked at; and what was dropped below it.
 
     Args:
         looked: on what that is based.
@@ -97,14 +97,29 @@ def silence(looked: Looked, what: str | None, others: int, paint: Paint) -> str:
         f"{plural(looked.listeners, 'listener')}, {plural(looked.connections, 'connection')} in,"
         f" {plural(looked.connects, 'connect() call')} out in {duration(looked.length_ns)}"
     )
-    if what is None:
-        return f"{paint('nothing wrong found', 'good')}: {told}"
-    more = f"; {plural(others, 'verdict')} on others" if others else ""
-    if what.isdecimal() and int(what) not in looked.ports:
-        return f"{paint(f'nobody listens on port {what}', 'warn')}: {told} on this host{more}"
-    return (
-        f"{paint('nothing wrong found', 'good')} with {safe_text(what)}: {told} on this host{more}"
-    )
+    drops = [drop for drop in looked.drops if what is None or what.is_one(*drop[0])]
+    subject_text = ""
+    is_seen = True
+    if what is not None:
+        subject_text = f" with {safe_text(what.text)}"
+        is_seen = bool(drops) or any(what.is_one(*end) for end in looked.ends)
+        told += " on this host"
+        told += f"; {plural(others, 'verdict')} on others" if others else ""
+    if drops:
+        found = paint(f"no verdict{subject_text}, though there were drops", "warn")
+    elif is_seen:
+        found = paint("nothing wrong found", "good") + subject_text
+    else:
+        found = paint(f"no listener {what} was seen, nor any trouble with it", "warn")
+    return "\n".join([f"{found}: {told}", *_dropped(drops)])
+
+
+def _dropped(drops: Sequence[tuple[Seen, Stage, int]]) -> Iterator[str]:
+    """What was dropped where: the most."""
+    for (address, port, _), stage, number in drops[:_MOST_DROPS]:
+        yield f"{_INDENT}{_place(address, port)}: {number:,} × {STAGE_WORDS[stage]}"
+    if len(drops) > _MOST_DROPS:
+        yield f"{_INDENT}and less at {plural(len(drops) - _MOST_DROPS, 'other stage')}"
 
 
 def _joined(told: Sequence[str], *, upper: bool) -> str:

@@ -193,22 +193,6 @@ def of_records(listeners: Iterable[Listener]) -> dict[Address, ListenerNow]:
     }
 
 
-def count_drops(facts: Slice, listeners: Iterable[Listener]) -> None:
-    """Adds what the records tell of drops, where no ledger does: over the whole trace."""
-    for one in listeners:
-        told = sum(one.drops.values()) + one.cookies_sent
-        if one.folded or not told:
-            continue
-        address = Address(one.netns, address_text(one.local.address), one.local.port)
-        mine = facts.listener(address)
-        if mine is not None:
-            for stage, number in one.drops.items():
-                mine.counts[stage] += number
-            mine.counts[Count.COOKIE_SENT] += one.cookies_sent
-            mine.accept_peak = max(mine.accept_peak, one.accept_queue_peak)
-            mine.syn_peak = max(mine.syn_peak, one.syn_queue_peak)
-
-
 def homes_of(
     tracker: Tracker, namespaces: Iterable[NamespaceFigures], counts: StateCounts | None
 ) -> dict[int, Home]:

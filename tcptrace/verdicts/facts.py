@@ -100,7 +100,10 @@ class RemoteFacts:
         refused: those that a RST answered.
         late: those that were answered after the SYN was sent again.
         failed: those that found no local port.
-        delays: how long silent and late ones took, in whole seconds.
+        waiting: those of the silent that wait still.
+        given_up: the others, by how long they waited, in tenths of a second, and how often the SYN
+            was sent again.
+        delays: how long late ones took, in whole seconds.
         hurt_ends: the local ends of silent and late ones.
         processes: who called connect(), of those that were hurt.
         cgroups: where they were hurt.
@@ -112,6 +115,8 @@ class RemoteFacts:
     refused: int = 0
     late: int = 0
     failed: int = 0
+    waiting: int = 0
+    given_up: Counter[tuple[int, int]] = field(default_factory=Counter)
     delays: Counter[int] = field(default_factory=Counter)
     hurt_ends: Counter[Endpoint] = field(default_factory=Counter)
     processes: Counter[Process | None] = field(default_factory=Counter)

@@ -33,94 +33,113 @@ _QUIET: Final = (Count.SYN_QUEUED, Count.CHILD_CREATED, Count.CHILD_REPEATED)
 """What a listener without any trouble counts too."""
 
 
-class _Totals(NamedTuple):
-    """What a listener had counted when it was read last."""
+class Counted(NamedTuple):
+    """What a listener had counted when it was looked at last."""
 
     counts: tuple[int, ...]
     accepts: int
     wait_ns: int
 
+    def grown(self, former: Counted) -> list[int]:
+        """How much more that is of each count than before."""
+        return [max(0, new - old) for new, old in zip(self.counts, former.counts, strict=True)]
 
-_NOTHING: Final = _Totals((0,) * COUNTS, 0, 0)
+
+NOTHING: Final = Counted((0,) * COUNTS, 0, 0)
 _NO_WAITS: Final[Mapping[Address, AcceptWaits]] = {}
+
+
+class Calls:
+    """Tells how many connect() calls came since it was asked last."""
+
+    def __init__(self) -> None:
+        self._told: Counter[int] = Counter()
+
+    def add(self, connects: Counter[int], tally: Tally) -> None:
+        """Adds them.
+
+        Args:
+            connects: by namespace; to be added to.
+            tally: that counts them.
+        """
+        before, self._told = self._told, Counter()
+        for (netns, _), number in tally.connects.items():
+            self._told[netns] += number
+        for netns, number in self._told.items():
+            if number > before[netns]:
+                connects[netns] += number - before[netns]
 
 
 class Gathering:
     """Evidence of some time back until now.
 
     Args:
+        began_ns: when the trace began.
         length_ns: how far back.
-        counts_lives: whether lives alone tell how many there are: no tally counts them.
+        tally: of accept() and connect(); None where lives alone tell how many there are.
 
     Attributes:
         length_ns: how far back.
         window: the facts.
     """
 
-    def __init__(self, length_ns: int = WINDOW_NS, *, counts_lives: bool = False) -> None:
+    def __init__(
+        self, began_ns: int, length_ns: int = WINDOW_NS, tally: Tally | None = None
+    ) -> None:
         self.length_ns = length_ns
-        self.window = Window(length_ns)
-        self._totals: dict[Address, _Totals] = {}
-        self._connects: Counter[int] = Counter()
-        self._counts_lives = counts_lives
-        self._last_ns = 0
+        self.window = Window(began_ns, length_ns)
+        self._totals: dict[Address, Counted] = {}
+        self._calls = Calls()
+        self._tally = tally
+        self._last_ns = began_ns
 
     def closed(self, connection: Connection) -> None:
         """Takes a life whose full socket is gone, or that the end of the trace cut off."""
         is_told = tells(connection)
-        if not (is_told or self._counts_lives):
+        if not is_told and self._tally is not None:
             return
-        at_ns = connection.gone_at_ns or self._last_ns or connection.began_ns or 0
+        at_ns = connection.gone_at_ns or self._last_ns
         # Lives end in about the order of their times; a slice begins with no earlier one.
         self._last_ns = max(self._last_ns, at_ns)
         now = self.window.now(self._last_ns)
         if is_told:
             take(now, connection, at_ns, self._last_ns - self.length_ns)
-        if self._counts_lives:
+        if self._tally is None:
             count(now, connection)
 
-    def read(self, ledger: Ledger, reading: LedgerReading, tally: Tally | None) -> None:
+    def read(self, ledger: Ledger, reading: LedgerReading) -> None:
         """Takes what has changed in the ledger since the last time.
 
         Args:
             ledger: that has absorbed the reading.
             reading: the last one.
-            tally: of accept() and connect(); None where lives alone tell of them.
         """
         self._last_ns = max(self._last_ns, reading.at_ns)
         now = self.window.now(self._last_ns)
         now.readings += 1
-        waits = tally.waits if tally is not None else _NO_WAITS
+        waits = self._tally.waits if self._tally is not None else _NO_WAITS
         before, self._totals = self._totals, {}
         for listening in ledger.listeners:
             address = listening.address
             wait = waits.get(address)
             counts = listening.counts
-            former = before.get(address, _NOTHING)
+            former = before.get(address, NOTHING)
             totals = former
-            accepts, wait_ns = (wait.count, wait.sum_ns) if wait else (0, 0)
+            accepts, wait_ns = wait.total if wait else (0, 0)
             if counts != former.counts or accepts != former.accepts:
-                totals = _Totals(counts, accepts, wait_ns)
+                totals = Counted(counts, accepts, wait_ns)
             self._totals[address] = totals
             is_idle = totals is former and _is_empty(listening)
             if is_idle or address.address == OTHER_ADDRESS:
                 continue
-            grown = [max(0, new - old) for new, old in zip(counts, former.counts, strict=True)]
+            grown = totals.grown(former)
             facts = now.listener(address, is_well=_is_well(listening, grown))
             if facts is not None:
                 facts.accepts += max(0, accepts - former.accepts)
                 facts.wait_ns += max(0, wait_ns - former.wait_ns)
                 _add(facts, listening, grown, reading)
-        if tally is not None:
-            self._count_connects(now.connects, tally)
-
-    def _count_connects(self, connects: Counter[int], tally: Tally) -> None:
-        before, self._connects = self._connects, Counter()
-        for (netns, _), number in tally.connects.items():
-            self._connects[netns] += number
-        for netns, number in self._connects.items():
-            if number > before[netns]:
-                connects[netns] += number - before[netns]
+        if self._tally is not None:
+            self._calls.add(now.connects, self._tally)
 
 
 def _is_empty(listening: Listening) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.case import Case
     from tcptrace.verdicts.verdict import Verdict
 
+_DROPPED: Final = ("syns_dropped", "acks_dropped", "acks_reset")
 MOST_VERDICTS: Final = 100
 """Nobody reads more."""
 
@@ -28,7 +29,13 @@ def judge(case: Case) -> list[Verdict]:
         if verdict is not None:
             explained[address] = verdict
     found = [*explained.values(), *_others(case, explained)]
-    return sorted(found, key=lambda verdict: -verdict.hurt)[:MOST_VERDICTS]
+    return sorted(found, key=_harm, reverse=True)[:MOST_VERDICTS]
+
+
+def _harm(verdict: Verdict) -> tuple[int, float]:
+    """Connections that are hurt; among as many, packets dropped, where no life tells whose."""
+    figures = verdict.figures
+    return verdict.hurt, sum(figures.get(key, 0) for key in _DROPPED)
 
 
 def _others(case: Case, explained: dict[Address, Verdict]) -> Iterator[Verdict]:

@@ -128,10 +128,19 @@ def _note_connect(remote: RemoteFacts, connection: Connection, at_ns: int) -> bo
         remote.failed += 1
     elif resent and _is_unanswered(connection):
         remote.silent += 1
-        _note_delay(remote.delays, connection.syn_at_ns, at_ns)
+        _note_silence(remote, connection, at_ns)
     else:
         return False
     return True
+
+
+def _note_silence(remote: RemoteFacts, connection: Connection, at_ns: int) -> None:
+    """How long an unanswered call took is no timer's doing: the caller's patience, or the end."""
+    if connection.state is State.SYN_SENT:
+        remote.waiting += 1
+    elif connection.syn_at_ns is not None:
+        tenths = (at_ns - connection.syn_at_ns) * 10 // _SECOND
+        note(remote.given_up, (tenths, connection.syn_retransmits))
 
 
 def _is_unanswered(connection: Connection) -> bool:

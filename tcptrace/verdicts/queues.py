@@ -72,6 +72,9 @@ class _Listener:
         self._accept_drops = sum(counts[stage] for stage in ACCEPT_STAGES)
         self._syn_drops = sum(counts[stage] for stage in _SYN_STAGES)
         self._children = max(counts[Count.CHILD_CREATED], facts.lives)
+        # A cookie's ACK that finds the accept queue full comes again, and is counted again.
+        refused = counts[Stage.ACK_ACCEPT_QUEUE_FULL]
+        self._answered = max(0, counts[Count.COOKIE_VALID] - refused)
         self._defers = now.limits is not None and now.limits.defer_accept > 0
 
     # The accept queue.
@@ -128,22 +131,22 @@ class _Listener:
     def syn_queue(self) -> Verdict | None:
         """Full: by a flood, or by those who do answer."""
         counts, limits = self._facts.counts, self._now.limits
-        sent, valid = counts[Count.COOKIE_SENT], counts[Count.COOKIE_VALID]
+        sent, answered = counts[Count.COOKIE_SENT], self._answered
         if limits is None:
             return None  # how many SYNs there were, and who answered, the ledger alone tells
         is_asked = limits.syncookies == _ALWAYS and not self._facts.syn_full
-        if sent >= ENOUGH and valid < _ANSWERED * sent and not is_asked:
+        if sent >= ENOUGH and answered < _ANSWERED * sent and not is_asked:
             return self._verdict(
                 Cause.SYN_FLOOD_WITH_COOKIES,
                 is_certain=sent >= ENOUGH * ENOUGH,
-                hurt=valid,
+                hurt=answered,
                 of=self._children,
             )
         if self._syn_drops >= FEWEST:
             return self._dropping()
         if sent >= ENOUGH and limits.syncookies != _ALWAYS:
             return self._verdict(
-                Cause.SYN_QUEUE_FULL, is_certain=True, hurt=valid, of=self._children
+                Cause.SYN_QUEUE_FULL, is_certain=True, hurt=answered, of=self._children
             )
         return None
 
@@ -238,7 +241,7 @@ class _Listener:
             "requests_expired": counts[Stage.REQUEST_EXPIRED],
             "requests_unanswered": now.unanswered,
             "cookies_sent": counts[Count.COOKIE_SENT],
-            "cookies_valid": counts[Count.COOKIE_VALID],
+            "cookies_valid": self._answered,
             "syn_acks_late": facts.late,
         }
         if facts.accepts:

@@ -36,6 +36,7 @@ _SILENT_RATE: Final = 0.1
 """The same of those that were not answered: each hangs for a while."""
 _SHARE: Final = 0.1
 _LATE_SHARE: Final = 0.05
+_TENTH_NS: Final = 100_000_000
 _LOCALHOST: Final = (MAPPED_PREFIX + bytes((127, 0, 0, 1)), bytes(15) + b"\1")
 
 
@@ -157,6 +158,18 @@ class _Remote:
         self, cause: Cause, hurt: int, *, is_certain: bool, stage: Stage | None = None
     ) -> Verdict:
         facts = self._facts
+        figures: dict[str, int | float] = {
+            "seconds": round(self._case.seconds, 1),
+            "connects": self._connects,
+            "connects_unanswered": facts.silent,
+            "connects_waiting": facts.waiting,
+            "connects_late": facts.late,
+            "connects_refused": facts.refused,
+        }
+        usual = most(facts.given_up)
+        if usual is not None:
+            tenths, figures["syns_sent_again"] = usual
+            figures["gave_up_after_ns"] = tenths * _TENTH_NS
         return Verdict(
             cause,
             Confidence.CERTAIN if is_certain else Confidence.LIKELY,
@@ -168,12 +181,6 @@ class _Remote:
             hurt,
             self._connects,
             delays_of(facts.delays) if cause is not Cause.REMOTE_REFUSES else (),
-            {
-                "seconds": round(self._case.seconds, 1),
-                "connects": self._connects,
-                "connects_unanswered": facts.silent,
-                "connects_late": facts.late,
-                "connects_refused": facts.refused,
-            },
+            figures,
             facts.last_at_ns,
         )

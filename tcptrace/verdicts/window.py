@@ -179,17 +179,18 @@ class Window:
     """Slices that follow each other.
 
     Args:
+        began_ns: when the trace began: what lives tell of began then, not when the first one ended.
         length_ns: for how long facts count.
     """
 
-    def __init__(self, length_ns: int = WINDOW_NS) -> None:
+    def __init__(self, began_ns: int, length_ns: int = WINDOW_NS) -> None:
         self._length_ns = length_ns
-        self._slices: deque[Slice] = deque()
+        self._slices = deque([Slice(began_ns)])
 
     def now(self, at_ns: int) -> Slice:
         """The slice of this time."""
         slices = self._slices
-        if not slices or at_ns - slices[-1].from_ns >= self._length_ns // SLICES:
+        if at_ns - slices[-1].from_ns >= self._length_ns // SLICES:
             slices.append(Slice(at_ns))
         self._forget(at_ns)
         return slices[-1]
@@ -197,7 +198,7 @@ class Window:
     def seen(self, at_ns: int) -> Seen:
         """All facts of the window, added up."""
         self._forget(at_ns)
-        begin_ns = self._slices[0].from_ns if self._slices else at_ns
+        begin_ns = self._slices[0].from_ns
         facts = Slice(begin_ns)
         for one in self._slices:
             facts.absorb(one)

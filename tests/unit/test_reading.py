@@ -21,6 +21,16 @@ def test_what_is_left_in_a_source_may_be_older_than_the_time_before_the_read() -
     ]
 
 
+def test_what_comes_after_the_end_is_not_waited_for() -> None:
+    """Where records come faster than they are taken, a trace would go on beyond its duration."""
+    stop = Stop(Limits())
+    stop.asked = True
+    held = samples.batch(samples.record(at_ns=samples.START - 1))
+    later = samples.batch(samples.record(at_ns=samples.START + samples.S))
+    told = [batch for _, batch in batches(FakeSource(held, *[later] * 9), stop)]
+    assert told == [held, later]
+
+
 @pytest.mark.parametrize("stacks", [False, True])
 def test_the_last_record_of_whole_ones(stacks: bool) -> None:
     record = samples.batch(samples.record(at_ns=5)), samples.batch(samples.record(at_ns=6))

@@ -229,7 +229,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         "tcptrace_syn_cookies_total",
         Type.COUNTER,
         (*_LISTENER, "result"),
-        "SYN cookies sent, and final ACKs with a valid or an invalid one.",
+        "SYN cookies sent, and final ACKs with a valid or an invalid one, as the kernel counts "
+        "them: an ACK that a full accept queue drops comes again, and is counted again.",
         "the ledger: tcp_make_synack, __cookie_v4_check, __cookie_v6_check",
     ),
     Metric(

@@ -56,7 +56,8 @@ def _waiting(told: Told) -> str:
 def _accepting(told: Told) -> str:
     wait = told.figures.get("accept_wait_ns")
     if wait is None:
-        return "accept() takes nobody"
+        is_read = "accept_queue_mean" in told.figures
+        return "accept() takes nobody" if is_read else "no accept() was seen"
     rate = rate_text(float(told.figures.get("accept_rate", 0)))
     return f"accept() takes {rate}; connections wait {duration(int(wait))} for it"
 

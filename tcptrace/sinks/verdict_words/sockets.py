@@ -23,7 +23,7 @@ def silent(told: Told) -> Iterator[str]:
     yield f"{unanswered} not answered, though the SYN was sent again"
     if told.has("connects_late"):
         yield f"{_calls(told.number('connects_late'))} answered only after the SYN was sent again"
-    yield _waits(told)
+    yield from _waits(told)
     if not told.has("connects_late"):
         yield "a closed port would refuse: packets are filtered, or the host is gone"
 
@@ -33,7 +33,7 @@ def late(told: Told) -> Iterator[str]:
     yield f"{_calls(told.number('connects_late'))} answered only after the SYN was sent again"
     if told.has("connects_unanswered"):
         yield f"{_calls(told.number('connects_unanswered'))} not answered"
-    yield _waits(told)
+    yield from _waits(told)
     yield (
         "SYNs or their answers get lost on the way, its listener drops SYNs, or the way there and"
         " back takes longer than the SYN's first timer (1 s)"
@@ -52,9 +52,20 @@ def _calls(number: int) -> str:
     return f"{plural(number, 'connect() call')} {'was' if number == 1 else 'were'}"
 
 
-def _waits(told: Told) -> str:
+def _waits(told: Told) -> Iterator[str]:
+    """How long it takes: till an answer came, or till the caller gave up."""
     delays = told.verdict.delays_ns
-    return f"they wait {seconds(delays)}: the SYN's retransmits" if delays else ""
+    if delays:
+        yield f"clients wait {seconds(delays)}: the SYN's retransmits"
+    waiting = told.number("connects_waiting")
+    given_up = told.number("connects_unanswered") - waiting
+    after, again = told.number("gave_up_after_ns") / 1e9, told.number("syns_sent_again")
+    yield clauses(
+        f"{given_up:,} gave up, mostly after {after:g} s and {plural(again, 'SYN')} sent again"
+        if given_up and again
+        else "",
+        f"{waiting:,} {'waits' if waiting == 1 else 'wait'} still" if waiting else "",
+    )
 
 
 def look_there(told: Told) -> Iterator[str]:
@@ -97,9 +108,7 @@ def listener_drops(told: Told) -> Iterator[str]:
         f"both ends are traced: its listener dropped SYNs or final ACKs of"
         f" {plural(hurt, 'connection')} from here{why}"
     )
-    delays = told.verdict.delays_ns
-    if delays:
-        yield f"clients wait {seconds(delays)}: the SYN's retransmits"
+    yield from _waits(told)
 
 
 def ask_listener(told: Told) -> Iterator[str]:

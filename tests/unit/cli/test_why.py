@@ -13,6 +13,10 @@ from tcptrace.cli.main import run
 from tcptrace.errors import BadArgument, BadRecording, FoundFaults
 from tcptrace.kernel import live
 from tcptrace.sinks import verdicts as sink
+from tcptrace.sinks.terminal import Paint
+from tcptrace.verdicts.inquest import Looked, Seen
+from tcptrace.wire.events import Stage
+from tcptrace.wire.head import AttachedHook
 from unit.hosts import FakeHost
 
 if TYPE_CHECKING:
@@ -44,10 +48,34 @@ def test_a_healthy_host_takes_a_line(capsys: CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("nothing wrong found: 1 listener, ")
 
 
-@pytest.mark.parametrize("what", ["8080", "web", "0.0.0.0"])  # noqa: S104 - a listener's
+@pytest.mark.parametrize(
+    "what",
+    [
+        "8080",
+        "http-alt",
+        "web",
+        "0.0.0.0",  # noqa: S104 - a listener's
+        "0.0.0.0:8080",
+        "10.9.0.1",
+        "10.9.0.1:8080",
+        "10.9.0.1:http-alt",
+        "10.9.0.0/24",
+        "10.9.0.0/24:8080",
+    ],
+)
 def test_it_can_be_asked_about_one_subject(what: str, capsys: CaptureFixture[str]) -> None:
     assert run(["why", what, "--replay", OVERFLOW]) == FoundFaults.exit_code
     assert "✗ 8080" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recording", sorted((HOME.parent).rglob("*.tcptrace")), ids=str)
+def test_a_verdicts_own_subject_is_found(recording: Path, capsys: CaptureFixture[str]) -> None:
+    code = run(["why", "--replay", str(recording)])
+    told = capsys.readouterr().out
+    if code == FoundFaults.exit_code:
+        what = told.removeprefix("✗ ").partition(" ")[0].removesuffix(":")
+        assert run(["why", what, "--replay", str(recording)]) == code
+        assert capsys.readouterr().out == told
 
 
 def test_the_others_verdicts_are_not_its_own(capsys: CaptureFixture[str]) -> None:
@@ -55,8 +83,32 @@ def test_the_others_verdicts_are_not_its_own(capsys: CaptureFixture[str]) -> Non
     told = capsys.readouterr().out
     assert told.startswith("nothing wrong found with 8081: ")
     assert told.endswith("; 1 verdict on others\n")
-    assert run(["why", "9", "--replay", OVERFLOW]) == 0
-    assert capsys.readouterr().out.startswith("nobody listens on port 9: ")
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("9", "on port 9"),
+        ("discard", "on port 9 or of a process named discard"),
+        ("10.9.0.2:9", "at 10.9.0.2:9"),
+        ("[2001:db8::1]:9", "at [2001:db8::1]:9"),
+        ("no\x1bbody", "of a process named no\\x1bbody"),
+    ],
+)
+def test_what_nobody_saw_is_told_apart_from_what_is_well(
+    what: str, told: str, capsys: CaptureFixture[str]
+) -> None:
+    for json_option in ([], ["--json"]):
+        assert run(["why", what, *json_option, "--replay", OVERFLOW]) == 0
+        shown = capsys.readouterr()
+        lines = (shown.err if json_option else shown.out).splitlines()
+        assert lines[-1].startswith(f"no listener {told} was seen, nor any trouble with it: ")
+
+
+@pytest.mark.parametrize("what", ["0", "99999", "10.9.0.1:99999", "10.9.0.1:no-service", ""])
+def test_what_can_be_no_subject_is_refused(what: str, capsys: CaptureFixture[str]) -> None:
+    assert run(["why", what, "--replay", OVERFLOW]) == BadArgument.exit_code
+    assert capsys.readouterr().out == ""
 
 
 def test_json_is_an_object_a_line(capsys: CaptureFixture[str]) -> None:
@@ -101,6 +153,70 @@ def test_so_does_one_while_a_host_is_looked_at(
     assert run(["why", "--duration", "100ms"]) == 0
     assert capsys.readouterr().out.startswith("nothing wrong found: 1 listener, ")
     assert host.closed
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [
+        ("abort-on-overflow-6.12", "127.0.0.1:8080: 1 × final ACK answered with RST: accept queue"),
+        ("ack-dropped-6.12", "127.0.0.1:8080: 1 × final ACK dropped: accept queue full"),
+        ("syn-queue-full-6.12", "127.0.0.1:8080: 1 × SYN dropped: SYN queue full"),
+    ],
+)
+def test_silence_over_drops_says_what_was_dropped(
+    name: str, dropped: str, capsys: CaptureFixture[str]
+) -> None:
+    recording = str(HOME.parent / f"lives/{name}.tcptrace")
+    for what in ([], ["8080"], ["127.0.0.1"]):
+        assert run(["why", *what, "--replay", recording]) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        told = f" with {what[0]}" if what else ""
+        assert first.startswith(f"no verdict{told}, though there were drops: 1 listener, ")
+        assert second.startswith(f"  {dropped}")
+    assert run(["why", "127.0.0.2", "--replay", recording]) == 0
+    assert capsys.readouterr().out.startswith("no listener at 127.0.0.2 was seen, nor any trouble")
+
+
+def test_silence_tells_the_stages_with_most_drops() -> None:
+    end = Seen("192.0.2.1", 80)
+    drops = [(end, stage, 10 - stage) for stage in Stage if stage]
+    told = sink.silence(Looked(1, 1, 1, 0, [end], drops), None, 0, Paint(enabled=False))
+    assert len(told.splitlines()) == 7
+    assert told.splitlines()[1].startswith("  192.0.2.1:80: 9 × ")
+    assert told.splitlines()[-1] == f"  and less at {len(drops) - 5} other stages"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "doubt"),
+    [
+        ("events-lost", [], "1,894 events lost"),
+        ("ledger-disagrees", [], "figures differ from the kernel's own, ListenDrops -14"),
+        (
+            "close-wait-leak",
+            ["--max-connections", "20"],
+            "89 connections folded, more open than --max-connections",
+        ),
+    ],
+)
+def test_what_evidence_may_be_lacking_is_told(
+    name: str, options: list[str], doubt: str, capsys: CaptureFixture[str]
+) -> None:
+    assert run(["why", *options, "--replay", str(HOME / f"{name}.tcptrace")]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[1:] == [f"tcptrace: {doubt}: verdicts may lack evidence"]
+
+
+def test_of_a_host_is_told_the_same(capsys: CaptureFixture[str], monkeypatch: MonkeyPatch) -> None:
+    host = FakeHost(b"", step_ms=1000)
+    host.trace_head = host.head._replace(hooks=(AttachedHook("tcp_conn_request", "fexit"),))
+    host.kernel = lambda: {"ListenDrops": host.reads}
+    monkeypatch.setattr(host, "weaknesses", (), raising=False)
+    monkeypatch.setattr(why, "begun", nullcontext)
+    monkeypatch.setattr(live, "open_live", lambda _: host)
+    assert run(["why", "--duration", "200ms"]) == 0
+    assert (
+        "tcptrace: figures differ from the kernel's own, ListenDrops -" in capsys.readouterr().err
+    )
 
 
 def test_what_is_no_recording_is_refused(tmp_path: Path, capsys: CaptureFixture[str]) -> None:

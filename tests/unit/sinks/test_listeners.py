@@ -75,7 +75,7 @@ def test_drops_are_told_by_stage_with_their_rates() -> None:
 def test_cookies_are_told() -> None:
     one = slot(counts={Count.COOKIE_SENT: 12345, Count.COOKIE_VALID: 2})
     assert table(rows_of(reading(1, {1: one}))).splitlines()[-1] == (
-        "  └ SYN cookies: 12,345 sent, 2 valid, 0 invalid"
+        "  └ SYN cookies: 12,345 sent · their final ACKs: 2 valid, 0 invalid"
     )
 
 

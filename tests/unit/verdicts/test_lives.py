@@ -58,6 +58,16 @@ def test_who_has_given_up_was_not_answered(resent: int, silent: int) -> None:
     assert told(given_up(resent)) == (silent, 0)
 
 
+def test_how_long_the_caller_has_patience_is_no_timers_doing() -> None:
+    facts = Slice(BEGAN)
+    for life, after_s in ((given_up(3), 3.54), (given_up(3), 3.5), (waiting(2), 3.6)):
+        take(facts, life, BEGAN + int(after_s * samples.S), 0)
+    (remote,) = facts.remotes.values()
+    assert (remote.silent, remote.waiting) == (3, 1)
+    assert remote.given_up == {(35, 3): 2}
+    assert not remote.delays
+
+
 def test_a_life_that_lost_the_record_of_its_answer_was_answered() -> None:
     life = given_up(1)
     life.spans[1:1] = samples.spans((State.ESTABLISHED, None, None))

@@ -9,7 +9,7 @@ import pytest
 from tcptrace.lifecycle.ledger import Address, Ledger
 from tcptrace.verdicts.case import Case, of_ledger
 from tcptrace.verdicts.gathering import Gathering
-from tcptrace.verdicts.judging import judge
+from tcptrace.verdicts.judging import MOST_VERDICTS, judge
 from tcptrace.verdicts.verdict import Cause
 from tcptrace.verdicts.window import MOST_SUBJECTS, Slice
 from tcptrace.wire.events import Stage
@@ -37,11 +37,11 @@ def busy(second: int, ill: dict[str, Any] | None = None) -> dict[int, Slot]:
 
 def found(*readings: tuple[float, dict[int, Slot]]) -> list[Verdict]:
     ledger = Ledger(10_000)
-    gathering = Gathering()
+    gathering = Gathering(samples.START)
     for at_s, told in readings:
         reading = slots.reading(at_s, told)
         ledger.absorb(reading)
-        gathering.read(ledger, reading, None)
+        gathering.read(ledger, reading)
     now_ns = samples.START + int(at_s * samples.S)
     facts, length_ns = gathering.window.seen(now_ns)
     assert facts.listeners
@@ -66,13 +66,24 @@ def test_who_is_in_trouble_is_never_left_out_for_others(ill: dict[str, Any], cau
     assert [(one.cause, one.where) for one in told] == [(cause, where)]
 
 
+def test_of_more_verdicts_than_anybody_reads_those_with_most_drops_are_told() -> None:
+    """No life was seen of any: each has hurt one at least, and nobody knows how many."""
+    ports = range(1, MOST_VERDICTS + 51)
+    ill = {
+        port: slots.slot(port=port, counts={Stage.SYN_ACCEPT_QUEUE_FULL: 10 + port})
+        for port in ports
+    }
+    told = found((1.0, {}), (2.0, ill))
+    assert [one.where.port for one in told] == list(reversed(ports))[:MOST_VERDICTS]
+
+
 def test_a_slice_keeps_facts_of_so_many_at_most() -> None:
-    gathering = Gathering()
+    gathering = Gathering(samples.START)
     ledger = Ledger(10_000)
     for second in (1, 2):
         reading = slots.reading(second, busy(second, FULL if second > 1 else None))
         ledger.absorb(reading)
-        gathering.read(ledger, reading, None)
+        gathering.read(ledger, reading)
     facts = gathering.window.seen(reading.at_ns).facts
     assert len(facts.listeners) == MOST_SUBJECTS
 

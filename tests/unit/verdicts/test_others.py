@@ -145,6 +145,21 @@ def test_without_a_ledger_lives_tell_who_got_in() -> None:
     assert causes(seen) == []
 
 
+def test_who_gave_up_and_who_waits_still_is_told_and_no_timer() -> None:
+    facts: dict[str, Any] = {
+        "silent": 9,
+        "waiting": 2,
+        "given_up": Counter({(35, 3): 5, (10, 1): 2}),
+    }
+    (verdict,) = judged(of_remote(**facts))
+    assert "late" not in headline(verdict, Names())
+    told = sentences(verdict, Names())
+    assert "7 gave up, mostly after 3.5 s and 3 SYNs sent again; 2 wait still." in told
+    assert "retransmits" not in told
+    (verdict,) = judged(of_remote(silent=3, waiting=3))
+    assert ". 3 wait still." in sentences(verdict, Names())
+
+
 def test_a_check_that_fails_now_and_then_is_no_fault() -> None:
     seen = of_remote(connects=1000, refused=6, silent=3)
     assert judge(Case(seen, 60 * S, 60 * S, {})) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,10 +19,11 @@ from tcptrace.replay import AT_ONCE, ReplaySource
 from tcptrace.sinks.recording import RecordingReader
 from tcptrace.sinks.terminal import Paint
 from tcptrace.sinks.verdicts import headline, sentences, silence
+from tcptrace.sinks.wanted import Wanted
 from tcptrace.stopping import Limits, Stop
 from tcptrace.verdicts.inquest import Inquest
 from tcptrace.verdicts.verdict import Cause, Confidence
-from tcptrace.verdicts.window import WHOLE_NS
+from tcptrace.verdicts.window import WHOLE_NS, WINDOW_NS
 from tcptrace.watching import Watch
 from tcptrace.wire.decode import decode_batch
 
@@ -43,12 +45,12 @@ def answer_of(path: Path) -> Answer:
         return of_recording(source, Stop(Limits()), io.StringIO(), "")
 
 
-def watched(path: Path) -> list[Verdict]:
+def watched(path: Path, length_ns: int = WHOLE_NS) -> list[Verdict]:
     """As a watch finds it that counts plain lives many at once."""
     stop = Stop(Limits())
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
-        watch = Watch(source, Tally(), 100, verdicts_ns=WHOLE_NS)
+        watch = Watch(source, Tally(), 100, verdicts_ns=length_ns)
 
         def tick() -> None:
             stop.asked |= source.finished
@@ -70,6 +72,15 @@ def test_a_recording_has_its_own_verdict_alone(name: str) -> None:
 def test_a_watch_finds_the_same(name: str) -> None:
     cause = PLAYS[name].cause
     assert [one.cause for one in watched(path_of(name))] == ([cause] if cause else [])
+
+
+@pytest.mark.parametrize("name", ["demo-6.12", "lives/syn-dropped-6.12"])
+@pytest.mark.parametrize("length_ns", [WHOLE_NS, WINDOW_NS])
+def test_it_does_so_where_no_ledger_was_recorded(name: str, length_ns: int) -> None:
+    path = HOME / f"{name}.tcptrace"
+    (verdict,) = watched(path, length_ns)
+    assert verdict == dataclasses.replace(the_one_of(path), last_at_ns=verdict.last_at_ns)
+    assert "accept() takes" in sentences(verdict, Names())
 
 
 def the_one_of(path: Path) -> Verdict:
@@ -108,13 +119,21 @@ def test_a_recording_without_a_ledger_has_what_its_lives_tell() -> None:
     assert "somaxconn" not in sentences(verdict, Names())  # nobody told it
 
 
+def test_time_begins_with_the_trace_not_when_the_first_life_ends() -> None:
+    verdict = the_one_of(DEMO)
+    assert verdict.figures["seconds"] == pytest.approx(5.2)
+    assert verdict.figures["accept_rate"] == pytest.approx(8 / 5.17, abs=0.01)
+    looked = answer_of(HOME / "lives/request-expires-6.12.tcptrace").looked
+    assert looked.length_ns // 100_000_000 == 74
+
+
 def test_a_verdict_goes_away_after_its_fault() -> None:
     """The recording's last evidence is as old as the window, in a watch that goes on."""
     path = path_of("accept-queue-overflow")
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
         ledger = Ledger(100)
-        inquest = Inquest(ledger)
+        inquest = Inquest(ledger, source.head.began_monotonic_ns)
         tracker = Tracker(inquest.closed, lambda _: None, None)
         last = None
         while (batch := source.read(0)) is not None:
@@ -122,7 +141,7 @@ def test_a_verdict_goes_away_after_its_fault() -> None:
             if reading is not None and reading is not last:
                 last = reading
                 ledger.absorb(reading)
-                inquest.read(reading, None)
+                inquest.read(reading)
             tracker.feed(decode_batch(batch))
     assert last is not None
     tracker.finish(last.at_ns)
@@ -131,7 +150,7 @@ def test_a_verdict_goes_away_after_its_fault() -> None:
     for second in range(1, 70):
         later = last._replace(at_ns=last.at_ns + second * 1_000_000_000, slots=emptied)
         ledger.absorb(later)
-        inquest.read(later, None)
+        inquest.read(later)
     assert inquest.verdicts(tracker, later.at_ns) == []
 
 
@@ -139,7 +158,7 @@ def test_silence_says_what_was_looked_at() -> None:
     looked = answer_of(path_of("healthy")).looked
     told = silence(looked, None, 0, Paint(enabled=False))
     assert told == (
-        "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.0s"
+        "nothing wrong found: 1 listener, 205 connections in, 107 connect() calls out in 50.2s"
     )
-    assert silence(looked, "9", 2, Paint(enabled=False)).startswith("nobody listens on port 9: ")
-    assert silence(looked, "8080", 1, Paint(enabled=False)).endswith("; 1 verdict on others")
+    wanted = Wanted("8080", 8080)
+    assert silence(looked, wanted, 1, Paint(enabled=False)).endswith("; 1 verdict on others")
