@@ -251,9 +251,10 @@ def test_a_damaged_recording_is_served_and_then_4(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
     with serving("--listen", "127.0.0.1:0", "--replay", str(path)) as served:
         assert "tcptrace_listener_drops_total{" in served.scrape()
-        code, told = served.end()
+        assert served.process.stderr is not None
+        when_it_came = served.process.stderr.readline()
+        code, at_the_end = served.end()
     assert code == 4
-    when_it_came, at_the_end = told.splitlines()
     assert when_it_came.startswith("tcptrace: the recording is damaged: ")
     assert at_the_end.endswith(when_it_came.rpartition(": ")[2])
 
