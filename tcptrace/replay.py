@@ -192,8 +192,13 @@ class ReplaySource:
 def replaying_line(reader: RecordingReader, name: str) -> str:
     """Says in one line what is replayed: what was traced where, when and how."""
     head = reader.head
-    began = WallClock(head).local(head.began_monotonic_ns)
+    hooks = plural(len(head.hooks), "hook")
     return safe_text(
-        f"replaying {name}: {head.what}, recorded {began} on {head.hostname}:"
-        f" {plural(len(head.hooks), 'hook')}, {head.carrier}, kernel {head.kernel}"
+        f"replaying {name}: {head.what}, {origin(head)}: {hooks}, {head.carrier},"
+        f" kernel {head.kernel}"
     )
+
+
+def origin(head: TraceHead) -> str:
+    """When a recording was begun, as of here, and on which host; not yet safe for a terminal."""
+    return f"recorded {WallClock(head).local(head.began_monotonic_ns)} on {head.hostname}"

@@ -33,6 +33,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
         # While it compiles.
         from tcptrace.lifecycle.recent import Recent  # noqa: PLC0415
         from tcptrace.lifecycle.tally import Tally  # noqa: PLC0415
+        from tcptrace.replay import origin  # noqa: PLC0415
         from tcptrace.top.running import new_loop, show  # noqa: PLC0415
         from tcptrace.verdicts.window import WINDOW_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
@@ -44,7 +45,7 @@ def command(max_connections: int, replay: Path | None, speed: float, **host: Any
         elif replay is not None:
             file = stack.enter_context(opened(replay))
             source, opening = recorded(file, str(replay), speed)
-            what = f"replay of {replay.name}"
+            what = f"replay of {replay.name}, {origin(source.head)}"
         recent = Recent()
         watch = Watch(
             source, Tally(), most_connections=max_connections, verdicts_ns=WINDOW_NS, recent=recent

@@ -18,7 +18,5 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
 
 def complain(message: str) -> None:
     """Writes one line to stderr; a stderr that is gone is no reason to end."""
-    if sys.stderr is None:
-        return
     with contextlib.suppress(OSError, ValueError):
         print(f"tcptrace: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
