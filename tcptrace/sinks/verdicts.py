@@ -153,8 +153,7 @@ def render(
         lines += (paint(line, colour) for line in _wrapped(f"✗ {headline(verdict, names)}", width))
         lines += _wrapped(_joined(evidence(verdict), upper=True), width, _INDENT)
         lines += _wrapped(f"→ {advice(verdict)}", width, _INDENT)
-        if verdict.cause in RUNBOOK:
-            lines.append(paint(f"{_INDENT}runbook: {RUNBOOK[verdict.cause]}", "dim"))
+        lines.append(paint(f"{_INDENT}runbook: {RUNBOOK[verdict.cause]}", "dim"))
     return "\n".join(lines)
 
 
@@ -174,7 +173,6 @@ def as_dict(verdict: Verdict, clock: WallClock, names: Names) -> dict[str, Any]:
     """One verdict as JSON has it (docs/schema/verdict-v1.json)."""
     where, process = verdict.where, verdict.process
     is_listener = isinstance(where, Address)
-    runbook = RUNBOOK.get(verdict.cause)
     return {
         "schema": SCHEMA,
         "at": clock.utc(verdict.last_at_ns),
@@ -197,5 +195,5 @@ def as_dict(verdict: Verdict, clock: WallClock, names: Names) -> dict[str, Any]:
         "headline": headline(verdict, names),
         "text": sentences(verdict, names),
         "advice": advice(verdict),
-        "runbook": runbook,
+        "runbook": RUNBOOK[verdict.cause],
     }

@@ -102,8 +102,9 @@ def test_what_a_terminal_gets_fits_its_width(cause: Cause) -> None:
     assert headline(made_up(cause), Names())[:9] in told
 
 
-def test_every_runbook_entry_is_an_alerts_and_names_the_verdict() -> None:
+def test_every_verdict_has_an_alert_and_a_runbook_section_that_names_it() -> None:
     alerts = {alert.name for alert in ALERTS}
+    assert set(RUNBOOK) == set(Cause)
     assert set(RUNBOOK.values()) <= alerts
     sections = (ROOT / "docs/runbook.md").read_text("utf-8").split("\n## ")
     by_name = {section.partition("\n")[0]: section for section in sections}
