@@ -229,7 +229,8 @@ def _way_to(way: str, found: str) -> str:
         return "the capabilities that are missing: privileges, above"
     if mend := _other_kernel(_BUILT_WITH[way]):
         return mend
-    if _UID_MAP.read_text(encoding="ascii").split() != _EVERYBODY:
+    # Where there is no such file there are no user namespaces.
+    if _UID_MAP.exists() and _UID_MAP.read_text(encoding="ascii").split() != _EVERYBODY:
         return "root in the host's own user namespace: this is another one's"
     reasons = f"TCPTRACE_DEBUG=1 tcptrace port 1 --attach {way} shows what the kernel says"
     if "EPERM" in found:

@@ -36,7 +36,8 @@ class Wanted(NamedTuple):
         """Whether a verdict is about it, or names it as the peer that is most concerned."""
         where, peer = verdict.where, verdict.peer
         at = where.address if isinstance(where.address, str) else address_text(where.address)
-        is_peer = self.port is None and bool(peer) and self._contains(address_text(peer))
+        is_place = self.network is not None and self.port is None
+        is_peer = is_place and bool(peer) and self._contains(address_text(peer))
         return is_peer or self.is_one(at, where.port, verdict.process)
 
     def is_one(self, address: str, port: int, process: Process | None = None) -> bool:

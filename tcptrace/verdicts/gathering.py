@@ -107,6 +107,11 @@ class Gathering:
         if self._tally is None:
             count(now, connection)
 
+    def advance(self, now_ns: int) -> None:
+        """Forgets what is too long ago, where no reading comes."""
+        self._last_ns = max(self._last_ns, now_ns)
+        self.window.now(self._last_ns)
+
     def read(self, ledger: Ledger, reading: LedgerReading) -> None:
         """Takes what has changed in the ledger since the last time.
 

@@ -106,6 +106,7 @@ class Inquest:
         That counts until the ledger is read.
         """
         if self._records is not None:
+            self._gathering.advance(now_ns)
             self._records.look(tracker.listeners, now_ns)
 
     def read(self, reading: LedgerReading) -> None:

@@ -72,9 +72,8 @@ class _Listener:
         self._accept_drops = sum(counts[stage] for stage in ACCEPT_STAGES)
         self._syn_drops = sum(counts[stage] for stage in _SYN_STAGES)
         self._children = max(counts[Count.CHILD_CREATED], facts.lives)
-        # A cookie's ACK that finds the accept queue full comes again, and is counted again.
-        refused = counts[Stage.ACK_ACCEPT_QUEUE_FULL]
-        self._answered = max(0, counts[Count.COOKIE_VALID] - refused)
+        # One whose ACK finds the accept queue full is counted again when that comes again.
+        self._answered = min(counts[Count.COOKIE_VALID], counts[Count.COOKIE_SENT])
         self._defers = now.limits is not None and now.limits.defer_accept > 0
 
     # The accept queue.

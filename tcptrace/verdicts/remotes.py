@@ -167,7 +167,7 @@ class _Remote:
             "connects_refused": facts.refused,
         }
         usual = most(facts.given_up)
-        if usual is not None:
+        if usual is not None and facts.given_up[usual] * 2 > facts.silent - facts.waiting:
             tenths, figures["syns_sent_again"] = usual
             figures["gave_up_after_ns"] = tenths * _TENTH_NS
         return Verdict(

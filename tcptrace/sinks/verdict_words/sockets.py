@@ -60,10 +60,9 @@ def _waits(told: Told) -> Iterator[str]:
     waiting = told.number("connects_waiting")
     given_up = told.number("connects_unanswered") - waiting
     after, again = told.number("gave_up_after_ns") / 1e9, told.number("syns_sent_again")
+    usual = f", mostly after {after:g} s and {plural(again, 'SYN')} sent again" if again else ""
     yield clauses(
-        f"{given_up:,} gave up, mostly after {after:g} s and {plural(again, 'SYN')} sent again"
-        if given_up and again
-        else "",
+        f"{given_up:,} gave up{usual}" if given_up else "",
         f"{waiting:,} {'waits' if waiting == 1 else 'wait'} still" if waiting else "",
     )
 

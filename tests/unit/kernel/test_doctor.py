@@ -69,6 +69,8 @@ def test_a_refusal_is_mended_by_what_the_host_lacks(
     assert "user namespace" in mend("fentry", FORBIDDEN)
     host()
     assert mend("fentry", FORBIDDEN).startswith("look for lockdown")
+    doctor._UID_MAP.unlink()  # a kernel without user namespaces
+    assert mend("fentry", FORBIDDEN).startswith("look for lockdown")
     assert mend("fentry", "bcc died").startswith("TCPTRACE_DEBUG=1 tcptrace port 1 --attach fentry")
     monkeypatch.setattr(capabilities, "missing", lambda: [capabilities.NEEDED[0]])
     assert "privileges" in mend("fentry", FORBIDDEN)

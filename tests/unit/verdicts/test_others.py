@@ -156,6 +156,9 @@ def test_who_gave_up_and_who_waits_still_is_told_and_no_timer() -> None:
     told = sentences(verdict, Names())
     assert "7 gave up, mostly after 3.5 s and 3 SYNs sent again; 2 wait still." in told
     assert "retransmits" not in told
+    facts["given_up"] = Counter({(35, 3): 3, (10, 1): 2, (20, 2): 2})
+    (verdict,) = judged(of_remote(**facts))
+    assert "7 gave up; 2 wait still." in sentences(verdict, Names())
     (verdict,) = judged(of_remote(silent=3, waiting=3))
     assert ". 3 wait still." in sentences(verdict, Names())
 

@@ -128,15 +128,6 @@ def test_who_waits_without_a_drop(mean: int, facts: dict[str, Any], expected: Ca
     [
         ({Count.COOKIE_SENT: 100, Count.COOKIE_VALID: 49}, 1, Cause.SYN_FLOOD_WITH_COOKIES),
         ({Count.COOKIE_SENT: 100, Count.COOKIE_VALID: 50}, 1, Cause.SYN_QUEUE_FULL),
-        (
-            {
-                Count.COOKIE_SENT: 100,
-                Count.COOKIE_VALID: 51,
-                Stage.ACK_ACCEPT_QUEUE_FULL: 2,  # counted again when they came again
-            },
-            1,
-            Cause.SYN_FLOOD_WITH_COOKIES,
-        ),
         ({Count.COOKIE_SENT: 100, Count.COOKIE_VALID: 100}, 2, None),
         ({Count.COOKIE_SENT: 9}, 1, None),
         ({Stage.SYN_SYN_QUEUE_FULL: 2}, 0, None),

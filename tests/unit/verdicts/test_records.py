@@ -18,6 +18,7 @@ from tcptrace.wire.events import Stage
 from unit import samples, slots
 from unit.lifecycle.steps import drop_syn, listen
 from unit.lifecycle.stream import Stream
+from unit.verdicts.test_lives import given_up
 
 S: Final = samples.S
 WHERE: Final = Address(slots.NETNS, "0.0.0.0", 80)  # noqa: S104 - a listener's
@@ -57,6 +58,22 @@ def inquest_of(drops: int) -> tuple[Inquest, Tracker, Ledger, int]:
     tracker.feed(stream.records)
     inquest.look(tracker, stream.now_ns)
     return inquest, tracker, ledger, stream.now_ns
+
+
+def test_lives_are_forgotten_after_as_long() -> None:
+    inquest = Inquest(Ledger(10), samples.START, tally=Tally())
+    tracker = Tracker(inquest.closed, lambda _: None, None)
+    for _ in range(20):
+        inquest.closed(given_up(3))
+
+    def seconds(from_s: int, until_s: int) -> list[float]:
+        for at_s in range(from_s, until_s + 1):
+            inquest.look(tracker, samples.START + at_s * S)
+        verdicts = inquest.verdicts(tracker, samples.START + until_s * S)
+        return [verdict.figures["seconds"] for verdict in verdicts]
+
+    assert seconds(1, 30) == [30]
+    assert seconds(31, 80) == []
 
 
 def test_without_a_ledger_nobody_says_that_accept_takes_nobody() -> None:
