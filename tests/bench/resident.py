@@ -1,7 +1,8 @@
 """What a tracer that does nothing keeps in memory, and of what that is made; needs root.
 
-Each command traces, rests, takes CONNECTIONS connections and rests again. What is resident is told
-by what it is a part of: the kernel's own count, mapping by mapping (/proc/PID/smaps).
+Each command traces, rests, takes CONNECTIONS connections and rests again, ROUNDS times. What is
+resident is told by what it is a part of: the kernel's own count, mapping by mapping
+(/proc/PID/smaps).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .results import Column, Table, add_json_option, emit
 from .tracer import ToolError, tracing
 
 CONNECTIONS: Final = 1500
+ROUNDS: Final = 3
 READY_S: Final = 300.0
 REST_S: Final = 4.0
 KB_A_MB: Final = 1024
@@ -34,33 +36,45 @@ def main() -> int:
     table = Table("", "tool", [Column(name, "MB") for name in ("in all", *KINDS)])
     for tool in TOOLS:
         if tool.name in ("tcptrace serve", "tcptrace port --json"):
-            measure(tool, table, arguments.files)
+            _add(tool, table, arguments.files)
     emit([table], arguments.json)
     return 0
 
 
-def measure(tool: Tool, table: Table, files: int) -> None:
+def _add(tool: Tool, table: Table, files: int) -> None:
     """Adds what a tool holds when it has begun, and after some connections."""
     try:
-        with tracing(tool.command, tool.ready, READY_S) as tracer:
-            time.sleep(REST_S)
-            _add(table, f"{tool.name}, idle", tracer.process.pid, files)
-            connect(CONNECTIONS)
-            time.sleep(REST_S)
-            name = f"{tool.name}, after {CONNECTIONS:,} connections"
-            _add(table, name, tracer.process.pid, files)
+        rounds = [measure(tool, files) for _ in range(ROUNDS)]
     except ToolError as error:
         table.notes.append(f"{tool.name} does not trace: {error}")
+        return
+    whens = ("idle", f"after {CONNECTIONS:,} connections")
+    for when, found in zip(whens, zip(*rounds, strict=True), strict=True):
+        table.add(f"{tool.name}, {when}", *zip(*found, strict=True))
 
 
-def _add(table: Table, name: str, pid: int, files: int) -> None:
+def measure(tool: Tool, files: int) -> tuple[list[float], list[float]]:
+    """What a tool holds when it has begun, and after some connections: in all and by kind, MB.
+
+    Raises:
+        ToolError: it does not trace.
+    """
+    with tracing(tool.command, tool.ready, READY_S) as tracer:
+        time.sleep(REST_S)
+        idle = _resident_mb(tracer.process.pid, files)
+        connect(CONNECTIONS)
+        time.sleep(REST_S)
+        return idle, _resident_mb(tracer.process.pid, files)
+
+
+def _resident_mb(pid: int, files: int) -> list[float]:
     found = resident_by_mapping(pid)
     kinds: Counter[str] = Counter()
     for mapped, size in found.items():
         kinds[_kind_of(mapped)] += size
-    table.add(name, *(size / KB_A_MB for size in (found.total(), *(kinds[one] for one in KINDS))))
     for mapped, size in found.most_common(files):
         print(f"    {size:8,} kB  {mapped}", flush=True)
+    return [size / KB_A_MB for size in (found.total(), *(kinds[one] for one in KINDS))]
 
 
 def resident_by_mapping(pid: int) -> Counter[str]:
