@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """The first 12 bytes of an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2)."""
@@ -54,6 +54,15 @@ class Endpoint(NamedTuple):
         """`192.0.2.1:80` or `[2001:db8::1]:80`."""
         text = address_text(self.address)
         return f"{text}:{self.port}" if self.is_ipv4 else f"[{text}]:{self.port}"
+
+
+WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
+"""In words, the addresses of a listener at all addresses: of IPv4, and of both."""
+
+
+def wildcards_for(address: str) -> tuple[str, ...]:
+    """Those at which a listener takes connections to this address."""
+    return WILDCARDS[1:] if ":" in address else WILDCARDS
 
 
 @lru_cache(maxsize=4096)

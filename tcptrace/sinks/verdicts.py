@@ -13,7 +13,7 @@ from tcptrace.sinks.units import duration, plural
 from tcptrace.sinks.verdict_words.causes import RUNBOOK, change, evidence, title
 from tcptrace.sinks.verdict_words.told import percent, seconds
 from tcptrace.sinks.words import STAGE_WORDS
-from tcptrace.tcp import address_text
+from tcptrace.tcp import WILDCARDS, address_text
 from tcptrace.verdicts.verdict import Cause, Confidence
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _NAMES: Final = ("accept()", "connect()")
 _UNITS: Final = re.compile(r"(?<=\d) (?=s\b|%)")
 _HELD: Final = "\N{NO-BREAK SPACE}"
 _MOST_DROPS: Final = 5
-_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 
 
 def subject(verdict: Verdict) -> str:
@@ -53,7 +52,7 @@ def subject(verdict: Verdict) -> str:
 def _place(address: str, port: int) -> str:
     """A listener's: `8080` if it is bound to all addresses."""
     text = f"[{address}]" if ":" in address else address
-    return str(port) if address in _ANYWHERE else f"{text}:{port}"
+    return str(port) if address in WILDCARDS else f"{text}:{port}"
 
 
 def headline(verdict: Verdict, names: Names) -> str:

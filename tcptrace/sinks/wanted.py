@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tcptrace.sinks.terminal import comm_text, safe_text
-from tcptrace.tcp import address_text
+from tcptrace.tcp import address_text, wildcards_for
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from tcptrace.lifecycle.connection import Process
     from tcptrace.verdicts.verdict import Verdict
-
-_ANYWHERE: Final = {4: ("0.0.0.0", "::"), 6: ("::",)}  # noqa: S104 - what listeners are bound to
 
 
 class Wanted(NamedTuple):
@@ -54,7 +52,8 @@ class Wanted(NamedTuple):
         network = self.network
         if network is None:
             return True
-        return address in _ANYWHERE[network.version] or ip_address(address) in network
+        wildcards = wildcards_for(str(network.network_address))
+        return address in wildcards or ip_address(address) in network
 
     def __str__(self) -> str:
         """`on port 80`, `at 192.0.2.1:80`, `of a process named web`; safe for a terminal."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.lifecycle.connection import Role
 from tcptrace.lifecycle.ledger import Address
-from tcptrace.tcp import address_text
+from tcptrace.tcp import address_text, wildcards_for
 from tcptrace.verdicts.facts import ListenerFacts, absorb
 from tcptrace.verdicts.survey import ways
 from tcptrace.verdicts.window import Slice
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tcptrace.verdicts.survey import Held, Holder, Way
     from tcptrace.wire.ledger import NamespaceFigures, Slot
 
-WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - what listeners are bound to
 _NS: Final = 1e9
 _CROWDED: Final = 0.7
 """So full of TIME_WAIT sockets are the ephemeral ports before anybody asks where they lead."""
@@ -136,7 +135,7 @@ class Case:
 
     def home_of(self, address: Address) -> Address:
         """The listener at an address, or the one of its port at all addresses: an open one."""
-        wildcards = WILDCARDS[1:] if ":" in address.address else WILDCARDS
+        wildcards = wildcards_for(address.address)
         places = [address, *(address._replace(address=one) for one in wildcards)]
         known = [place for place in places if place in self.listeners]
         is_open = [place for place in known if self.listeners[place].is_open]
