@@ -81,13 +81,19 @@ static __always_inline struct queues queues_of(bool typed, struct sock *listener
     return q;
 }
 
-/* A word of the context, where the verifier does not let us read it as one. */
-static __always_inline __u64 word_at(const __u64 *place)
+static __always_inline __u64 word_at(const void *place)
 {
     __u64 value = 0;
 
     bpf_probe_read_kernel(&value, sizeof(value), place);
     return value;
+}
+
+/* An argument that points to a number, by its place in the context. Before 5.17 the verifier lets
+ * no typed program load such a one. */
+static __always_inline __u64 argument_at(bool typed, const unsigned long *place)
+{
+    return typed ? word_at(place) : *place;
 }
 
 /* Addresses as two words each, in the byte order of the packet, IPv4 mapped. */

@@ -111,6 +111,26 @@ static __always_inline bool is_port_wanted(bool typed, void *object)
 #endif
 }
 
+/* A full TCP socket that the filter may want by its ports, with all its members; NULL if it is
+ * none. A port that has been taken back is still in inet_sport. */
+static __always_inline struct sock *wanted_tcp_sock(bool typed, struct sock *sk)
+{
+#ifdef FILTER_PORT
+    __u32 ports = LOAD(typed, (struct sock_common *)sk, skc_portpair);
+    __u16 local_port = ports >> 16;
+    bool is_wanted = local_port == FILTER_PORT || host_order(ports) == FILTER_PORT;
+
+    if (local_port && !is_wanted)
+        return NULL;
+    sk = tcp_sock_of(typed, sk);
+    if (!sk || is_wanted)
+        return sk;
+    return host_order(LOAD(typed, sk, inet_sport)) == FILTER_PORT ? sk : NULL;
+#else
+    return tcp_sock_of(typed, sk);
+#endif
+}
+
 /* The compiled filter: everything of it that is not asked for costs nothing. */
 static __always_inline bool is_wanted(const struct tuple *t)
 {

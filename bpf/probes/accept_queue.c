@@ -1,11 +1,11 @@
 /* The final ACK makes a child, which waits in the accept queue until accept() takes it.
  *
- * Hooks: tcp_v4_syn_recv_sock and tcp_v6_syn_recv_sock (entry, return), inet_csk_complete_hashdance
- * (return), __inet_csk_reqsk_queue_drop (entry), tcp_req_err (entry: counts alone, in the ledger),
- * inet_csk_accept (return; entry where the return has no arguments and the ledger measures),
- * security_sock_graft (entry). Context: softirq up to accept(), which is in its process. Reads: the
- * listener's queues, tuples, the kernel's own counters. Emits: CHILD_CREATED, CHILD_DROPPED,
- * ACK_DROPPED, REQUEST_DROPPED, ACCEPTED.
+ * Hooks: tcp_v4_syn_recv_sock and tcp_v6_syn_recv_sock (entry, return), __inet_csk_reqsk_queue_drop
+ * (entry), tcp_req_err (entry: counts alone, in the ledger), inet_csk_accept (return; entry where
+ * the return has no arguments and the ledger measures), security_sock_graft (entry). Context:
+ * softirq up to accept(), which is in its process. Reads: the listener's queues, tuples, the
+ * kernel's own counters. Emits: CHILD_CREATED, ACK_DROPPED, REQUEST_DROPPED, ACCEPTED; state.c adds
+ * CHILD_DROPPED, by what is kept here.
  * For an IPv4 packet on an IPv6 socket tcp_v6_syn_recv_sock calls the IPv4 one: the outer counts.
  * Since: ever. */
 
@@ -14,7 +14,7 @@ struct ack_context {
     u64 listener;
     u64 skb;
     u64 req;   /* 0: none, or its fate is told */
-    u64 child; /* 0: none yet, or it is safely queued */
+    u64 child; /* 0: none yet, or it was queued at once; stays when it is queued */
     u32 accept_queue_len;
     u32 accept_queue_limit;
     u32 syn_queue_len;
@@ -24,7 +24,7 @@ struct ack_context {
     struct tcp_ext now;
 };
 
-/* Key: 0. Written by syn_recv_sock's entry and return, and by inet_csk_complete_hashdance's. */
+/* Key: 0. Written by syn_recv_sock's entry and return, and by what ends the request. */
 BPF_PERCPU_ARRAY(ack_contexts, struct ack_context, 1);
 
 static __always_inline struct ack_context *ack_context(void)
@@ -49,7 +49,8 @@ static __always_inline bool is_request_wanted(bool typed, struct sock *listener,
 }
 
 static __always_inline int on_syn_recv_sock(bool typed, u32 family, struct sock *listener,
-                                            struct sk_buff *skb, void *req, void *own_req)
+                                            struct sk_buff *skb, void *req,
+                                            const unsigned long *own_req)
 {
     struct ack_context *ack = ack_context();
     struct queues q;
@@ -74,20 +75,22 @@ static __always_inline int on_syn_recv_sock(bool typed, u32 family, struct sock 
     ack->accept_queue_limit = q.accept_limit;
     ack->syn_queue_len = q.syn_len;
     ack->family = family;
-    ack->own_req = (u64)own_req;
+    ack->own_req = argument_at(typed, own_req);
     if (may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
         read_tcp_ext(typed, &ack->before, listener);
     return 0;
 }
 
 static __always_inline int on_v4_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
-                                               struct sk_buff *skb, void *req, void *own_req)
+                                               struct sk_buff *skb, void *req,
+                                               const unsigned long *own_req)
 {
     return on_syn_recv_sock(typed, AF_INET, listener, skb, req, own_req);
 }
 
 static __always_inline int on_v6_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
-                                               struct sk_buff *skb, void *req, void *own_req)
+                                               struct sk_buff *skb, void *req,
+                                               const unsigned long *own_req)
 {
     return on_syn_recv_sock(typed, AF_INET6, listener, skb, req, own_req);
 }
@@ -119,7 +122,7 @@ static __always_inline void send_child(void *ctx, bool typed, struct ack_context
         flags = FLAG_FASTOPEN;
     else if (!READ(req, rsk_listener))
         flags = FLAG_COOKIE;
-    /* Those two are queued without inet_csk_complete_hashdance, which ends the others. */
+    /* Those two are queued at once, the others by inet_csk_complete_hashdance. */
     ack->child = flags ? 0 : (u64)child;
     ack->req = flags ? 0 : ack->req;
     account_joining(false, (struct sock *)ack->listener, COUNT_CHILD_CREATED, 1);
@@ -235,27 +238,14 @@ static __always_inline int on_v6_syn_recv_sock_return(void *ctx, bool typed, str
     return on_syn_recv_sock_return(ctx, typed, AF_INET6, child);
 }
 
-/* NULL: another CPU's child won the request, or the listener is closing. */
-static __always_inline int on_hashdance_return(void *ctx, bool typed, struct sock *queued)
+/* Whether the listener of this CPU's last child was closing, and did not queue it: as the child
+ * closes in SYN_RECV, before anything else can have seen it. */
+static __always_inline bool was_never_queued(struct sock *child)
 {
     struct ack_context *ack = ack_context();
-    struct sock *child;
-    struct tuple t;
-    struct record *r;
 
-    if (!ack || !ack->child)
-        return 0;
-    child = (struct sock *)ack->child;
-    ack->req = 0;
-    ack->child = 0;
-    if (queued || !is_owned(child))
-        return 0;
-    tuple_from_sock(false, &t, child);
-    r = begin(KIND_CHILD_DROPPED, &t, child, NULL);
-    if (r == FILTERED_OUT)
-        return 0;
-    commit(ctx, r);
-    return 0;
+    return ack && ack->child == (u64)child &&
+           READ((struct sock *)ack->listener, skc_state) != STATE_LISTEN;
 }
 
 /* What is about to end a request, if it is no RST and no timer. */
@@ -298,18 +288,19 @@ static __always_inline u64 cause_of_drop(void *req)
 static __always_inline int on_request_drop(void *ctx, bool typed, struct sock *listener,
                                            struct request_sock *req, int from_timer)
 {
-    struct ack_context *ack = ack_context();
     u8 stage = STAGE_REQUEST_RESET;
+    struct ack_context *ack;
     struct tuple t;
     struct record *r;
     u64 error;
 
+    if (!is_request_wanted(typed, listener, req))
+        return 0;
+    ack = ack_context();
     if (ack && ack->child && ack->req == (u64)req) {
         ack->req = 0;
         return 0;
     }
-    if (!is_request_wanted(typed, listener, req))
-        return 0;
     error = cause_of_drop(req);
     if (LOAD(typed, listener, skc_state) != STATE_LISTEN)
         stage = STAGE_LISTENER_CLOSED;
@@ -414,10 +405,13 @@ static __always_inline void measure_accepting(void)
 
 static __always_inline int on_child_accepted(void *ctx, bool typed, struct sock *child)
 {
+    struct accept_context *accept;
     u32 key = 0;
-    struct accept_context *accept = accept_contexts.lookup(&key);
 
-    if (!child || !accept || !is_port_wanted(typed, child))
+    if (!child || !is_port_wanted(typed, child))
+        return 0;
+    accept = accept_contexts.lookup(&key);
+    if (!accept)
         return 0;
     accept->child = (u64)child;
     accept->task = bpf_get_current_pid_tgid();
@@ -450,17 +444,18 @@ static __always_inline int on_accepted(void *ctx, bool typed, struct sock *liste
  * counts. */
 static __always_inline int on_graft(void *ctx, bool typed, struct sock *child)
 {
+    struct accept_context *accept;
     u32 key = 0;
-    struct accept_context *accept = accept_contexts.lookup(&key);
 
+    if (!is_port_wanted(typed, child))
+        return 0;
+    accept = accept_contexts.lookup(&key);
     if (!accept)
         return 0;
     if (accept->child == (u64)child && accept->task == bpf_get_current_pid_tgid()) {
         accept->child = 0;
         return 0;
     }
-    if (!is_port_wanted(typed, child))
-        return 0;
     child = tcp_sock_of(typed, child);
     if (child)
         send_accepted(ctx, typed, child, FLAG_GRAFTED);

@@ -3,10 +3,10 @@
  * Hooks: tracepoint sock:inet_sock_set_state, or tcp_set_state (entry) and, since that doesn't see
  * CLOSE → LISTEN, inet_csk_listen_start (entry, return). Context: process or softirq. Process for
  * CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the process named. Reads: the tuple,
- * sk_protocol, sk_err, total_retrans, the queues of a listener. Emits: STATE_CHANGED; opens and
- * closes the listener's slot in the ledger. Misses: the clone LISTEN → SYN_RECV is left out on
- * purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of it. Since: 4.16
- * (tracepoint), ever (functions). */
+ * sk_protocol, sk_err, total_retrans, the queues of a listener. Emits: STATE_CHANGED,
+ * CHILD_DROPPED; opens and closes the listener's slot in the ledger. Misses: the clone LISTEN →
+ * SYN_RECV is left out on purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of
+ * it. Since: 4.16 (tracepoint), ever (functions). */
 static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *sk, int old,
                                             int new)
 {
@@ -15,9 +15,7 @@ static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *
 
     if (old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
         return 0;
-    if (!is_port_wanted(typed, sk))
-        return 0;
-    sk = tcp_sock_of(typed, sk);
+    sk = wanted_tcp_sock(typed, sk);
     if (!sk)
         return 0;
     if (new == STATE_LISTEN)
@@ -48,6 +46,11 @@ static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *
     if (new == STATE_CLOSE)
         r->error = LOAD(typed, sk, sk_err);
     commit(ctx, r);
+    if (old == STATE_SYN_RECV && new == STATE_CLOSE && was_never_queued(sk)) {
+        r = begin(KIND_CHILD_DROPPED, &t, sk, NULL);
+        if (r != FILTERED_OUT)
+            commit(ctx, r);
+    }
     return 0;
 }
 

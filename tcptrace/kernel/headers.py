@@ -42,6 +42,12 @@ _SYN_RECV: Final = (
 )
 PROTOTYPES: Final[Mapping[str, Mapping[int, str]]] = {
     "__inet_twsk_schedule": {3: "void(struct inet_timewait_sock *, int, bool)"},
+    "inet_twsk_hashdance": {
+        3: "void(struct inet_timewait_sock *, struct sock *, struct inet_hashinfo *)"
+    },
+    "inet_twsk_hashdance_schedule": {
+        4: "void(struct inet_timewait_sock *, struct sock *, struct inet_hashinfo *, int)"
+    },
     "inet_listen": {2: "int(struct socket *, int)"},
     "tcp_abort": {2: "int(struct sock *, int)"},
     "tcp_conn_request": {
@@ -68,7 +74,7 @@ _SPARE: Final = frozenset(
     for members in VIEWS.values()
     for member in members
     if member.instead_of
-)
+) | {"inet_twsk_hashdance_schedule"}
 """Asked for once something is missing: a run more costs seconds."""
 _RUNS: Final = 3
 _SIZE_BITS: Final = 12

@@ -39,11 +39,13 @@ class Hook(NamedTuple):
         name: the kernel's function, or the tracepoint.
         body: the function in bpf/probes/ that runs there.
         arguments: the kernel's arguments that the body gets, by position from 0: `*2` is a
-            pointer to a struct, `&2` one to a number, `2` an integer.
+            pointer to a struct, `2` an integer, `&2` the place of a pointer to a number.
         returns: whether it attaches to the return; its value is then the body's last argument.
         tells: what a trace without this hook lacks, in words for people.
         optional: whether a trace can do without.
         is_for_ledger: whether nothing but the ledger of listeners needs it.
+        former: what older kernels call it; its arguments up to those that the body gets are the
+            same.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Hook(NamedTuple):
     is_tracepoint: bool = False
     optional: bool = False
     is_for_ledger: bool = False
+    former: str = ""
 
 
 class Subject(NamedTuple):
@@ -75,7 +78,16 @@ _COOKIE_RESULTS: Final = "whether a SYN cookie was valid"
 _TIMEWAIT_ENDS: Final = (
     Hook("inet_twsk_kill", "on_twsk_kill", ("*0",), _TIMEWAITS),
     Hook("inet_twsk_deschedule_put", "on_twsk_release", ("*0",), _TIMEWAITS),
-    Hook("__inet_twsk_schedule", "on_twsk_schedule", ("*0", "2"), _TIMEWAITS, optional=True),
+)
+_TIMEWAIT_REARMED: Final = Hook(
+    "__inet_twsk_schedule", "on_twsk_schedule", ("*0", "2"), _TIMEWAITS, optional=True
+)
+_TIMEWAIT_BEGINS: Final = Hook(
+    "inet_twsk_hashdance_schedule",
+    "on_timewait",
+    ("*1", "*0"),
+    _TIMEWAITS,
+    former="inet_twsk_hashdance",
 )
 
 
@@ -125,12 +137,20 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     Subject(
         traced=(
             *_TIMEWAIT_ENDS,
-            Hook("inet_twsk_alloc", "on_timewait", ("*0",), _TIMEWAITS, returns=True),
+            Hook(
+                "tcp_timewait_state_process",
+                "on_timewait_segment",
+                ("*0",),
+                _TIMEWAITS,
+                returns=True,
+                optional=True,
+            ),
+            _TIMEWAIT_BEGINS,
         ),
         probed=(
             *_TIMEWAIT_ENDS,
-            Hook("inet_twsk_alloc", "on_twsk_alloc_return", (), _TIMEWAITS, returns=True),
-            Hook("inet_twsk_alloc", "on_twsk_alloc", ("*0",), _TIMEWAITS),
+            _TIMEWAIT_REARMED,
+            _TIMEWAIT_BEGINS,
         ),
     ),
     Subject(
@@ -208,7 +228,6 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
             "half-open connections that expire or are reset",
             optional=True,
         ),
-        Hook("inet_csk_complete_hashdance", "on_hashdance_return", (), _CHILDREN, returns=True),
         Hook(
             "tcp_v6_syn_recv_sock",
             "on_v6_syn_recv_sock_return",
@@ -303,7 +322,8 @@ def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
     chosen: list[tuple[Program, ...]] = []
     lacking: list[Hook] = []
     for subject in SUBJECTS:
-        for hook in subject.probed if stacks or attach == "kprobe" else subject.traced:
+        listed = subject.probed if stacks or attach == "kprobe" else subject.traced
+        for hook in (_as_named(each, arguments, is_symbol) for each in listed):
             if hook.is_for_ledger and not ledger:
                 continue
             carriers = _carriers(hook, attach, arguments, is_symbol, is_carried)
@@ -314,6 +334,15 @@ def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
             else:
                 lacking.append(hook)
     return chosen, lacking
+
+
+def _as_named(
+    hook: Hook, arguments: Callable[[str], int | None], is_symbol: Callable[[str], bool]
+) -> Hook:
+    """The hook by the name that this kernel has for it."""
+    if not hook.former or arguments(hook.name) is not None or is_symbol(hook.name):
+        return hook
+    return hook._replace(name=hook.former)
 
 
 def _carriers(
@@ -362,12 +391,15 @@ _CONTEXTS: Final = {
 }
 
 
+_CASTS: Final = {"": "(int)", "*": "(void *)", "&": "(void *)&"}
+
+
 def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
     hook = program.hook
     values = ["ctx", str(program.carrier in TYPED).lower()]
     for argument in hook.arguments:
-        cast = "(int)" if argument.isdigit() else "(void *)"
-        values.append(cast + _value(program.carrier, argument))
+        value = _value(program.carrier, argument)
+        values.append(_CASTS[argument.rstrip("0123456789")] + value)
     if hook.returns:
         is_probe = program.carrier is Carrier.KRETPROBE
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
@@ -389,7 +421,4 @@ def _value(carrier: Carrier, argument: str) -> str:
         return f"PT_REGS_PARM{position + 1}(ctx)"
     if carrier is Carrier.RAW_TRACEPOINT:
         return f"ctx->args[{position}]"
-    if argument.startswith("&"):
-        # Before 5.17 the verifier refuses to load an argument that points to no struct.
-        return f"word_at(&ctx[{position}])"
     return f"ctx[{position}]"

@@ -20,12 +20,13 @@ COUNTER_HITS: Final = 64
 SLOTS: Final = 8192
 """Listeners that the ledger can hold at once, less one."""
 
-# accept_queue before reset: what a RST on a listener means is told by its final ACK's context.
+# accept_queue before state and reset: a final ACK's context tells what a RST on a listener means,
+# and why a child closed.
 _PROBES: Final = (
-    "state",
     "connect",
     "syn_queue",
     "accept_queue",
+    "state",
     "migration",
     "retransmit",
     "reset",

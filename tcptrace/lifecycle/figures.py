@@ -98,7 +98,7 @@ _COUNTED: Final = (
         Origin.RECORDS,
         ("TW", "TWKilled"),
         "TIME_WAIT sockets made, those that stand in for FIN_WAIT2 too",
-        ("inet_twsk_alloc",),
+        ("inet_twsk_hashdance_schedule", "inet_twsk_hashdance"),
     ),
     Figure(
         "TCPSynRetrans",

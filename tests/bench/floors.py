@@ -29,7 +29,6 @@ SENDERS: Final = (
     "on_accepted",
     "on_accept_return",
     "on_timewait",
-    "on_twsk_alloc_return",
 )
 _FLOORS: Final = """\
 #include <uapi/linux/ptrace.h>

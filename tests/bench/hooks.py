@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tcptrace.kernel.options import TraceOptions
 
 from .floors import SENDERS, carried_alone
-from .instructions import PORT
-from .probed import calmly_connect, cost_of, measure, measure_floor
+from .instructions import PORT, connect_untraced
+from .probed import CONNECTIONS, cost_of, measure, measure_floor
 from .results import INSTRUCTIONS, LESS, NEITHER, Column, Table, add_json_option, emit
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--attach", choices=WAYS, action="append", help="by this alone")
     add_json_option(parser)
     arguments = parser.parse_args()
-    untraced = calmly_connect()
+    untraced = connect_untraced(CONNECTIONS)
     cases: dict[str, dict[str, Measured]] = {}
     for way in arguments.attach or WAYS:
         for name, (options, ports) in TRACES.items():

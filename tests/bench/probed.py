@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tcptrace.kernel.attaching import Attached, attach
@@ -17,7 +18,7 @@ from tcptrace.wire import columns
 from tcptrace.wire.layout import RECORD_SIZE
 
 from .floors import Carried, floor
-from .instructions import PORT, WARM_UP, connect, on_cpu_ns
+from .instructions import PORT, RUNS, WARM_UP, connect, on_cpu_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,23 +64,25 @@ def calmly_connect(port: int = PORT) -> float:
 def cost_of(programs: list[Carried], untraced: float, port: int = PORT, drainer: int = 0) -> Cost:
     """Connects, then once more while the kernel counts the programs' run time."""
     connections = CONNECTIONS + WARM_UP
-    time.sleep(TIME_WAIT_S)
-    before_ns = on_cpu_ns(drainer) if drainer else 0
-    added = connect(CONNECTIONS, port) - untraced
-    time.sleep(1)
-    drained = (on_cpu_ns(drainer) - before_ns if drainer else 0) / connections
+    added, drained = [], []
+    for _ in range(RUNS):
+        time.sleep(TIME_WAIT_S)
+        before_ns = on_cpu_ns(drainer) if drainer else 0
+        added.append(connect(CONNECTIONS, port) - untraced)
+        time.sleep(1)
+        drained.append((on_cpu_ns(drainer) - before_ns if drainer else 0) / connections)
     _STATS.write_text("1", encoding="ascii")
     before = [_counted(program) for program in programs]
     calmly_connect(port)
     after = [_counted(program) for program in programs]
     _STATS.write_text("0", encoding="ascii")
     return Cost(
-        added,
+        median(added),
         [
             Ran(program, (now[0] - then[0]) / connections, (now[1] - then[1]) / connections)
             for program, then, now in zip(programs, before, after, strict=True)
         ],
-        drained,
+        median(drained),
     )
 
 

@@ -128,3 +128,4 @@ def test_prototypes_are_known_where_a_probe_reads_more_than_the_first_argument()
         for hook in subject.probed:
             if any(int(argument.lstrip("*")) > 0 for argument in hook.arguments):
                 assert hook.name in PROTOTYPES or hook.name in static, hook.name
+                assert not hook.former or hook.former in PROTOTYPES, hook.former

@@ -120,8 +120,25 @@ class TestChoice:
         chosen, lacking = choose("fentry", lambda _name: None, anything, stacks=False)
         assert carriers_of(chosen, "tcp_connect") == [(Carrier.KPROBE,)]
         # The probe of a return has no arguments.
-        names = ["inet_twsk_alloc", "inet_csk_accept", "reuseport_migrate_sock"]
+        names = ["tcp_timewait_state_process", "inet_csk_accept", "reuseport_migrate_sock"]
         assert [hook.name for hook in lacking] == names
+
+    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
+    @pytest.mark.parametrize(
+        "name", ["inet_twsk_hashdance", "inet_twsk_hashdance_schedule", "inet_twsk_hash"]
+    )
+    def test_older_kernels_have_another_name_for_it(self, attach: str, name: str) -> None:
+        def arguments(function: str) -> int | None:
+            return 3 if "hashdance" not in function or function == name else None
+
+        def is_symbol(function: str) -> bool:
+            return arguments(function) is not None
+
+        chosen, lacking = choose(attach, arguments, is_symbol)
+        names = {candidates[0].hook.name for candidates in chosen}
+        found = {name for name in names if "hashdance" in name}
+        assert found == ({name} if "dance" in name else set())
+        assert ("TIME_WAIT" in [hook.tells for hook in lacking if not hook.optional]) != bool(found)
 
     def test_what_the_kernel_has_not_is_lacking(self) -> None:
         def arguments(function: str) -> int | None:
@@ -190,7 +207,13 @@ class TestEntryPoints:
                 Hook("f", "on_f", ("&3",), ""),
                 Carrier.FENTRY,
                 "int by_fentry_f(unsigned long long *ctx)",
-                "on_f(ctx, true, (void *)word_at(&ctx[3]))",
+                "on_f(ctx, true, (void *)&ctx[3])",
+            ),
+            (
+                Hook("f", "on_f", ("&3",), ""),
+                Carrier.KPROBE,
+                "int by_kprobe_f(struct pt_regs *ctx)",
+                "on_f(ctx, false, (void *)&PT_REGS_PARM4(ctx))",
             ),
             (
                 Hook("f", "on_f", ("*1",), "", is_tracepoint=True),
