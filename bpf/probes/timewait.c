@@ -1,10 +1,10 @@
 /* A TIME_WAIT socket takes over from a full one, changes its sub-state, and goes.
  *
- * Hooks: inet_twsk_hashdance_schedule (before 6.10 inet_twsk_hashdance), tcp_timewait_state_process
- * (return, and its first argument) or __inet_twsk_schedule, inet_twsk_kill and
- * inet_twsk_deschedule_put (entry). Context: softirq or process. Reads: tuples, tw_substate. Emits:
- * TIMEWAIT_ENTERED, TIMEWAIT_STATE_CHANGED, TIMEWAIT_RELEASED, TIMEWAIT_KILLED. Misses: nothing.
- * Since: 4.16. */
+ * Hooks: inet_twsk_hashdance_schedule (on older kernels inet_twsk_hashdance),
+ * tcp_timewait_state_process (return, and its first argument) or __inet_twsk_schedule,
+ * inet_twsk_kill and inet_twsk_deschedule_put (entry). Context: softirq or process. Reads: tuples,
+ * tw_substate. Emits: TIMEWAIT_ENTERED, TIMEWAIT_STATE_CHANGED, TIMEWAIT_RELEASED, TIMEWAIT_KILLED.
+ * Misses: nothing. Since: 4.16. */
 static __always_inline int on_timewait(void *ctx, bool typed, struct sock *sk,
                                        struct inet_timewait_sock *timewait)
 {
