@@ -70,7 +70,7 @@ class Watch:
         recent: the last 15 minutes; None if nobody looks.
         on_closed: called with each life that the tracker rebuilds once its full socket is gone, by
             the thread that runs this, under the lock. Lives of plain course are counted many at
-            once and never told; but for some slow ones, if anybody listens (lifecycle.slow).
+            once and never told; but for some slow ones, if anybody listens (lifecycle.picking).
         on_ended: the same once its last object is gone, TIME_WAIT over; after on_closed.
     """
 

@@ -14,8 +14,8 @@ from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
+from tcptrace.lifecycle.picking import MOST_A_WINDOW
 from tcptrace.lifecycle.recent import Recent
-from tcptrace.lifecycle.slow import MOST_A_WINDOW
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.lifecycle.tally import Tally
 from tcptrace.reading import READING_PERIOD_NS
