@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _NOT_ROOT: Final = 65534
 """Any user's number but root's."""
+_FLAGS: Final = ("-g0", "-Xclang", "-disable-llvm-passes")
+"""Who debugs the probes has their text: describing it takes a fifth of the time. bcc optimizes
+whatever clang hands over: that clang did so first took another fifth, and made no hook cheaper."""
 
 
 class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
@@ -81,8 +84,7 @@ def compile_text(bcc: Any, text: str, flags: list[str]) -> Any:
 
     try:
         with _without_symbols():
-            # Who debugs the probes has their text; describing it takes a fifth of the time.
-            return Module(text=text.encode(), cflags=[*flags, "-g0"])
+            return Module(text=text.encode(), cflags=[*flags, *_FLAGS])
     except Exception as error:
         raise CannotTrace(
             "bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"

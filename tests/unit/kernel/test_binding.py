@@ -1,10 +1,11 @@
-"""What is told of a hook that the kernel takes no program for; no bcc, no kernel."""
+"""What is asked of bcc; what is told of a hook that the kernel takes no program for. No kernel."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,3 +80,15 @@ def test_the_next_one_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda _: 0,
     )
     assert found == (BY_KPROBE, 8, 7)
+
+
+def test_the_text_is_optimized_once_and_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    class Compiler:
+        def __init__(self, *, text: bytes, cflags: list[str]) -> None:
+            compiled.append((text, cflags))
+
+    monkeypatch.setattr(binding, "_without_symbols", nullcontext)
+    binding.compile_text(SimpleNamespace(BPF=Compiler), "text", ["-DTEXT"])
+    assert compiled == [(b"text", ["-DTEXT", "-g0", "-Xclang", "-disable-llvm-passes"])]
