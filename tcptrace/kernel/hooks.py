@@ -211,7 +211,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         Hook("inet_csk_complete_hashdance", "on_hashdance_return", (), _CHILDREN, returns=True),
         Hook(
             "tcp_v6_syn_recv_sock",
-            "on_v6_syn_recv_sock_return",
+            "on_syn_recv_sock_return",
             (),
             _CHILDREN,
             returns=True,
@@ -219,13 +219,13 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         ),
         Hook(
             "tcp_v6_syn_recv_sock",
-            "on_v6_syn_recv_sock",
+            "on_syn_recv_sock",
             ("*0", "*1", "*2", "&5"),
             _CHILDREN,
             optional=True,
         ),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2", "&5"), _CHILDREN),
+        Hook("tcp_v4_syn_recv_sock", "on_syn_recv_sock_return", (), _CHILDREN, returns=True),
+        Hook("tcp_v4_syn_recv_sock", "on_syn_recv_sock", ("*0", "*1", "*2", "&5"), _CHILDREN),
     ),
     Subject(
         traced=(

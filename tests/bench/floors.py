@@ -25,7 +25,7 @@ SENDERS: Final = (
     "on_set_state",
     "on_connect",
     "on_make_synack",
-    "on_v4_syn_recv_sock_return",
+    "on_syn_recv_sock_return",
     "on_accepted",
     "on_accept_return",
     "on_timewait",
