@@ -18,6 +18,7 @@ from tcptrace.kernel.hooks import Carrier, Hook, Program
 HOOK = Hook("tcp_connect", "on_connect", (), "connects")
 BY_KPROBE = Program(HOOK, Carrier.KPROBE, 0)
 BY_FENTRY = Program(HOOK, Carrier.FENTRY, 0)
+FUNCTIONS = {BY_KPROBE: "by_kprobe", BY_FENTRY: "by_fentry"}
 ENOTSUPP = 524
 """The kernel's own; no C library has a name for it."""
 
@@ -37,7 +38,7 @@ def bcc_that_attaches(number: int = 0, link: int = -1) -> Any:
 
 def refusal(bcc: Any, *candidates: Program) -> str:
     with pytest.raises(NotAttached) as refused:
-        attach_one(bcc, SimpleNamespace(module=None), candidates, lambda _: 0)
+        attach_one(bcc, SimpleNamespace(module=None), FUNCTIONS, candidates, lambda _: 0)
     return str(refused.value)
 
 
@@ -76,6 +77,7 @@ def test_the_next_one_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
     found = attach_one(
         bcc_that_attaches(link=8),
         SimpleNamespace(module=None),
+        FUNCTIONS,
         (BY_FENTRY, BY_KPROBE),
         lambda _: 0,
     )
