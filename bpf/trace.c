@@ -3,7 +3,7 @@
  * The loader joins this file with probes/<subject>.c and the generated entry points into one text,
  * since bcc rewrites map calls only there. It defines: SECRET, RING_PAGES, COUNTERS and, where
  * asked for, FILTER_PORT, FILTER_FAMILY, FILTER_NETNS, FILTER_CIDR (with its words), FILTER_PID,
- * STACKS (with STEXT), COUNT_HITS. */
+ * STACKS (with STEXT). */
 
 #define FILTERED_OUT ((struct record *)0)
 #define COUNTER_LOST 0      /* + kind */
@@ -24,12 +24,6 @@ static __always_inline void count(u32 counter)
     if (value)
         __sync_fetch_and_add(value, 1);
 }
-
-#ifdef COUNT_HITS
-#define HIT(hook) count(COUNTER_HITS + (hook))
-#else
-#define HIT(hook)
-#endif
 
 #ifdef FILTER_PID
 /* Key: address of a socket. Value: whether it is the process's. Written at each birth (a reused

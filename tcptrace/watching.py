@@ -7,6 +7,7 @@ hold its lock.
 from __future__ import annotations
 
 import gc
+import mmap
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -70,7 +71,7 @@ class Watch:
         recent: the last 15 minutes; None if nobody looks.
         on_closed: called with each life that the tracker rebuilds once its full socket is gone, by
             the thread that runs this, under the lock. Lives of plain course are counted many at
-            once and never told; but for some slow ones, if anybody listens (lifecycle.slow).
+            once and never told; but for some slow ones, if anybody listens (lifecycle.picking).
         on_ended: the same once its last object is gone, TIME_WAIT over; after on_closed.
     """
 
@@ -103,8 +104,11 @@ class Watch:
         self.fault: BadRecording | None = None
         self.is_over = False
         self._bulk = Bulk(self.tracker, tally)
-        # Kept from window to window: fresh memory costs a page fault every 4 KB.
-        self._gathered = memoryview(bytearray(_MOST_GATHERED))
+        # Kept from window to window: fresh memory costs a page fault every 4 KB. Of a mapping only
+        # what was ever written to is in memory.
+        self._gathered = memoryview(
+            mmap.mmap(-1, _MOST_GATHERED, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        )
         self._gathered_size = 0
         self._until_ns = 0
         self._losing = Losing(source)

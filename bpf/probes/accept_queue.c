@@ -18,8 +18,9 @@ struct ack_context {
     u32 accept_queue_len;
     u32 accept_queue_limit;
     u32 syn_queue_len;
-    u32 family;
-    u64 own_req;           /* where the kernel says whether the child is the request's first */
+    u32 is_nested;         /* the IPv4 function runs, called by the IPv6 one */
+    u64 own_req;           /* where the kernel says whether the child is the request's first;
+                            * 0: it has returned */
     struct tcp_ext before; /* if the accept queue may be full */
     struct tcp_ext now;
 };
@@ -48,21 +49,27 @@ static __always_inline bool is_request_wanted(bool typed, struct sock *listener,
 #endif
 }
 
-static __always_inline int on_syn_recv_sock(bool typed, u32 family, struct sock *listener,
+static __always_inline int on_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
                                             struct sk_buff *skb, void *req,
                                             const unsigned long *own_req)
 {
     struct ack_context *ack = ack_context();
+    bool is_wanted = is_request_wanted(typed, listener, req);
     struct queues q;
+    u64 own;
 
     if (!ack)
         return 0;
-    if (family == AF_INET && ack->family == AF_INET6 && ack->req == (u64)req &&
-        ack->skb == (u64)skb && !ack->child)
+    own = is_wanted ? argument_at(typed, own_req) : 0;
+    if (own && ack->own_req == own && ack->req == (u64)req && ack->skb == (u64)skb) {
+        ack->is_nested = 1;
         return 0;
+    }
+    ack->own_req = 0;
+    ack->is_nested = 0;
     ack->req = 0;
     ack->child = 0;
-    if (!is_request_wanted(typed, listener, req))
+    if (!is_wanted)
         return 0;
     ack->listener = (u64)listener;
     listener = as_tcp_sock(typed, listener);
@@ -74,31 +81,16 @@ static __always_inline int on_syn_recv_sock(bool typed, u32 family, struct sock 
     ack->accept_queue_len = q.accept_len;
     ack->accept_queue_limit = q.accept_limit;
     ack->syn_queue_len = q.syn_len;
-    ack->family = family;
-    ack->own_req = argument_at(typed, own_req);
+    ack->own_req = own;
     if (may_be_full(ack->accept_queue_len, ack->accept_queue_limit))
         read_tcp_ext(typed, &ack->before, listener);
     return 0;
 }
 
-static __always_inline int on_v4_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
-                                               struct sk_buff *skb, void *req,
-                                               const unsigned long *own_req)
-{
-    return on_syn_recv_sock(typed, AF_INET, listener, skb, req, own_req);
-}
-
-static __always_inline int on_v6_syn_recv_sock(void *ctx, bool typed, struct sock *listener,
-                                               struct sk_buff *skb, void *req,
-                                               const unsigned long *own_req)
-{
-    return on_syn_recv_sock(typed, AF_INET6, listener, skb, req, own_req);
-}
-
 /* Where a record is counted that is lost: tcp_v6_syn_recv_sock's apart from the IPv4 one's. */
-static __always_inline u32 lost_at(const struct ack_context *ack)
+static __always_inline u32 lost_at(const struct tuple *t)
 {
-    return ack->family == AF_INET6 ? COUNTER_LOST_TOO : COUNTER_LOST;
+    return t->family == AF_INET6 ? COUNTER_LOST_TOO : COUNTER_LOST;
 }
 
 static __always_inline void fill_from_ack(struct record *r, const struct ack_context *ack)
@@ -131,7 +123,7 @@ static __always_inline void send_child(void *ctx, bool typed, struct ack_context
         return;
     tuple_from_sock(typed, &t, child);
     origin = flags ? (void *)ack->listener : (void *)req;
-    r = begin_at(lost_at(ack), KIND_CHILD_CREATED, &t, child, origin);
+    r = begin_at(lost_at(&t), KIND_CHILD_CREATED, &t, child, origin);
     if (r == FILTERED_OUT)
         return;
     r->new_state = STATE_SYN_RECV;
@@ -201,7 +193,7 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     if (!is_owned(listener))
         return;
     tuple_from_mini(false, &t, req);
-    r = begin_at(lost_at(ack), KIND_ACK_DROPPED, &t, req, listener);
+    r = begin_at(lost_at(&t), KIND_ACK_DROPPED, &t, req, listener);
     if (r == FILTERED_OUT)
         return;
     r->stage = stage;
@@ -211,13 +203,16 @@ static __always_inline void send_ack_dropped(void *ctx, struct ack_context *ack)
     commit(ctx, r);
 }
 
-static __always_inline int on_syn_recv_sock_return(void *ctx, bool typed, u32 family,
-                                                   struct sock *child)
+static __always_inline int on_syn_recv_sock_return(void *ctx, bool typed, struct sock *child)
 {
     struct ack_context *ack = ack_context();
 
-    if (!ack || !ack->req || ack->family != family || ack->child)
+    if (!ack || !ack->own_req)
         return 0;
+    if (ack->is_nested) {
+        ack->is_nested = 0;
+        return 0;
+    }
     if (child && !is_first_child(ack)) {
         account((struct sock *)ack->listener, COUNT_CHILD_REPEATED);
         ack->req = 0;
@@ -225,17 +220,8 @@ static __always_inline int on_syn_recv_sock_return(void *ctx, bool typed, u32 fa
         send_child(ctx, typed, ack, child);
     else
         send_ack_dropped(ctx, ack);
+    ack->own_req = 0;
     return 0;
-}
-
-static __always_inline int on_v4_syn_recv_sock_return(void *ctx, bool typed, struct sock *child)
-{
-    return on_syn_recv_sock_return(ctx, typed, AF_INET, child);
-}
-
-static __always_inline int on_v6_syn_recv_sock_return(void *ctx, bool typed, struct sock *child)
-{
-    return on_syn_recv_sock_return(ctx, typed, AF_INET6, child);
 }
 
 /* Whether the listener of this CPU's last child was closing, and did not queue it: as the child

@@ -22,12 +22,15 @@ from tcptrace.kernel.source import bpf_directory
 from tcptrace.kernel.versions import DIST_PACKAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tcptrace.kernel.hooks import Hook, Program
 
 _NOT_ROOT: Final = 65534
 """Any user's number but root's."""
+_FLAGS: Final = ("-g0", "-Xclang", "-disable-llvm-passes")
+"""Who debugs the probes has their text: describing it takes a fifth of the time. bcc optimizes
+whatever clang hands over: that clang did so first took another fifth, and made no hook cheaper."""
 
 
 class NotAttached(Exception):  # noqa: N818 - an answer of the kernel's, not a fault
@@ -81,8 +84,7 @@ def compile_text(bcc: Any, text: str, flags: list[str]) -> Any:
 
     try:
         with _without_symbols():
-            # Who debugs the probes has their text; describing it takes a fifth of the time.
-            return Module(text=text.encode(), cflags=[*flags, "-g0"])
+            return Module(text=text.encode(), cflags=[*flags, *_FLAGS])
     except Exception as error:
         raise CannotTrace(
             "bcc can't compile the probes (TCPTRACE_DEBUG=1 shows why): see `tcptrace doctor`"
@@ -107,13 +109,18 @@ def _without_symbols() -> Iterator[None]:
 
 
 def attach_one(
-    bcc: Any, module: Any, candidates: tuple[Program, ...], type_of: Callable[[Program], int]
+    bcc: Any,
+    module: Any,
+    functions: Mapping[Program, str],
+    candidates: tuple[Program, ...],
+    type_of: Callable[[Program], int],
 ) -> tuple[Program, int, int]:
     """Loads and attaches a hook by the first carrier that the kernel takes.
 
     Args:
         bcc: the module.
         module: what compile_text returned.
+        functions: the name of each program's function in it.
         candidates: the programs, best first.
         type_of: BTF's id of what a program attaches to; 0 where its carrier has no types.
 
@@ -126,7 +133,7 @@ def attach_one(
     why = ""
     for program in candidates:
         try:
-            code = _code(bcc.lib, module.module, program.function.encode())
+            code = _code(bcc.lib, module.module, functions[program].encode())
             loaded = load(program.carrier, program.hook.name, code, type_of(program))
         except OSError as error:
             why = _named(error)

@@ -230,7 +230,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         ),
         Hook(
             "tcp_v6_syn_recv_sock",
-            "on_v6_syn_recv_sock_return",
+            "on_syn_recv_sock_return",
             (),
             _CHILDREN,
             returns=True,
@@ -238,13 +238,13 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         ),
         Hook(
             "tcp_v6_syn_recv_sock",
-            "on_v6_syn_recv_sock",
+            "on_syn_recv_sock",
             ("*0", "*1", "*2", "&5"),
             _CHILDREN,
             optional=True,
         ),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock_return", (), _CHILDREN, returns=True),
-        Hook("tcp_v4_syn_recv_sock", "on_v4_syn_recv_sock", ("*0", "*1", "*2", "&5"), _CHILDREN),
+        Hook("tcp_v4_syn_recv_sock", "on_syn_recv_sock_return", (), _CHILDREN, returns=True),
+        Hook("tcp_v4_syn_recv_sock", "on_syn_recv_sock", ("*0", "*1", "*2", "&5"), _CHILDREN),
     ),
     Subject(
         traced=(
@@ -285,11 +285,6 @@ class Program(NamedTuple):
     carrier: Carrier
     number: int
     """The hook's number in this trace: the place of its hit counter."""
-
-    @property
-    def function(self) -> str:
-        """The C function's name; bcc has plans of its own for some that begin with a carrier."""
-        return f"by_{self.carrier}_{self.hook.name}"
 
 
 def choose(  # noqa: PLR0913 - what a trace wants, and what this kernel has
@@ -376,9 +371,30 @@ TRAMPOLINE_ARGUMENTS: Final = 6
 """What every kernel's fentry trampoline on x86-64 can carry; from 6.3 on they carry 12."""
 
 
-def entry_points(programs: Iterable[Program], arguments: Callable[[str], int | None]) -> str:
-    """Writes the C functions that carry the bodies."""
-    return "\n".join(_entry_point(program, arguments) for program in programs)
+def entry_points(
+    programs: Iterable[Program],
+    arguments: Callable[[str], int | None],
+    *,
+    count_hits: bool = False,
+) -> tuple[str, dict[Program, str]]:
+    """Writes the C functions that carry the bodies.
+
+    Args:
+        programs: which.
+        arguments: how many a function of the kernel takes.
+        count_hits: whether each counts how often it runs.
+
+    Returns:
+        Their text, and the name of each program's: twins, as for IPv4 and IPv6, share one.
+    """
+    names: dict[str, str] = {}
+    functions = {}
+    for program in programs:
+        text = _entry_point(program, arguments, count_hits=count_hits)
+        # bcc has plans of its own for some names that begin with a carrier.
+        name = f"by_{program.carrier}_{program.hook.name}"
+        functions[program] = names.setdefault(text, name)
+    return "".join(f"int {name}{text}" for text, name in names.items()), functions
 
 
 _CONTEXTS: Final = {
@@ -394,7 +410,10 @@ _CONTEXTS: Final = {
 _CASTS: Final = {"": "(int)", "*": "(void *)", "&": "(void *)&"}
 
 
-def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> str:
+def _entry_point(
+    program: Program, arguments: Callable[[str], int | None], *, count_hits: bool
+) -> str:
+    """All of the function but its name."""
     hook = program.hook
     values = ["ctx", str(program.carrier in TYPED).lower()]
     for argument in hook.arguments:
@@ -404,9 +423,9 @@ def _entry_point(program: Program, arguments: Callable[[str], int | None]) -> st
         is_probe = program.carrier is Carrier.KRETPROBE
         result = "PT_REGS_RC(ctx)" if is_probe else f"ctx[{arguments(hook.name)}]"
         values.append("(void *)" + result)
+    hit = f"    count(COUNTER_HITS + {program.number});\n" if count_hits else ""
     return (
-        f"int {program.function}({_CONTEXTS[program.carrier]} *ctx)\n{{\n"
-        f"    HIT({program.number});\n"
+        f"({_CONTEXTS[program.carrier]} *ctx)\n{{\n{hit}"
         f"    return {hook.body}({', '.join(values)});\n}}\n"
     )
 

@@ -153,7 +153,7 @@ def _attach_all(
     """Attaches each hook; without one that is optional only if it is not among the needed ones."""
     options = loading.options
     lacking = [*lacking]
-    module = _build(loading, chosen)
+    module, functions = _build(loading, chosen)
     type_of = partial(type_id, loading.layouts)
     maps = [module["events"].map_fd, module["counters"].map_fd]
     if options.ledger:
@@ -163,7 +163,7 @@ def _attach_all(
     for candidates in chosen:
         hook = candidates[0].hook
         try:
-            program, *pair = attach_one(loading.bcc, module, candidates, type_of)
+            program, *pair = attach_one(loading.bcc, module, functions, candidates, type_of)
         except NotAttached:
             if not hook.optional or hook in needed:
                 for descriptor in pairs:
@@ -178,20 +178,21 @@ def _attach_all(
     return _manifest(attach, attached, lacking), maps + pairs
 
 
-def _build(loading: _Loading, chosen: list[tuple[Program, ...]]) -> Any:
-    """Compiles the programs, and fills the maps that they read."""
+def _build(loading: _Loading, chosen: list[tuple[Program, ...]]) -> tuple[Any, dict[Program, str]]:
+    """Compiles the programs, and fills the maps that they read; names each one's function."""
     layouts, options = loading.layouts, loading.options
     programs = [program for candidates in chosen for program in candidates]
     inodes = [] if options.pid is None else [*_socket_inodes(options.pid)]
     flags = [*_flags(loading), f"-DOPEN_INODES={len(inodes) + 1}"]
-    text = join(views.render(layouts), entry_points(programs, layouts.arguments), bpf_directory())
+    points, functions = entry_points(programs, layouts.arguments, count_hits=loading.count_hits)
+    text = join(views.render(layouts), points, bpf_directory())
     module = compile_text(loading.bcc, text, flags)
     _die_with(loading.collector)  # it is forgotten when a process becomes another user
     if options.pid is not None:
         _fill_open_inodes(module, inodes)
     if options.ledger:
         _fill_free_slots(module)
-    return module
+    return module, functions
 
 
 def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
 
 
 def _flags(loading: _Loading) -> list[str]:
-    flags = compiler_flags(loading.options, bpf_directory(), count_hits=loading.count_hits)
+    flags = compiler_flags(loading.options, bpf_directory())
     if isinstance(loading.layouts, Btf):
         flags += tcp_ext_flags(loading.layouts)
     if loading.options.stacks:

@@ -67,7 +67,7 @@ def join(views: str, entry_points: str, directory: Path) -> str:
     return "\n".join(parts)
 
 
-def compiler_flags(options: TraceOptions, directory: Path, *, count_hits: bool) -> list[str]:
+def compiler_flags(options: TraceOptions, directory: Path) -> list[str]:
     """Compiles the filter in: what a trace does not ask for is not even in its programs."""
     defines: dict[str, object] = {
         "SECRET": f"{int.from_bytes(os.urandom(8)):#x}ULL",
@@ -86,8 +86,6 @@ def compiler_flags(options: TraceOptions, directory: Path, *, count_hits: bool) 
         defines |= _cidr(options)
     if options.ledger:
         defines |= {"LEDGER": 1, "SLOTS": SLOTS}
-    if count_hits:
-        defines["COUNT_HITS"] = 1
     return [f"-I{directory}", *(f"-D{name}={value}" for name, value in defines.items())]
 
 

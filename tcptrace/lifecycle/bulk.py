@@ -17,10 +17,10 @@ from tcptrace.lifecycle.beginning import Beginning, Newborn
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.continuing import Continuing, Heirs
 from tcptrace.lifecycle.findings import Findings
+from tcptrace.lifecycle.picking import SlowLives
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
 from tcptrace.lifecycle.shapes import MOST_RECORDS, Outline, outline_of
-from tcptrace.lifecycle.slow import SlowLives
 from tcptrace.lifecycle.whole import Alike, Window
 from tcptrace.tcp import State
 from tcptrace.wire import columns

@@ -25,14 +25,13 @@ SENDERS: Final = (
     "on_set_state",
     "on_connect",
     "on_make_synack",
-    "on_v4_syn_recv_sock_return",
+    "on_syn_recv_sock_return",
     "on_accepted",
     "on_accept_return",
     "on_timewait",
 )
 _FLOORS: Final = """\
 #include <uapi/linux/ptrace.h>
-#define HIT(number)
 #define nothing(...) 0
 struct record {
     u64 words[14];
@@ -132,7 +131,8 @@ def _attached(chosen: list[tuple[Program, ...]], btf: Btf) -> Iterator[list[Carr
 def _compiled(programs: list[Program], btf: Btf) -> Iterator[Attach]:
     """Compiles programs; yields what attaches some of them."""
     bcc = import_bcc()
-    module = compile_text(bcc, _FLOORS + entry_points(programs, btf.arguments), [])
+    points, functions = entry_points(programs, btf.arguments)
+    module = compile_text(bcc, _FLOORS + points, [])
     type_of = partial(type_id, btf)
 
     @contextlib.contextmanager
@@ -141,7 +141,7 @@ def _compiled(programs: list[Program], btf: Btf) -> Iterator[Attach]:
         attached = []
         for candidates in chosen:
             with contextlib.suppress(NotAttached):
-                program, link, loaded = attach_one(bcc, module, candidates, type_of)
+                program, link, loaded = attach_one(bcc, module, functions, candidates, type_of)
                 descriptors += (link, loaded)
                 attached.append(Carried(program.hook.name, program.carrier, loaded))
         try:

@@ -31,3 +31,16 @@ def test_the_command_line_imports_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_trace_of_lines_does_without_numpy() -> None:
+    script = (
+        "import sys, tcptrace.kernel.live, tcptrace.session\n"
+        "from tcptrace.cli.options import printer_maker\n"
+        "printer_maker(timeline=False, as_json=False, at_once=True)\n"
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _MOST: Final = 100
 _NOTHING: Final = """\
 #include <uapi/linux/ptrace.h>
-#define HIT(hook)
 static __always_inline int on_nothing(void *ctx, bool typed, void *result)
 {
     return 0;
@@ -52,10 +51,11 @@ def occupied(function: str) -> Iterator[None]:
 def main() -> None:
     bcc, btf = import_bcc(), Btf.of_kernel()
     program = Program(Hook(sys.argv[1], "on_nothing", (), "", returns=True), Carrier.FEXIT, 0)
-    module = compile_text(bcc, _NOTHING + entry_points([program], btf.arguments), [])
+    points, functions = entry_points([program], btf.arguments)
+    module = compile_text(bcc, _NOTHING + points, [])
     for count in range(_MOST):
         try:
-            attach_one(bcc, module, (program,), lambda _: btf.function(sys.argv[1]) or 0)
+            attach_one(bcc, module, functions, (program,), lambda _: btf.function(sys.argv[1]) or 0)
         except NotAttached:
             print("took", count, flush=True)
             sys.stdin.read()

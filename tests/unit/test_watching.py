@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import sys
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +16,8 @@ from tcptrace.lifecycle.accept_waits import AcceptWaits
 from tcptrace.lifecycle.departures import IDLE_NS
 from tcptrace.lifecycle.healing import HEAL_AFTER_NS
 from tcptrace.lifecycle.ledger import KEEP_CLOSED_NS, Address
+from tcptrace.lifecycle.picking import MOST_A_WINDOW
 from tcptrace.lifecycle.recent import Recent
-from tcptrace.lifecycle.slow import MOST_A_WINDOW
 from tcptrace.lifecycle.socket_numbers import SAMPLES
 from tcptrace.lifecycle.tally import Tally
 from tcptrace.reading import READING_PERIOD_NS
@@ -57,6 +59,16 @@ def watch_of(source: Source, most: int = 10, verdicts_ns: int | None = None) -> 
 
 def spacing(times: list[int]) -> set[int]:
     return {after - before for before, after in pairwise(times)}
+
+
+def test_a_window_that_nothing_was_gathered_in_takes_no_memory() -> None:
+    before = resident_bytes()
+    watches = [watch_of(FakeHost()) for _ in range(16)]
+    assert resident_bytes() - before < len(watches) << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
 
 
 def test_the_ledger_is_read_every_second() -> None:

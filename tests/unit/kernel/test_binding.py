@@ -1,10 +1,11 @@
-"""What is told of a hook that the kernel takes no program for; no bcc, no kernel."""
+"""What is asked of bcc; what is told of a hook that the kernel takes no program for. No kernel."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tcptrace.kernel.hooks import Carrier, Hook, Program
 HOOK = Hook("tcp_connect", "on_connect", (), "connects")
 BY_KPROBE = Program(HOOK, Carrier.KPROBE, 0)
 BY_FENTRY = Program(HOOK, Carrier.FENTRY, 0)
+FUNCTIONS = {BY_KPROBE: "by_kprobe", BY_FENTRY: "by_fentry"}
 ENOTSUPP = 524
 """The kernel's own; no C library has a name for it."""
 
@@ -36,7 +38,7 @@ def bcc_that_attaches(number: int = 0, link: int = -1) -> Any:
 
 def refusal(bcc: Any, *candidates: Program) -> str:
     with pytest.raises(NotAttached) as refused:
-        attach_one(bcc, SimpleNamespace(module=None), candidates, lambda _: 0)
+        attach_one(bcc, SimpleNamespace(module=None), FUNCTIONS, candidates, lambda _: 0)
     return str(refused.value)
 
 
@@ -75,7 +77,20 @@ def test_the_next_one_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
     found = attach_one(
         bcc_that_attaches(link=8),
         SimpleNamespace(module=None),
+        FUNCTIONS,
         (BY_FENTRY, BY_KPROBE),
         lambda _: 0,
     )
     assert found == (BY_KPROBE, 8, 7)
+
+
+def test_the_text_is_optimized_once_and_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    class Compiler:
+        def __init__(self, *, text: bytes, cflags: list[str]) -> None:
+            compiled.append((text, cflags))
+
+    monkeypatch.setattr(binding, "_without_symbols", nullcontext)
+    binding.compile_text(SimpleNamespace(BPF=Compiler), "text", ["-DTEXT"])
+    assert compiled == [(b"text", ["-DTEXT", "-g0", "-Xclang", "-disable-llvm-passes"])]

@@ -42,6 +42,16 @@ def carriers_of(chosen: list[tuple[Program, ...]], name: str) -> list[tuple[Carr
     ]
 
 
+def programs_by(attach: str) -> list[Program]:
+    chosen, _ = choose(attach, six, anything, ledger=True)
+    return [program for candidates in chosen for program in candidates]
+
+
+def written_in(text: str) -> set[str]:
+    """The names of C functions."""
+    return set(re.findall(r"^int (\w+)\(", text, re.MULTILINE))
+
+
 class TestChoice:
     def test_fentry_where_the_kernel_has_it(self) -> None:
         chosen, lacking = choose("fentry", six, anything, stacks=False)
@@ -155,13 +165,6 @@ class TestChoice:
         assert [candidates[0].number for candidates in chosen] == [*range(len(chosen))]
 
     @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
-    def test_no_two_programs_share_a_name(self, attach: str) -> None:
-        chosen, _ = choose(attach, lambda _name: 7, anything, stacks=False)
-        programs = [program for candidates in chosen for program in candidates]
-        names = [program.function for program in programs]
-        assert len(set(names)) == len(names)
-
-    @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
     def test_births_are_hooked_last(self, attach: str) -> None:
         """A life whose beginning is seen has all its later hooks in place."""
         names = [
@@ -232,8 +235,40 @@ class TestEntryPoints:
     def test_arguments_come_from_where_the_carrier_has_them(
         self, hook: Hook, carrier: Carrier, signature: str, call: str
     ) -> None:
-        written = entry_points([Program(hook, carrier, 3)], lambda _name: 5)
-        assert written == f"{signature}\n{{\n    HIT(3);\n    return {call};\n}}\n"
+        written, _ = entry_points([Program(hook, carrier, 3)], lambda _name: 5)
+        assert written == f"{signature}\n{{\n    return {call};\n}}\n"
+
+    def test_twins_share_a_function(self) -> None:
+        text, functions = entry_points(programs_by("kprobe"), six)
+        assert written_in(text) == set(functions.values())
+        twins = [
+            program for program, name in functions.items() if not name.endswith(program.hook.name)
+        ]
+        assert sorted(f"{program.carrier} {program.hook.name}" for program in twins) == [
+            "kprobe cookie_v6_check",
+            "kprobe tcp_v4_syn_recv_sock",
+            "kprobe tcp_v6_send_reset",
+            "kretprobe __cookie_v6_check",
+            "kretprobe cookie_v6_check",
+            "kretprobe tcp_v4_syn_recv_sock",
+        ]
+
+    def test_where_hits_are_counted_each_has_its_own(self) -> None:
+        programs = programs_by("kprobe")
+        text, functions = entry_points(programs, six, count_hits=True)
+        assert written_in(text) == set(functions.values())
+        assert len(set(functions.values())) == len(programs)
+        for program in programs:
+            assert f"    count(COUNTER_HITS + {program.number});\n" in text
+
+    def test_those_that_differ_share_none(self) -> None:
+        """As where the kernel's functions take more arguments, behind which is what they return."""
+        programs = [
+            Program(Hook(name, "on_return", (), "", returns=True), Carrier.FEXIT, number)
+            for number, name in enumerate(("short", "long"))
+        ]
+        _, functions = entry_points(programs, {"short": 3, "long": 4}.get)
+        assert [*functions.values()] == ["by_fexit_short", "by_fexit_long"]
 
     @pytest.mark.parametrize("attach", ["fentry", "kprobe"])
     def test_every_body_is_there_and_takes_what_it_gets(self, attach: str) -> None:

@@ -44,10 +44,11 @@ class FakeKernel:
 
     def build(self, _loading: Any, chosen: list[tuple[Program, ...]]) -> Any:
         self.compiled.append(sum(map(len, chosen)))
-        return {"events": SimpleNamespace(map_fd=100), "counters": SimpleNamespace(map_fd=101)}
+        maps = {"events": SimpleNamespace(map_fd=100), "counters": SimpleNamespace(map_fd=101)}
+        return maps, {}
 
     def attach_one(
-        self, _bcc: Any, _module: Any, candidates: tuple[Program, ...], _type_of: Any
+        self, _bcc: Any, _module: Any, _names: Any, candidates: tuple[Program, ...], _type_of: Any
     ) -> tuple[Program, int, int]:
         for program in candidates:
             if (program.hook, program.carrier) not in self.refused:

@@ -13,8 +13,8 @@ from tcptrace.kernel.source import bpf_directory, compiler_flags, join
 from tcptrace.tcp import MAPPED_PREFIX
 
 
-def defines(options: TraceOptions, *, count_hits: bool = False) -> dict[str, str]:
-    flags = compiler_flags(options, Path("/bpf"), count_hits=count_hits)
+def defines(options: TraceOptions) -> dict[str, str]:
+    flags = compiler_flags(options, Path("/bpf"))
     assert flags[0] == "-I/bpf"
     return dict(flag.removeprefix("-D").split("=", 1) for flag in flags[1:])
 
@@ -46,10 +46,6 @@ def test_the_ledger_is_compiled_in_on_request() -> None:
     found = defines(TraceOptions(ledger=True))
     assert found["LEDGER"] == "1"
     assert found["SLOTS"] == str(source.SLOTS)
-
-
-def test_hits_are_counted_on_request() -> None:
-    assert defines(TraceOptions(), count_hits=True)["COUNT_HITS"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from tcptrace.lifecycle import objects
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.lifecycle.life import Life
 from tcptrace.lifecycle.observer import Observers
+from tcptrace.lifecycle.picking import MOST_A_SECOND, MOST_A_WINDOW, SlowLives
 from tcptrace.lifecycle.recent import Recent
-from tcptrace.lifecycle.slow import MOST_A_SECOND, MOST_A_WINDOW, SLOW_NS, SlowLives
+from tcptrace.lifecycle.slow import SLOW_NS
 from tcptrace.lifecycle.tracker import Tracker
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
