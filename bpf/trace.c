@@ -91,15 +91,25 @@ static __always_inline bool inherit(void *object, struct sock *from)
 #define inherit(object, from) true
 #endif
 
+#ifdef FILTER_PORT
+/* Of a remote port and, above it, a local one. The barriers spare LLVM's masks of 64 bits. */
+static __always_inline bool is_either_wanted(__u32 ports)
+{
+    __u64 local = ports >> 16, remote = (__u16)ports;
+
+    asm volatile("" : "+r"(local), "+r"(remote));
+    return local == FILTER_PORT || remote == host_order(FILTER_PORT);
+}
+#endif
+
 /* Whether the filter may want this object, of any kind, by its ports alone: asked first, since it
  * costs next to nothing. A port of 0 is not known, or has been taken back. */
 static __always_inline bool is_port_wanted(bool typed, void *object)
 {
 #ifdef FILTER_PORT
     __u32 ports = LOAD(typed, (struct sock_common *)object, skc_portpair);
-    __u16 local_port = ports >> 16;
 
-    return !local_port || local_port == FILTER_PORT || host_order(ports) == FILTER_PORT;
+    return is_either_wanted(ports) || !(ports >> 16);
 #else
     return true;
 #endif
@@ -111,15 +121,13 @@ static __always_inline struct sock *wanted_tcp_sock(bool typed, struct sock *sk)
 {
 #ifdef FILTER_PORT
     __u32 ports = LOAD(typed, (struct sock_common *)sk, skc_portpair);
-    __u16 local_port = ports >> 16;
-    bool is_wanted = local_port == FILTER_PORT || host_order(ports) == FILTER_PORT;
 
-    if (local_port && !is_wanted)
+    if (is_either_wanted(ports))
+        return tcp_sock_of(typed, sk);
+    if (ports >> 16)
         return NULL;
     sk = tcp_sock_of(typed, sk);
-    if (!sk || is_wanted)
-        return sk;
-    return host_order(LOAD(typed, sk, inet_sport)) == FILTER_PORT ? sk : NULL;
+    return sk && host_order(LOAD(typed, sk, inet_sport)) == FILTER_PORT ? sk : NULL;
 #else
     return tcp_sock_of(typed, sk);
 #endif

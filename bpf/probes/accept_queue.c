@@ -53,11 +53,15 @@ static __always_inline int on_syn_recv_sock(void *ctx, bool typed, struct sock *
                                             struct sk_buff *skb, void *req,
                                             const unsigned long *own_req)
 {
-    struct ack_context *ack = ack_context();
     bool is_wanted = is_request_wanted(typed, listener, req);
+    struct ack_context *ack;
     struct queues q;
     u64 own;
 
+    /* As in on_conn_request. */
+    if (typed && !is_wanted)
+        return 0;
+    ack = ack_context();
     if (!ack)
         return 0;
     own = is_wanted ? argument_at(typed, own_req) : 0;

@@ -13,10 +13,8 @@ static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *
     struct tuple t;
     struct record *r;
 
-    if (old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
-        return 0;
     sk = wanted_tcp_sock(typed, sk);
-    if (!sk)
+    if (!sk || old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
         return 0;
     if (new == STATE_LISTEN)
         open_slot(sk);

@@ -60,13 +60,18 @@ static __always_inline bool is_syn_wanted(bool typed, struct sock *listener, str
 static __always_inline int on_conn_request(void *ctx, bool typed, struct sock *listener,
                                            struct sk_buff *skb)
 {
-    struct syn_context *syn = syn_context();
+    bool is_wanted = is_syn_wanted(typed, listener, skb);
+    struct syn_context *syn;
     struct queues q;
 
+    /* A kretprobe may be missed, an fexit may not: that has ended the last SYN's context. */
+    if (typed && !is_wanted)
+        return 0;
+    syn = syn_context();
     if (!syn)
         return 0;
     syn->listener = 0;
-    if (!is_syn_wanted(typed, listener, skb))
+    if (!is_wanted)
         return 0;
     syn->listener = (u64)listener;
     listener = as_tcp_sock(typed, listener);
