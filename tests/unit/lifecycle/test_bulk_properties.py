@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects, slow
+from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects, picking
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -44,8 +44,8 @@ def _small_windows(request: pytest.FixtureRequest) -> Any:
         patch.setattr(findings, "FEWEST", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)
         if request.param == "slow":
-            patch.setattr(slow, "SLOW_NS", 2 * samples.US)
-            patch.setattr(slow, "MOST_A_WINDOW", 3)
+            patch.setattr(picking, "SLOW_NS", 2 * samples.US)
+            patch.setattr(picking, "MOST_A_WINDOW", 3)
             patch.setattr(objects, "SLOW_NS", 2 * samples.US)
             patch.setattr(objects, "MOST_SLOW", 4)
             patch.setattr(Way, "listens", True)
