@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from tcptrace.lifecycle.ends import digests_of
-from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, slices, timed
+from tcptrace.lifecycle.frozen_columns import digests_of
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, timed
 from tcptrace.lifecycle.shapes import beginning_of
 from tcptrace.tcp import State
 from tcptrace.wire import columns
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Listener
     from tcptrace.lifecycle.counts import Place
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
     from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.shapes import Outline
@@ -60,10 +61,12 @@ class Beginning:
 
     Args:
         registry: where they are from then on.
+        frozen: what they are frozen to there.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, frozen: FrozenColumns) -> None:
         self._registry = registry
+        self._frozen = frozen
         self._known: dict[tuple[bytes, bytes], Life] = {}
 
     def groups(self, words: Words, alike: Alike, first: Numbers) -> Iterator[tuple[Truths, Life]]:
@@ -89,11 +92,7 @@ class Beginning:
 
     def are_free(self, records: Words) -> Truths:
         """Whether no frozen life is between the ends that each record names."""
-        ends = self._registry.objects.ends
-        digests = digests_of(slices(sides_of(records)))
-        if ends.are_free(digests):
-            return np.ones(len(records), np.bool_)
-        return np.array(ends.free_among(digests))
+        return self._frozen.are_free(digests_of(sides_of(records)))
 
     def begin(self, newborn: Newborn, listener: Listener | None, place: Place) -> None:
         """They are the tracker's from now on; whatever was in their objects is over.
@@ -103,7 +102,7 @@ class Beginning:
             listener: theirs, of servers.
             place: where they are counted.
         """
-        life, objects = newborn.life, self._registry.objects
+        life, freezer = newborn.life, self._registry.objects.freezer
         life.place = place
         life.connection.listening_process = listener.process if listener else None
         count, length = len(newborn.first), newborn.outline.length
@@ -118,11 +117,9 @@ class Beginning:
 
         records = newborn.words.take(newborn.first + newborn.outline.last, axis=0)
         sides = sides_of(records)
-        rows = rows_of(objects.freezer, life, sides, timed(numbers))
-        lack(rows, objects.freezer, numbers(0) <= self._registry.lossy_until_ns)
-        socks = records[:, columns.SOCK].tolist()
-        objects.lives.update(zip(socks, slices(rows), strict=True))
-        objects.ends.hold(digests_of(slices(sides)), socks)
+        rows = rows_of(freezer, life, sides, timed(numbers))
+        lack(rows, freezer, numbers(0) <= self._registry.lossy_until_ns)
+        self._frozen.add(np.ascontiguousarray(records[:, columns.SOCK]), rows, digests_of(sides))
         place.add(State.ESTABLISHED, newborn.outline.role, ids.tolist(), [])
 
 

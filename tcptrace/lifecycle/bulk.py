@@ -17,6 +17,8 @@ from tcptrace.lifecycle.beginning import Beginning, Newborn
 from tcptrace.lifecycle.connection import Partial, Role
 from tcptrace.lifecycle.continuing import Continuing, Heirs
 from tcptrace.lifecycle.findings import Findings
+from tcptrace.lifecycle.frozen_columns import FrozenColumns
+from tcptrace.lifecycle.frozen_rows import shape_numbers
 from tcptrace.lifecycle.picking import SlowLives
 from tcptrace.lifecycle.resting import Entries, Resting
 from tcptrace.lifecycle.scales import Scales, histogram_of, sum_of
@@ -97,10 +99,13 @@ class Bulk:
         self.leaves_slow = False
         self._outlines: dict[bytes, Outline | None] = {}
         self._scales = Scales()
-        self._resting = Resting(self._registry)
-        self._findings = Findings(self._registry, tracker.stock, tally)
-        self._beginning = Beginning(self._registry)
-        self._continuing = Continuing(self._registry, tally, self._scales)
+        frozen = FrozenColumns()
+        self._frozen = frozen
+        self._registry.objects.keep_in(frozen)
+        self._resting = Resting(self._registry, frozen)
+        self._findings = Findings(self._registry, frozen, tracker.stock, tally)
+        self._beginning = Beginning(self._registry, frozen)
+        self._continuing = Continuing(self._registry, frozen, tally, self._scales)
 
     def feed(self, batch: bytes | memoryview) -> None:
         """Takes whole records in the order of the ring."""
@@ -129,13 +134,11 @@ class Bulk:
         taken: Truths = np.zeros(window.count, np.bool_)
         self.slow.begin(window.last_ns)
         chosen, heirs = self._find(window, taken)
-        for some in heirs:
-            self._continuing.leave(window, some)
+        self._continuing.leave(window, heirs)
         chosen = [self._without_namesakes(window, one, taken) for one in chosen]
         self._make_way(window, taken)
         self._tracker.feed(decode_batch(window.rest(taken)))
-        for sock in self._registry.occupied(set(window.left_to(taken))):
-            self._registry.evict(sock)  # it was used by others since
+        self._evict(window.left_to(taken))
         for one in chosen:
             if len(one.first):
                 self._count(window.words, one)
@@ -144,6 +147,12 @@ class Bulk:
         for some in heirs:
             self._continuing.go_on(window, some)
         self._registry.make_room(window.last_ns)
+
+    def _evict(self, socks: Words) -> None:
+        """Objects were used by others since: whoever was there is over."""
+        frozen = socks[self._frozen.are_there(socks)].tolist()
+        for sock in self._registry.occupied(set(socks.tolist())) | set(frozen):
+            self._registry.evict(sock)
 
     def _find(self, window: Window, taken: Truths) -> tuple[list[_Chosen], list[Heirs]]:
         """Finds what is to be counted, marking it in `taken`, by life."""
@@ -167,10 +176,23 @@ class Bulk:
         """What a snapshot found a moment before it was told of makes way for that."""
         if not self._registry.has_sighted:
             return
-        for sock in self._registry.only_sighted(window.objects):
+        objects = window.objects
+        frozen = self._sighted(objects)
+        for sock in self._registry.only_sighted(set(objects.tolist()), frozen):
             life, record = window.first_about(sock)
             if taken[life]:
                 self._registry.make_way(next(iter(decode_batch(record))))
+
+    def _sighted(self, objects: Words) -> list[int]:
+        """Those of the objects in which are frozen lives that a snapshot told of first."""
+        found: list[int] = []
+        for which, rows in self._frozen.look(objects):
+            numbers = shape_numbers(rows)
+            shape_of = self._registry.objects.freezer.shape_of
+            sighted = [one for one in set(numbers.tolist()) if shape_of(one).is_sighted]
+            are_sighted = columns.are_among(numbers, np.array(sighted, np.uint64))
+            found += objects[which[are_sighted]].tolist()
+        return found
 
     def _outline(self, words: Words, alike: Alike) -> Outline | None:
         length = len(alike.what)
@@ -313,7 +335,7 @@ class Bulk:
         self._resting.begin(
             Entries(
                 words.take(first + outline.length - 1, axis=0),
-                words[:, columns.SOCK][first + entered].tolist(),
+                words[:, columns.SOCK][first + entered],
                 times.of(established),
                 times.of(entered),
                 times.of(0),

@@ -14,14 +14,14 @@ import numpy as np
 
 from tcptrace.lifecycle.alike import Times, count_alike
 from tcptrace.lifecycle.counts import AGED
-from tcptrace.lifecycle.ends import digests_of
 from tcptrace.lifecycle.freezing import HEAD, SEEN_AT, numbers_at
+from tcptrace.lifecycle.frozen_columns import digests_of
 from tcptrace.lifecycle.frozen_rows import (
     column,
+    groups_of,
     have_ends,
     rows_of,
     sides_of,
-    slices,
     timed,
 )
 from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
     from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.scales import Scales
@@ -49,7 +50,6 @@ _MOST_KNOWN: Final = 1024
 """How many continuations are remembered."""
 _MOST_PLAIN: Final = 1 << 32
 """A larger number is a time, or comes from one."""
-_NUMBER_AND_GAPS: Final = slice(0, 8)
 _NETNS: Final = slice(HEAD.size, HEAD.size + 4)
 
 
@@ -104,13 +104,16 @@ class Continuing:
 
     Args:
         registry: where they are.
+        frozen: what they are frozen to there.
         tally: hears of them.
         scales: of its histograms.
     """
 
-    def __init__(self, registry: Registry, tally: Tally, scales: Scales) -> None:
-        self._registry = registry
-        self._objects = registry.objects
+    def __init__(
+        self, registry: Registry, frozen: FrozenColumns, tally: Tally, scales: Scales
+    ) -> None:
+        self._freezer = registry.objects.freezer
+        self._frozen = frozen
         self._tally = tally
         self._scales = scales
         self._known: dict[tuple[Shape, bytes], Continuation | None] = {}
@@ -127,38 +130,29 @@ class Continuing:
         """
         chosen = []
         for alike in window.continued(FEWEST_LIVES):
-            socks = window.words[:, columns.SOCK][alike.first].tolist()
-            frozen = [self._objects.lives.get(sock) for sock in socks]
-            groups: dict[bytes, list[int]] = {}
-            for place, row in enumerate(frozen):
-                if isinstance(row, bytes):
-                    groups.setdefault(row[_NUMBER_AND_GAPS] + row[_NETNS], []).append(place)
-            for places in groups.values():
-                rows = [row for place in places if isinstance(row := frozen[place], bytes)]
-                heirs = self._heirs(window, alike, np.array(places), rows)
-                if heirs is not None and len(resent):
-                    about = window.words[:, columns.SOCK][heirs.first]
-                    heirs = heirs.some(~columns.are_among(about, resent))
-                if heirs is not None and len(heirs.lives):
-                    taken[heirs.lives] = True
-                    chosen.append(heirs)
+            for places, rows in self._frozen.look(window.words[:, columns.SOCK][alike.first]):
+                for some in groups_of(rows):
+                    heirs = self._heirs(window, alike, places.take(some), rows.take(some, axis=0))
+                    if heirs is not None and len(resent):
+                        about = window.words[:, columns.SOCK][heirs.first]
+                        heirs = heirs.some(~columns.are_among(about, resent))
+                    if heirs is not None and len(heirs.lives):
+                        taken[heirs.lives] = True
+                        chosen.append(heirs)
         return chosen
 
-    def _heirs(
-        self, window: Window, alike: Alike, which: Numbers, frozen: list[bytes]
-    ) -> Heirs | None:
-        number, gaps, _ = HEAD.unpack_from(frozen[0])
-        if len(frozen) < FEWEST_LIVES or gaps != self._objects.freezer.gaps:
+    def _heirs(self, window: Window, alike: Alike, which: Numbers, rows: Bytes) -> Heirs | None:
+        number, gaps, _ = HEAD.unpack_from(rows[0])
+        if len(rows) < FEWEST_LIVES or gaps != self._freezer.gaps:
             return None
-        shape = self._objects.freezer.shape_of(number)
-        rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
+        shape = self._freezer.shape_of(number)
         lives, first = alike.lives.take(which), alike.first.take(which)
         is_same = have_ends(rows, shape, window.words.take(first, axis=0))
         if not is_same.any():
             return None
         place = int(is_same.argmax())
         records = window.words[first[place] : first[place] + len(alike.what)].tobytes()
-        comes_to = self._comes_to(shape, frozen[place], alike.key, records)
+        comes_to = self._comes_to(shape, rows[place].tobytes(), alike.key, records)
         if comes_to is None:
             return None
         if comes_to.life is not None:
@@ -177,7 +171,7 @@ class Continuing:
     def _learn(self, shape: Shape, row: bytes, batch: bytes) -> Continuation | None:
         if shape.is_request or not shape.is_known:
             return None
-        freezer = self._objects.freezer
+        freezer = self._freezer
         count = (len(row) - numbers_at(is_mapped=shape.is_mapped)) // 8
         sock = int.from_bytes(batch[8 * columns.SOCK : 8 * columns.SOCK + 8], "little")
         life = freezer.thaw_with(sock, row, [time_of(number) for number in range(count)])
@@ -216,15 +210,20 @@ class Continuing:
 
     # What it comes to.
 
-    def leave(self, window: Window, heirs: Heirs) -> None:
+    def leave(self, window: Window, heirs: list[Heirs]) -> None:
         """Counts it all, and takes them from where they were: others may be there meanwhile."""
-        freezer = self._objects.freezer
+        if not heirs:
+            return
+        first = np.concatenate([some.first for some in heirs])
+        records = window.words.take(first, axis=0)
+        digests = digests_of(sides_of(records))
+        self._frozen.remove(np.ascontiguousarray(records[:, columns.SOCK]), digests)
+        for some in heirs:
+            self._count(window, some)
+
+    def _count(self, window: Window, heirs: Heirs) -> None:
         shape, comes_to, count = heirs.shape, heirs.comes_to, len(heirs.lives)
-        records = window.words.take(heirs.first, axis=0)
-        socks = records[:, columns.SOCK].tolist()
-        self._objects.remove_all(socks)
-        self._objects.ends.drop_all(digests_of(slices(sides_of(records))), socks)
-        freezer.change_uses(heirs.number, -count)
+        self._freezer.change_uses(heirs.number, -count)
         if shape.counted is not None:
             shape.place.take_away(shape.counted, shape.role, heirs.ids.tolist())
         tally = self._tally
@@ -243,12 +242,11 @@ class Continuing:
         records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
         sides = sides_of(records)
         times = heirs.times(window)
-        rows = rows_of(self._objects.freezer, life, sides, timed(times.of))
+        rows = rows_of(self._freezer, life, sides, timed(times.of))
         column(rows, "<u4", SEEN_AT)[:] = column(heirs.rows, "<u4", SEEN_AT)
         column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
-        socks = records[:, columns.SOCK].tolist()
-        self._objects.lives.update(zip(socks, slices(rows), strict=True))
-        self._objects.ends.hold(digests_of(slices(sides)), socks)
+        socks = np.ascontiguousarray(records[:, columns.SOCK])
+        self._frozen.add(socks, rows, digests_of(sides))
         if life.counted is not None:
             entered = number_of(life.connection.spans[-1].at_ns or 0)
             entered_ns = [] if entered is None else times.of(entered).tolist()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from tcptrace.lifecycle.index import Index
 from tcptrace.lifecycle.waiting import is_silent
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.life import Life
@@ -19,7 +19,7 @@ _ANYWHERE: Final = -1
 _LOOPBACK6: Final = bytes(15) + b"\x01"
 _LOOPBACK4: Final = MAPPED_PREFIX + b"\x7f"
 
-_DIGEST: Final = (1 << 60) - 1
+DIGEST: Final = (1 << 60) - 1
 SIDES: Final = struct.Struct("<16sH16sH")
 """Local address and port, remote address and port."""
 
@@ -34,13 +34,15 @@ class Ends:
 
     Args:
         find: has the life in an object thawed.
+
+    Attributes:
+        frozen: objects of frozen lives, by a digest of their two sides.
     """
 
     def __init__(self, find: Callable[[int], object] = lambda _sock: None) -> None:
         self._find = find
         self._lives: dict[Key, Life] = {}
-        self._frozen: dict[int, int | tuple[int, ...]] = {}
-        """Objects of frozen lives, by a digest of their two sides."""
+        self.frozen = Index()
 
     def __len__(self) -> int:
         """How many keys lead to a life, frozen ones aside."""
@@ -71,7 +73,7 @@ class Ends:
 
     def find(self, netns: int, local: Endpoint, remote: Endpoint) -> Life | None:
         """The life with these very ends in this namespace."""
-        if self._frozen:
+        if self.frozen:
             self._thaw_between(local, remote)
         return self._lives.get((netns, local, remote))
 
@@ -85,7 +87,7 @@ class Ends:
     def _put(self, life: Life) -> None:
         connection = life.connection
         self.remove(life)
-        if self._frozen:
+        if self.frozen:
             self._thaw_between(connection.local, connection.remote)
         life.keys = keys_of(connection.netns, connection.local, connection.remote)
         for key in life.keys:
@@ -100,7 +102,7 @@ class Ends:
 
     def _peer(self, life: Life) -> Life | None:
         connection = life.connection
-        if self._frozen:
+        if self.frozen:
             self._thaw_between(connection.remote, connection.local)
         for key in keys_of(connection.netns, connection.remote, connection.local):
             peer = self._lives.get(key)
@@ -120,55 +122,19 @@ class Ends:
             return
         for key in life.keys:
             del self._lives[key]
-        digest = _digest(life.connection.local, life.connection.remote)
-        self._hold(digest, life.sock)
+        self.frozen.add(_digest(life.connection.local, life.connection.remote), life.sock)
 
     def thaw(self, life: Life) -> None:
         """Keeps a life again that was frozen."""
         if not life.keys:
             return
-        self.drop(_digest(life.connection.local, life.connection.remote), life.sock)
+        self.frozen.remove(_digest(life.connection.local, life.connection.remote), life.sock)
         for key in life.keys:
             self._lives[key] = life
 
-    def are_free(self, digests: Sequence[int]) -> bool:
-        """Whether no two of these digests are the same, and none is that of a frozen life."""
-        unique = set(digests)
-        return len(unique) == len(digests) and self._frozen.keys().isdisjoint(unique)
-
-    def free_among(self, digests: Sequence[int]) -> list[bool]:
-        """Of each of these digests whether no other is the same, nor that of a frozen life."""
-        uses = Counter(digests)
-        return [uses[digest] == 1 and digest not in self._frozen for digest in digests]
-
-    def hold(self, digests: Sequence[int], socks: Iterable[int]) -> None:
-        """Keeps the objects of lives that come frozen."""
-        if self.are_free(digests):
-            self._frozen.update(zip(digests, socks, strict=True))
-            return
-        for digest, sock in zip(digests, socks, strict=True):
-            self._hold(digest, sock)
-
-    def _hold(self, digest: int, sock: int) -> None:
-        others = self._frozen.get(digest)
-        self._frozen[digest] = sock if others is None else (*_all(others), sock)
-
-    def drop(self, digest: int, sock: int) -> None:
-        """Forgets a frozen life that has ends here."""
-        found = self._frozen.pop(digest)
-        if found != sock:
-            self._frozen[digest] = tuple(one for one in _all(found) if one != sock)
-
-    def drop_all(self, digests: Iterable[int], socks: Iterable[int]) -> None:
-        """The same of many."""
-        for digest, sock in zip(digests, socks, strict=True):
-            self.drop(digest, sock)
-
     def _thaw_between(self, local: Endpoint, remote: Endpoint) -> None:
-        found = self._frozen.get(_digest(local, remote))
-        if found is not None:
-            for sock in _all(found):
-                self._find(sock)
+        for sock in self.frozen.of(_digest(local, remote)):
+            self._find(sock)
 
 
 def _digest(local: Endpoint, remote: Endpoint) -> int:
@@ -176,21 +142,12 @@ def _digest(local: Endpoint, remote: Endpoint) -> int:
 
 
 def digest_of(sides: bytes) -> int:
-    """So short that it takes 32 bytes; two pairs that have the same are thawed together.
+    """So short that it takes 32 bytes, and not 0; two pairs that have the same are thawed together.
 
     Args:
         sides: as SIDES packs them.
     """
-    return hash(sides) & _DIGEST
-
-
-def digests_of(sides: Iterable[bytes]) -> list[int]:
-    """The same of many."""
-    return [one & _DIGEST for one in map(hash, sides)]
-
-
-def _all(socks: int | tuple[int, ...]) -> tuple[int, ...]:
-    return socks if isinstance(socks, tuple) else (socks,)
+    return hash(sides) & DIGEST | 1
 
 
 def _is_free(life: Life, at_ns: int) -> bool:

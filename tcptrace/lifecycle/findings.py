@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tcptrace.lifecycle.freezing import HEAD, SEEN_AT
-from tcptrace.lifecycle.frozen_rows import column, have_ends, slices
+from tcptrace.lifecycle.frozen_rows import column, groups_of, have_ends
 from tcptrace.tcp import State
 from tcptrace.wire import columns
 from tcptrace.wire.events import Kind
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Process
     from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.snapshots import Snapshots
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.wire.columns import Words
 
+    Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.int64]
     Truths = npt.NDArray[np.bool_]
 
@@ -41,12 +43,16 @@ class Findings:
 
     Args:
         registry: where the lives are.
+        frozen: what they are frozen to there.
         snapshots: knows the snapshot that is being taken.
         tally: hears of them.
     """
 
-    def __init__(self, registry: Registry, snapshots: Snapshots, tally: Tally) -> None:
-        self._objects = registry.objects
+    def __init__(
+        self, registry: Registry, frozen: FrozenColumns, snapshots: Snapshots, tally: Tally
+    ) -> None:
+        self._freezer = registry.objects.freezer
+        self._frozen = frozen
         self._snapshots = snapshots
         self._tally = tally
 
@@ -68,24 +74,17 @@ class Findings:
         shared = socks[1:][socks[1:] == socks[:-1]]
         places = places[~columns.are_among(words[:, columns.SOCK][places], shared)]
         left = np.ones(len(words), np.bool_)
-        groups: dict[tuple[bytes, int], list[int]] = {}
-        frozen: dict[int, bytes] = {}
-        objects, told = words[:, columns.SOCK][places].tolist(), what.take(places).tolist()
-        for place, sock, tells in zip(places.tolist(), objects, told, strict=True):
-            row = self._objects.lives.get(sock)
-            if isinstance(row, bytes):
-                frozen[place] = row
-                groups.setdefault((row[:4], tells), []).append(place)
-        for group in groups.values():
-            left[self._see(words, np.array(group), [frozen[place] for place in group])] = False
+        for which, rows in self._frozen.look(words[:, columns.SOCK][places]):
+            found = places.take(which)
+            for some in groups_of(rows, what.take(found)):
+                left[self._see(words, found.take(some), rows.take(some, axis=0))] = False
         return words[left].tobytes()
 
-    def _see(self, words: Words, places: Numbers, frozen: list[bytes]) -> Numbers:
+    def _see(self, words: Words, places: Numbers, rows: Bytes) -> Numbers:
         """Takes those of lives of one shape, found in one state, that are as known."""
         records = words.take(places, axis=0)
-        (number, _, _) = HEAD.unpack_from(frozen[0])
-        shape = self._objects.freezer.shape_of(number)
-        rows = np.frombuffer(b"".join(frozen), np.uint8).reshape(len(frozen), -1)
+        (number, _, _) = HEAD.unpack_from(rows[0])
+        shape = self._freezer.shape_of(number)
         is_known = _is_state_known(shape, records[:1]) & have_ends(rows, shape, records)
         is_known &= _are_owners_known(shape, records, self._snapshots.owners)
         if not shape.has_cgroup:
@@ -94,9 +93,8 @@ class Findings:
             return places[:0]
         rows, records = rows[is_known], records[is_known]
         column(rows, "<u4", SEEN_AT)[:] = self._snapshots.number
-        socks = records[:, columns.SOCK].tolist()
-        self._objects.lives.update(zip(socks, slices(rows), strict=True))
-        self._tally.events[Kind.SEEN] += len(socks)
+        self._frozen.change(np.ascontiguousarray(records[:, columns.SOCK]), rows)
+        self._tally.events[Kind.SEEN] += len(records)
         self._tally.heard.update(columns.different(columns.netns(records)))
         return places[is_known]
 

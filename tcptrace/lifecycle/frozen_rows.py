@@ -106,6 +106,29 @@ def timed(numbers: Callable[[int], Numbers]) -> Callable[[int], Numbers | None]:
     return told
 
 
+def shape_numbers(rows: Bytes) -> Words:
+    """The number of each one's shape."""
+    return column(rows, "<u4", 0).astype(np.uint64)
+
+
+def groups_of(rows: Bytes, *others: npt.NDArray[Any]) -> list[Numbers]:
+    """Where those are that have one shape and namespace, and as many gaps behind them.
+
+    Args:
+        rows: of one width.
+        others: what else those of a group have in common: a number for each row.
+    """
+    of_row = [column(rows, "<u8", 0), column(rows, "<u4", HEAD.size), *others]
+    if all((numbers == numbers[0]).all() for numbers in of_row):
+        return [np.arange(len(rows))]
+    order = np.lexsort(of_row)
+    is_new = np.zeros(len(rows), np.bool_)
+    for numbers in of_row:
+        ordered = numbers.take(order)
+        is_new[1:] |= ordered[1:] != ordered[:-1]
+    return np.split(order, np.flatnonzero(is_new))
+
+
 def lack(rows: Bytes, freezer: Freezer, which: Truths) -> None:
     """Marks some as lives that may lack a record."""
     if which.any():

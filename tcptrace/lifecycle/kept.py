@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tcptrace.lifecycle import marks
-from tcptrace.lifecycle.ends import digests_of
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
-from tcptrace.lifecycle.frozen_rows import have_ends, rows_of, sides_of, slices
+from tcptrace.lifecycle.frozen_columns import digests_of
+from tcptrace.lifecycle.frozen_rows import groups_of, have_ends, rows_of, sides_of
 from tcptrace.lifecycle.marks import Columns
 from tcptrace.lifecycle.prototypes import ending_of
 from tcptrace.wire import columns
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
     from tcptrace.lifecycle.connection import Connection
     from tcptrace.lifecycle.freezing import Shape
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
     from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.wire.columns import Words
 
+    Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.int64]
     Expired = tuple[Connection, Columns, Numbers]
     """What lives of one shape come to, its numbers being marks; what these stand for; and which of
     the records that were looked at end them."""
 
-_KIND: Final = HEAD.size + 4
-"""So many bytes tell the shape, and the namespace last."""
+_NETNS: Final = slice(HEAD.size, HEAD.size + 4)
 _MOST_ENDINGS: Final = 1024
 
 
@@ -49,13 +50,15 @@ class Kept:
 
     Args:
         registry: where they are.
+        frozen: what they are frozen to there.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self._objects = registry.objects
+    def __init__(self, registry: Registry, frozen: FrozenColumns) -> None:
+        self._freezer = registry.objects.freezer
+        self._frozen = frozen
         self._endings: dict[tuple[Shape, bytes], _Ending] = {}
 
-    def begin(self, life: Life, told: Columns, records: Words, socks: list[int]) -> None:
+    def begin(self, life: Life, told: Columns, records: Words, socks: Words) -> None:
         """Lives go on in TIME_WAIT; nothing is in their objects, or known by their ends.
 
         Args:
@@ -65,9 +68,8 @@ class Kept:
             socks: their objects.
         """
         sides = sides_of(records)
-        rows = rows_of(self._objects.freezer, life, sides, told.known)
-        self._objects.lives.update(zip(socks, slices(rows), strict=True))
-        self._objects.ends.hold(digests_of(slices(sides)), socks)
+        rows = rows_of(self._freezer, life, sides, told.known)
+        self._frozen.add(socks, rows, digests_of(sides))
 
     def end(self, records: Words) -> list[Expired]:
         """TIME_WAIT sockets are gone by their timers.
@@ -78,27 +80,21 @@ class Kept:
         Returns:
             The lives that were frozen, and are over now; the others are not touched.
         """
-        rows = list(map(self._objects.lives.get, records[:, columns.SOCK].tolist()))
-        by_shape: dict[bytes, list[int]] = {}
-        for place, row in enumerate(rows):
-            if isinstance(row, bytes):
-                by_shape.setdefault(row[:_KIND], []).append(place)
         ended = []
-        for places in by_shape.values():
-            alike = b"".join([row for place in places if isinstance(row := rows[place], bytes)])
-            which = np.array(places)
-            one = self._end_alike(records.take(which, axis=0), alike)
-            if one is not None:
-                prototype, numbers, mine = one
-                ended.append((prototype, numbers, which.take(mine)))
+        for places, rows in self._frozen.look(np.ascontiguousarray(records[:, columns.SOCK])):
+            for some in groups_of(rows):
+                which = places.take(some)
+                one = self._end_alike(records.take(which, axis=0), rows.take(some, axis=0))
+                if one is not None:
+                    prototype, numbers, mine = one
+                    ended.append((prototype, numbers, which.take(mine)))
         return ended
 
-    def _end_alike(self, records: Words, frozen: bytes) -> Expired | None:
+    def _end_alike(self, records: Words, rows: Bytes) -> Expired | None:
         """The same for lives of one shape and namespace."""
-        freezer = self._objects.freezer
-        number, gaps, _ = HEAD.unpack_from(frozen)
+        freezer = self._freezer
+        number, gaps, _ = HEAD.unpack_from(rows[0])
         shape = freezer.shape_of(number)
-        rows = np.frombuffer(frozen, np.uint8).reshape(len(records), -1)
         is_same = have_ends(rows, shape, records)
         if gaps != freezer.gaps or not is_same.any():
             return None
@@ -112,11 +108,9 @@ class Kept:
         mine = np.flatnonzero(is_same)
         if ending.prototype is None or not len(mine):
             return None
-        socks = records[:, columns.SOCK].take(mine).tolist()
-        self._objects.remove_all(socks)
-        if shape.is_known:
-            digests = digests_of(slices(sides_of(records.take(mine, axis=0))))
-            self._objects.ends.drop_all(digests, socks)
+        over = records.take(mine, axis=0)
+        digests = digests_of(sides_of(over)) if shape.is_known else None
+        self._frozen.remove(np.ascontiguousarray(over[:, columns.SOCK]), digests)
         freezer.change_uses(number, -len(mine))
         numbers = numbers.take(mine, axis=0)
         meant = Columns(times.take(mine, axis=0), lambda place: numbers[:, place])
@@ -124,7 +118,7 @@ class Kept:
 
     def _ending(self, shape: Shape, row: bytes, record: Words) -> _Ending:
         """What lives of a shape and namespace come to, learnt from one of them."""
-        key = (shape, row[HEAD.size : _KIND])
+        key = (shape, row[_NETNS])
         if key not in self._endings:
             if len(self._endings) >= _MOST_ENDINGS:
                 self._endings.clear()
@@ -138,7 +132,7 @@ class Kept:
                     told[place] = marks.time(rank)
                 (killed,) = decode_batch(record.tobytes())
                 packed = struct.pack(f"<{len(told)}Q", *told)
-                life = self._objects.freezer.thaw(killed.sock, row[:begin] + packed)
+                life = self._freezer.thaw(killed.sock, row[:begin] + packed)
                 prototype = ending_of(life, killed._replace(at_ns=marks.time(len(times))))
             self._endings[key] = _Ending(prototype, times)
         return self._endings[key]

@@ -36,7 +36,7 @@ class LocalLives:
     def __init__(self, objects: Objects, address: Address) -> None:
         self._objects = objects
         self._address = address
-        self._left = list(objects.lives)
+        self._left = [*objects.frozen.oldest_first(), *objects.lives]
         self.count = 0
         self.found: list[Connection] = []
 
@@ -45,9 +45,9 @@ class LocalLives:
         for _ in range(min(_SLICE, len(self._left))):
             sock = self._left.pop()
             life = self._objects.lives.get(sock)
-            if isinstance(life, bytes):
-                self._look_at_frozen(sock, life)
-            elif life is not None and life.sock == sock:
+            if life is None:
+                self._look_at_frozen(sock)
+            elif life.sock == sock:
                 self._look_at(life)
         return bool(self._left)
 
@@ -59,7 +59,10 @@ class LocalLives:
         ):
             self._take(connection)
 
-    def _look_at_frozen(self, sock: int, frozen: bytes) -> None:
+    def _look_at_frozen(self, sock: int) -> None:
+        frozen = self._objects.frozen.get(sock)
+        if frozen is None:
+            return
         shape, (netns, local, port, *_) = self._objects.freezer.look(frozen)
         if not self._is_here(netns, local, port) or shape.role is Role.CLIENT:
             return

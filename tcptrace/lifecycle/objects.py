@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Partial
 from tcptrace.lifecycle.freezing import Freezer, seen, seen_in, shape_number
+from tcptrace.lifecycle.frozen_lives import FrozenLives
 from tcptrace.lifecycle.life import Life, last_told_ns
 from tcptrace.lifecycle.slow import SLOW_NS, slowness_ns
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.connection import Role
     from tcptrace.lifecycle.ends import Ends
     from tcptrace.lifecycle.freezing import Frozen, Shape
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
 
 MOST_WARM: Final = 4096
 """In how many objects lives are left as they are: up to 9 MB."""
@@ -36,21 +38,23 @@ MOST_SLOW: Final = 512
 
 
 class Objects:
-    """Lives by the address of their object, in the order in which they came into it.
+    """Lives by the address of their object.
 
     Args:
         ends: where a life is found by its ends.
 
     Attributes:
-        lives: a life, or what it was frozen to.
-        ends: the same as above.
+        lives: those that are not frozen, in the order in which they came there.
+        frozen: what the others were frozen to.
         freezer: what freezes them.
         keeps_slow: whether slow lives stay as they are, so that their end can be told whole.
     """
 
     def __init__(self, ends: Ends) -> None:
-        self.lives: dict[int, Life | bytes] = {}
+        self.lives: dict[int, Life] = {}
+        self.frozen: FrozenLives | FrozenColumns = FrozenLives()
         self.ends = ends
+        ends.frozen = self.frozen.by_sides
         self.freezer = Freezer()
         self._warm: deque[int] = deque()
         """Objects whose lives are not frozen, or were not: the longest so first."""
@@ -60,21 +64,20 @@ class Objects:
 
     def __len__(self) -> int:
         """How many objects have a life."""
-        return len(self.lives)
+        return len(self.lives) + len(self.frozen)
+
+    def keep_in(self, frozen: FrozenColumns) -> None:
+        """Keeps there what is frozen from now on; nothing is yet."""
+        self.frozen = frozen
+        self.ends.frozen = frozen.by_sides
 
     def find(self, sock: int) -> Life | None:
         """The life in an object."""
         life = self.lives.get(sock)
-        return self.thaw(sock, life) if isinstance(life, bytes) else life
-
-    def is_only_sighted(self, sock: int) -> bool:
-        """Whether a snapshot alone has told of the life in an object."""
-        life = self.lives[sock]
-        if isinstance(life, bytes):
-            if not self.freezer.look(life).shape.is_sighted:
-                return False
-            life = self.thaw(sock, life)
-        return rules.is_only_sighted(life)
+        if life is None and self.frozen:
+            frozen = self.frozen.get(sock)
+            return None if frozen is None else self._thaw(sock, frozen)
+        return life
 
     def put(self, sock: int, life: Life) -> None:
         """A life is in an object now."""
@@ -83,12 +86,8 @@ class Objects:
         self._warmed += 1
 
     def remove(self, sock: int) -> None:
-        """An object has no life any more. What a frozen one held is the caller's to give back."""
+        """An object has its life, which is not frozen, no more."""
         del self.lives[sock]
-
-    def remove_all(self, socks: Iterable[int]) -> None:
-        """The same of many."""
-        deque(map(self.lives.__delitem__, socks), maxlen=0)
 
     def peek(self, wanted: Callable[[Shape], bool] | None = None) -> Iterator[Life]:
         """Every life once; those that are frozen stay so, and what is told of them is a copy.
@@ -98,59 +97,73 @@ class Objects:
         """
         freezer = self.freezer
         are_wanted: dict[int, bool] = {}
-        for sock, life in self.lives.items():
-            if isinstance(life, bytes):
-                if wanted is not None:
-                    number = shape_number(life)
-                    if number not in are_wanted:
-                        are_wanted[number] = wanted(freezer.shape_of(number))
-                    if not are_wanted[number]:
-                        continue
-                yield freezer.thaw(sock, life)
-            elif life.sock == sock:
-                yield life
+        for sock, frozen in self.frozen.each():
+            if wanted is not None:
+                number = shape_number(frozen)
+                if number not in are_wanted:
+                    are_wanted[number] = wanted(freezer.shape_of(number))
+                if not are_wanted[number]:
+                    continue
+            yield freezer.thaw(sock, frozen)
+        yield from self._warm_ones()
+
+    def oldest_first(self) -> Iterator[Life]:
+        """The same of all, those first that have rested longest."""
+        for sock in self.frozen.oldest_first():
+            yield self.freezer.thaw(sock, self.frozen[sock])
+        yield from self._warm_ones()
+
+    def _warm_ones(self) -> Iterator[Life]:
+        """Those that are not frozen."""
+        return (life for sock, life in self.lives.items() if life.sock == sock)
 
     def time_waits(self) -> Iterator[tuple[Role, tuple[Any, ...]]]:
         """The role and the ends (as life.ends_in() has them) of every life in TIME_WAIT."""
+        for _, frozen in self.frozen.each():
+            shape, ends = self.freezer.look(frozen)
+            if shape.state is State.TIME_WAIT:
+                yield shape.role, ends
         for life in self.lives.values():
-            if isinstance(life, bytes):
-                shape, ends = self.freezer.look(life)
-                if shape.state is State.TIME_WAIT:
-                    yield shape.role, ends
-            elif life.connection.state is State.TIME_WAIT:
+            if life.connection.state is State.TIME_WAIT:
                 yield life.connection.role, life.ends
+
+    def every_ends(self) -> Iterator[tuple[Any, ...]]:
+        """The ends (as life.ends_in() has them) of the life in each object."""
+        for _, frozen in self.frozen.each():
+            yield self.freezer.look(frozen).ends
+        for life in self.lives.values():
+            yield life.ends
 
     def each(self) -> Iterator[Life]:
         """Every life once; whoever takes one may end it."""
-        for sock in list(self.lives):
+        for sock in [*self.frozen.oldest_first(), *self.lives]:
             life = self.find(sock)
             if life is not None and life.sock == sock:
                 yield life
 
     def unseen(self, snapshot: int | None, namespaces: AbstractSet[int]) -> Iterator[Life]:
         """Those in some namespaces that a snapshot did not find; whoever takes one may end it."""
-        for sock in [sock for sock, life in self.lives.items() if _seen_in(life) != snapshot]:
+        unseen = [sock for sock, frozen in self.frozen.each() if seen_in(frozen) != snapshot]
+        unseen += [sock for sock, life in self.lives.items() if life.seen_in != snapshot]
+        for sock in unseen:
             life = self.find(sock)
             if life is not None and life.sock == sock and life.connection.netns in namespaces:
                 yield life
 
     def look(self, sock: int) -> Frozen | None:
         """What can be told of the frozen life in an object; None if there is none."""
-        life = self.lives.get(sock)
-        return self.freezer.look(life) if isinstance(life, bytes) else None
+        frozen = self.frozen.get(sock)
+        return None if frozen is None else self.freezer.look(frozen)
 
     def see(self, sock: int, snapshot: int) -> None:
         """A snapshot found the frozen life in an object as it is known."""
-        life = self.lives[sock]
-        if isinstance(life, bytes):
-            self.lives[sock] = seen(life, snapshot)
+        self.frozen[sock] = seen(self.frozen[sock], snapshot)
 
     def mark_gaps(self) -> None:
         """Marks every life as one that may lack a record."""
         self.freezer.gaps += 1
         for life in self.lives.values():
-            if not isinstance(life, bytes):
-                rules.lack(life.connection, Partial.GAP)
+            rules.lack(life.connection, Partial.GAP)
 
     def rest(self, now_ns: int) -> None:
         """Freezes the lives that rest, if there are many; a bounded number at a time.
@@ -163,19 +176,20 @@ class Objects:
         for _ in range(steps):
             sock = self._warm.popleft()
             life = self.lives.get(sock)
-            if not isinstance(life, Life):
+            if life is None:
                 continue  # it has gone, or was told of twice
             if last_told_ns(life) > now_ns - REST_NS or not self._freeze(sock, life):
                 self._warm.append(sock)
 
     def _freeze(self, sock: int, life: Life) -> bool:
-        if life.sock != sock or not self.ends.lead_to(life) or self._stays(sock, life):
+        if not sock or life.sock != sock or not self.ends.lead_to(life) or self._stays(sock, life):
             return False
         frozen = self.freezer.freeze(life)
         if frozen is None:
             return False
         self.ends.freeze(life)
-        self.lives[sock] = frozen
+        del self.lives[sock]
+        self.frozen[sock] = frozen
         return True
 
     def _stays(self, sock: int, life: Life) -> bool:
@@ -191,16 +205,13 @@ class Objects:
 
     def _is_slow(self, sock: int) -> bool:
         life = self.lives.get(sock)
-        return isinstance(life, Life) and slowness_ns(life.connection) >= SLOW_NS
+        return life is not None and slowness_ns(life.connection) >= SLOW_NS
 
-    def thaw(self, sock: int, frozen: bytes) -> Life:
+    def _thaw(self, sock: int, frozen: bytes) -> Life:
         """Makes the life in an object what it was before it was frozen."""
         life = self.freezer.thaw(sock, frozen)
         self.freezer.release(frozen)
+        del self.frozen[sock]
         self.put(sock, life)
         self.ends.thaw(life)
         return life
-
-
-def _seen_in(life: Life | bytes) -> int:
-    return seen_in(life) if isinstance(life, bytes) else life.seen_in

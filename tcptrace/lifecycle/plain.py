@@ -21,6 +21,7 @@ from tcptrace.lifecycle.bulk import (
     odd_places,
     see_queues,
 )
+from tcptrace.lifecycle.frozen_columns import FrozenColumns
 from tcptrace.lifecycle.kept import Kept
 from tcptrace.lifecycle.pairs import NOT_SIMPLE, Candidates
 from tcptrace.lifecycle.prototypes import prototype_of
@@ -119,7 +120,9 @@ class Plain:
         self._tracker = tracker
         self._registry: Registry = tracker.registry
         self._at = at
-        self._kept = Kept(self._registry)
+        self._frozen = FrozenColumns()
+        self._registry.objects.keep_in(self._frozen)
+        self._kept = Kept(self._registry, self._frozen)
         self._prototypes: dict[tuple[bytes, object], Prototype | None] = {}
         self._told: set[int] = set()
         """columns.pair_print() of every connection that the tracker knows, and of others."""
@@ -325,9 +328,10 @@ class Plain:
         is_begun = order < len(begun)
         ordered = socks.take(order)
         is_new = np.append([True], ordered[1:] != ordered[:-1])
-        occupied = self._registry.occupied(set(ordered[is_new].tolist()))
+        each = ordered[is_new]
+        occupied = np.array([*self._registry.occupied(set(each.tolist()))], np.uint64)
         is_free = np.append([False], is_begun[:-1])
-        is_free[is_new] = ~columns.are_among(ordered[is_new], np.array([*occupied], np.uint64))
+        is_free[is_new] = ~(columns.are_among(each, occupied) | self._frozen.are_there(each))
         found = order[is_begun & ~is_free]
         used = zip(places[found].tolist(), socks[found].tolist(), strict=True)
         return [(place, sock, None) for place, sock in used]
@@ -352,7 +356,7 @@ class Plain:
             told.over.append(Over(ended, numbers, last, places))
         else:
             life = prototype.resting(is_linked=is_linked)
-            self._kept.begin(life, numbers, last, prototype.last_objects(words, first).tolist())
+            self._kept.begin(life, numbers, last, prototype.last_objects(words, first))
             self._remember(last)
 
     def _see(self, words: Words, first: Numbers, prototype: Prototype) -> None:

@@ -36,7 +36,7 @@ from tcptrace.lifecycle.waiting import Waiting, is_silent
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.freezing import Frozen
@@ -123,7 +123,7 @@ class Registry:
 
     @property
     def _kept(self) -> int:
-        return len(self._lives) - self._with_two_objects
+        return len(self.objects) - self._with_two_objects
 
     @property
     def has_second_objects(self) -> bool:
@@ -135,11 +135,9 @@ class Registry:
     def at(self, record: Record) -> Life | None:
         """The life that a record is about; another one in its object is over."""
         sock = record.sock
-        life = self._lives.get(sock)
+        life = self._lives.get(sock) or self.objects.find(sock)
         if life is None:
             return None
-        if isinstance(life, bytes):
-            life = self.objects.thaw(sock, life)
         if life.ends == ends_in(record) or has_ends_of(life, record):
             if life.sock == sock:
                 return life
@@ -171,12 +169,19 @@ class Registry:
         return None
 
     def occupied(self, socks: AbstractSet[int]) -> AbstractSet[int]:
-        """Those of the objects that a life is in, or was in that is held."""
+        """Those of the objects that a life is in that is not frozen, or was in that is held."""
         return (socks & self._lives.keys()) | (socks & self._held.keys())
 
-    def only_sighted(self, socks: AbstractSet[int]) -> list[int]:
-        """Those of the objects in which are lives that a snapshot alone has told of."""
-        return [sock for sock in socks & self._lives.keys() if self.objects.is_only_sighted(sock)]
+    def only_sighted(self, socks: AbstractSet[int], frozen: Iterable[int]) -> list[int]:
+        """The objects in which are lives that a snapshot alone has told of.
+
+        Args:
+            socks: those among which lives are looked for that are not frozen.
+            frozen: those of frozen lives of which a snapshot told first.
+        """
+        maybe = (*(socks & self._lives.keys()), *frozen)
+        found = ((sock, self.objects.find(sock)) for sock in maybe)
+        return [sock for sock, life in found if life is not None and rules.is_only_sighted(life)]
 
     def in_object(self, sock: int) -> Life | None:
         """The life in an object, unchecked."""
@@ -193,13 +198,9 @@ class Registry:
     def every_ends(self) -> Iterator[dict[str, Any]]:
         """Between which ends there are lives that are not over, as records name them."""
         names = ("netns", "local", "local_port", "remote", "remote_port")
-        objects = (
-            self.objects.freezer.look(life).ends if isinstance(life, bytes) else life.ends
-            for life in self._lives.values()
-        )
         held = (life.ends for _, life in self._held.values())
         waiting = (life.ends for life in self.waiting.all)
-        for ends in chain(objects, held, waiting):
+        for ends in chain(self.objects.every_ends(), held, waiting):
             yield dict(zip(names, ends, strict=True))
 
     def with_ends_of(self, record: Record) -> Life | None:
@@ -403,11 +404,11 @@ class Registry:
         can_wait = now_ns < self._next_fold_ns or self.left is not None
         if not number or (can_wait and not is_urgent):
             return
-        chosen = oldest_idle(self.objects.peek(), number, now_ns)
+        chosen = oldest_idle(self.objects.oldest_first(), number, now_ns)
         if not chosen:
             self._next_fold_ns = now_ns + HOLD_NS
         if is_urgent and len(chosen) < number:
-            chosen = oldest(self.objects.peek(), number)
+            chosen = oldest(self.objects.oldest_first(), number)
         with self.left_unnoted():
             for sock in [life.sock for life in chosen]:
                 life = self.objects.find(sock)

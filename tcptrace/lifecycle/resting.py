@@ -8,8 +8,9 @@ import numpy as np
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
-from tcptrace.lifecycle.ends import SIDES, digests_of, keys_of
-from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, slices, timed
+from tcptrace.lifecycle.ends import SIDES, keys_of
+from tcptrace.lifecycle.frozen_columns import digests_of
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, timed
 from tcptrace.lifecycle.life import Life
 from tcptrace.lifecycle.shapes import time_of
 from tcptrace.tcp import Endpoint, State
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tcptrace.lifecycle.counts import Place
+    from tcptrace.lifecycle.frozen_columns import FrozenColumns
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.wire.columns import Words
 
@@ -42,7 +44,7 @@ class Entries(NamedTuple):
     """
 
     records: Words
-    socks: list[int]
+    socks: Words
     established_ns: Numbers
     timewait_ns: Numbers
     born_ns: Numbers
@@ -53,7 +55,7 @@ class Entries(NamedTuple):
         """Those in these places."""
         return self._replace(
             records=self.records.take(which, axis=0),
-            socks=[self.socks[place] for place in which.tolist()],
+            socks=self.socks.take(which),
             established_ns=self.established_ns.take(which),
             timewait_ns=self.timewait_ns.take(which),
             born_ns=self.born_ns.take(which),
@@ -69,39 +71,39 @@ class Resting:
 
     Args:
         registry: where they are.
+        frozen: what they are frozen to there.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, frozen: FrozenColumns) -> None:
         self._registry = registry
+        self._frozen = frozen
 
     def begin(self, entries: Entries) -> None:
         """Lives go on in TIME_WAIT; whatever was in their objects is over."""
-        ends = self._registry.objects.ends
         sides = sides_of(entries.records)
-        digests = digests_of(slices(sides))
-        if not ends.are_free(digests):
-            are_free = np.array(ends.free_among(digests))
+        digests = digests_of(sides)
+        are_free = self._frozen.are_free(digests)
+        if not are_free.all():
             self._begin_each(entries.some(np.flatnonzero(~are_free)))
-            entries, sides = entries.some(np.flatnonzero(are_free)), sides[are_free]
-            digests = [one for one, is_free in zip(digests, are_free, strict=True) if is_free]
+            entries = entries.some(np.flatnonzero(are_free))
+            sides, digests = sides[are_free], digests[are_free]
         is_mapped = are_mapped(entries.records)
         if is_mapped.any() and not is_mapped.all():
             self._begin_each(entries)
-        elif entries.socks:
+        elif len(entries.socks):
             self._begin_alike(entries, sides, digests)
 
-    def _begin_alike(self, entries: Entries, sides: Bytes, digests: list[int]) -> None:
-        """Lives whose digests are free, frozen as the freezer would freeze each."""
+    def _begin_alike(self, entries: Entries, sides: Bytes, digests: Words) -> None:
+        """Lives whose ends are free, frozen as the freezer would freeze each."""
         ids = self._take_ids(entries)
         one = _life(entries.records[:1], entries.role, [time_of(place) for place in range(4)])
         connection = one.connection
         one.keys = keys_of(connection.netns, connection.local, connection.remote)
         one.counted, one.place = _TIME_WAIT, entries.place
-        objects = self._registry.objects
-        rows = rows_of(objects.freezer, one, sides, timed(entries.numbers(ids).__getitem__))
-        lack(rows, objects.freezer, entries.born_ns <= self._registry.lossy_until_ns)
-        objects.lives.update(zip(entries.socks, slices(rows), strict=True))
-        objects.ends.hold(digests, entries.socks)
+        freezer = self._registry.objects.freezer
+        rows = rows_of(freezer, one, sides, timed(entries.numbers(ids).__getitem__))
+        lack(rows, freezer, entries.born_ns <= self._registry.lossy_until_ns)
+        self._frozen.add(entries.socks, rows, digests)
         entered_ns = entries.timewait_ns.tolist()
         entries.place.add(_TIME_WAIT, entries.role, ids.tolist(), entered_ns)
 
@@ -111,7 +113,7 @@ class Resting:
 
     def _begin_each(self, entries: Entries) -> None:
         ids = self._take_ids(entries)
-        for place, sock in enumerate(entries.socks):
+        for place, sock in enumerate(entries.socks.tolist()):
             record = entries.records[place : place + 1]
             numbers = [int(column[place]) for column in entries.numbers(ids)]
             life = _life(record, entries.role, numbers)

@@ -118,9 +118,9 @@ class Window:
         return bool(self._batch[:, columns.AT_NS].max() <= np.uint64(latest_ns))
 
     @property
-    def objects(self) -> set[int]:
+    def objects(self) -> Words:
         """Those that the records are about."""
-        return set(self._last_uses[0].tolist())
+        return self._last_uses[0]
 
     def first_about(self, sock: int) -> tuple[int, bytes]:
         """The first record about an object: the number of its life, and the record."""
@@ -128,13 +128,13 @@ class Window:
         first = about[self.places.take(about).argmin()]
         return int(self.number[first]), self.words[first].tobytes()
 
-    def left_to(self, taken: Truths) -> list[int]:
+    def left_to(self, taken: Truths) -> Words:
         """The objects whose last use here is that of one of these lives.
 
         Args:
             taken: by life, whether it is one of them.
         """
-        socks: list[int] = self._last_uses[0][taken[self._last_lives]].tolist()
+        socks: Words = self._last_uses[0][taken[self._last_lives]]
         return socks
 
     def are_last(self, socks: Words, lives: Numbers) -> Truths:

@@ -173,9 +173,11 @@ class Lives:
     def check_nothing_left(self) -> None:
         registry = self.tracker._registry
         assert self.tracker.open_count == 0
-        assert not registry._lives
+        assert not registry.objects
+        assert not registry.objects.frozen
         assert not registry._held
         assert not registry._ends._lives
+        assert not registry._ends.frozen
         assert not len(registry.waiting)
         for place in (
             one for places in registry.counts._places.values() for one in places.values()

@@ -239,8 +239,7 @@ def test_a_connect_never_seen_established_is_told_of_at_its_end(
     counting.tracker.feed(stream.records)
     stream.wait(10 * samples.S)
     counting.tracker.advance(stream.now_ns)
-    lives = counting.tracker.registry.objects.lives
-    frozen = [sock for sock, life in lives.items() if isinstance(life, bytes)]
+    frozen = list(counting.tracker.registry.objects.frozen.oldest_first())
     assert len(frozen) == 20
     begun = len(stream.records)
     for sock in frozen:

@@ -59,8 +59,8 @@ def opened(stream: Stream) -> Counting:
     counting = Counting()
     open_all(stream)
     assert counting.window(stream.records) == []
-    lives = counting.tracker.registry.objects.lives
-    assert all(isinstance(lives[sock_of(number)], bytes) for number in range(NUMBER))
+    frozen = counting.tracker.registry.objects.frozen
+    assert all(frozen.get(sock_of(number)) for number in range(NUMBER))
     stream.records.clear()
     stream.wait(samples.S)
     return counting
@@ -96,7 +96,7 @@ def test_they_close_without_being_thawed(opened: Counting, stream: Stream) -> No
     lasted = opened.tally.state_durations[S.ESTABLISHED]
     assert lasted.count == NUMBER
     assert lasted.sum_ns > NUMBER * samples.S
-    assert not opened.tracker.registry.objects.ends._frozen
+    assert not opened.tracker.registry.objects.ends.frozen
     assert not opened.tracker.registry.objects.freezer
 
 

@@ -44,9 +44,9 @@ def frozen() -> Iterator[list[Life]]:
 
     def freeze_and_look(self: Objects, sock: int, life: Life) -> bool:
         is_frozen = freeze(self, sock, life)
-        item = self.lives[sock]
-        assert isinstance(item, bytes) == is_frozen
-        if isinstance(item, bytes):
+        item = self.frozen.get(sock)
+        assert (item is not None) == (sock not in self.lives) == is_frozen
+        if item is not None:
             assert self.freezer.thaw(sock, item) == life
             were.append(life)
         return is_frozen
@@ -144,7 +144,7 @@ class Established:
     @property
     def frozen(self) -> int:
         """How many of them are frozen."""
-        return sum(isinstance(life, bytes) for life in self.tracker._registry._lives.values())
+        return len(self.tracker.registry.objects.frozen)
 
     def finding(self, number: int, state: State) -> Record:
         return finding(FIRST_SOCK + number, Object(ends_of(number), state), self.stream.now_ns)

@@ -169,9 +169,10 @@ def check_whatever(records: Sequence[Record], advance_every: int) -> list[Connec
             lives.tracker.end_snapshot({0, 1, HERE})
         check_counts(lives.tracker)
         objects |= {record.sock, record.origin}
-        assert len(registry._lives) <= len(objects)
+        assert len(registry.objects) <= len(objects)
         assert len(registry._held) <= len(objects)
         assert not registry._lives.keys() & registry._held.keys()
+        assert not any(map(registry.objects.frozen.get, registry._held))
         assert len(registry.left or ()) <= 4 * (number + 1)
         assert len(registry._ends) <= 2 * lives.tracker.open_count
     lives.finish(max((record.at_ns for record in records), default=0))
