@@ -83,8 +83,7 @@ def of_recording(
 
     tally = Tally()
     tracker = Tracker(closed, _ignore, tally, most)
-    hooks = (hook.name for hook in source.head.hooks)
-    agreement = Agreement(tracker, tally, evidence.ledger, hooks)
+    agreement = Agreement(tracker, tally, evidence.ledger, source.head)
     evidence.on_reading.append(lambda reading: agreement.compare(reading, {}, {}))
     feeder = Stepwise(stacks=source.head.stacks)
     feeder.follow(tracker, summary)

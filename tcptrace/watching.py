@@ -98,8 +98,7 @@ class Watch:
         self.on_ended: list[Callable[[Connection], None]] = []
         observer = tally if recent is None else Observers(tally, recent)
         self.tracker = Tracker(self._closed, self._ended, observer, most_connections)
-        hooks = (hook.name for hook in source.head.hooks)
-        self.agreement = Agreement(self.tracker, tally, self.ledger, hooks)
+        self.agreement = Agreement(self.tracker, tally, self.ledger, source.head)
         self.reading: LedgerReading | None = None
         self.fault: BadRecording | None = None
         self.is_over = False

@@ -118,6 +118,17 @@ class Btf:
             type_id = found.type_id
         return Member(offset, self._size(type_id))
 
+    def has_bitfield(self, struct: str, name: str) -> bool:
+        """Whether a struct has this member, and it is a bitfield."""
+        type_id = self._id(struct, _KIND_STRUCT)
+        if type_id is None:
+            return False
+        composite = self._type(type_id)
+        return composite.has_bitfields and any(
+            member.offset >> 24 and self._name(member.name_off) == name
+            for member in _members(composite)
+        )
+
     def arguments(self, function: str) -> int | None:
         """See Layouts; None if BTF doesn't know the function."""
         if function not in self._arguments:
@@ -171,8 +182,7 @@ class Btf:
         composite = self._type(type_id)
         if composite.kind not in _COMPOSITES:
             return None
-        base = ctypes.addressof(composite) + ctypes.sizeof(_Type)
-        for member in (_Member * composite.vlen).from_address(base):
+        for member in _members(composite):
             member_name = self._name(member.name_off)
             bits = member.offset & 0xFFFFFF if composite.has_bitfields else member.offset
             is_bitfield = composite.has_bitfields and member.offset >> 24
@@ -183,6 +193,11 @@ class Btf:
                 if inner is not None:
                     return _Found(bits // 8 + inner.offset, inner.type_id)
         return None
+
+
+def _members(composite: _Type) -> Iterable[_Member]:
+    base = ctypes.addressof(composite) + ctypes.sizeof(_Type)
+    return (_Member * composite.vlen).from_address(base)
 
 
 def enumerator(btf: bytes, name: str) -> int | None:

@@ -235,6 +235,7 @@ def head_of(options: TraceOptions, attached: Attached) -> TraceHead:
         carrier=manifest["carrier"],
         hooks=tuple(AttachedHook(hook["name"], hook["carrier"]) for hook in manifest["attached"]),
         untold=tuple(dict.fromkeys(hook["tells"] for hook in manifest["lacking"])),
+        uncompared=tuple(manifest["uncompared"]),
     )
 
 

@@ -79,8 +79,9 @@ def load(
     """Compiles, loads and attaches; see serve.
 
     Returns:
-        The manifest (attached and lacking hooks, carrier) and the descriptors: ring, counters, with
-        a ledger its slots and its control, then a link and a program for each attached hook.
+        The manifest (attached and lacking hooks, carrier, figures that can't be compared) and the
+        descriptors: ring, counters, with a ledger its slots and its control, then a link and a
+        program for each attached hook.
 
     Raises:
         CannotTrace: neither BTF nor headers, no bcc, a compile error, or a hook that no carrier can
@@ -175,7 +176,8 @@ def _attach_all(
             pairs += pair
         if options.ledger and hook.name == MIGRATION_HOOK:
             _tell_of_migration(module, lacking)
-    return _manifest(attach, attached, lacking), maps + pairs
+    uncompared = _uncompared(loading.layouts)
+    return _manifest(attach, attached, lacking, uncompared), maps + pairs
 
 
 def _build(loading: _Loading, chosen: list[tuple[Program, ...]]) -> tuple[Any, dict[Program, str]]:
@@ -195,7 +197,15 @@ def _build(loading: _Loading, chosen: list[tuple[Program, ...]]) -> tuple[Any, d
     return module, functions
 
 
-def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict[str, Any]:
+def _uncompared(layouts: Layouts) -> list[str]:
+    """Before 5.17 TIME_WAIT is counted at its end, by what tw_kill says then."""
+    is_late = isinstance(layouts, Btf) and layouts.has_bitfield("inet_timewait_sock", "tw_kill")
+    return ["TW+TWKilled"] if is_late else []
+
+
+def _manifest(
+    attach: str, attached: list[Program], lacking: list[Hook], uncompared: list[str]
+) -> dict[str, Any]:
     return {
         "carrier": attach,
         "attached": [
@@ -203,6 +213,7 @@ def _manifest(attach: str, attached: list[Program], lacking: list[Hook]) -> dict
             for program in attached
         ],
         "lacking": [{"name": hook.name, "tells": hook.tells} for hook in lacking],
+        "uncompared": uncompared,
     }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.ledger import Ledger
     from tcptrace.lifecycle.tally import Tally
     from tcptrace.lifecycle.tracker import Tracker
-    from tcptrace.wire.head import Losses
+    from tcptrace.wire.head import Losses, TraceHead
     from tcptrace.wire.ledger import Inventory, LedgerReading
 
 _OPEN: Final = (State.ESTABLISHED, State.CLOSE_WAIT)
@@ -35,22 +35,21 @@ class Agreement:
         tracker: has the state counts.
         tally: has what the records told.
         ledger: has what the probes counted.
-        hooks: the trace's: what none of them tells is not compared.
+        head: of the trace: what none of its hooks tells is not compared, nor what it says.
 
     Attributes:
         reconciliation: the figures themselves.
         healing: what losses have done to the state counts, and whether that is mended.
     """
 
-    def __init__(
-        self, tracker: Tracker, tally: Tally, ledger: Ledger, hooks: Iterable[str]
-    ) -> None:
+    def __init__(self, tracker: Tracker, tally: Tally, ledger: Ledger, head: TraceHead) -> None:
         self.reconciliation = Reconciliation()
         self.healing = Healing()
         self._tracker = tracker
         self._tally = tally
         self._ledger = ledger
-        self._hooks = frozenset(hooks)
+        self._hooks = frozenset(hook.name for hook in head.hooks)
+        self._uncompared = frozenset(head.uncompared)
 
     def numbers(self, namespaces: Iterable[int]) -> Numbers:
         """How many sockets are in each state, of the namespaces that are told apart; as of now."""
@@ -70,6 +69,9 @@ class Agreement:
             netns: {**from_ledger(sums.get(netns, _NOTHING)), **self._tally.counted(netns)}
             for netns in (figures.netns for figures in reading.namespaces)
         }
+        for told_here in counted.values():
+            for name in self._uncompared & told_here.keys():
+                del told_here[name]
         self.reconciliation.compare(reading, counted)
         for figures in reading.namespaces:
             netns = figures.netns

@@ -63,3 +63,5 @@ class TraceHead(NamedTuple):
     hooks: tuple[AttachedHook, ...]
     untold: tuple[str, ...] = ()
     """What the traced kernel can't tell for want of a hook, in words."""
+    uncompared: tuple[str, ...] = ()
+    """Figures (lifecycle.figures) that the traced kernel counts at another time than a trace."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,9 +32,12 @@ _ATTEMPTS: Final = 6
 _COOKIE_CLIENTS: Final = 4
 _UNSEEN: Final = 7
 _ADDRESSES: Final = {"verify-4": "127.0.0.1", "verify-6": "::1"}
+_TIMEWAITS: Final = "TW+TWKilled"
+_COMPARES_TIMEWAITS: Final = not platform.release().startswith("5.10.")
+"""Before 5.17 they are counted as they end: what a trace tells of their beginning is no help."""
 _MOVED: Final = (
     "ListenOverflows", "ListenDrops", "SyncookiesSent", "SyncookiesRecv", "ActiveOpens",
-    "PassiveOpens", "EstabResets", "TW+TWKilled", "TCPSynRetrans", "CurrEstab",
+    "PassiveOpens", "EstabResets", _TIMEWAITS, "TCPSynRetrans", "CurrEstab",
     "sockstat inuse+tw", "sock_diag established", "sock_diag close_wait", "sock_diag listen",
 )  # fmt: skip
 """Figures that the traffic must have moved, or the comparison says little."""
@@ -70,8 +74,13 @@ def test_nothing_differs(attach: str, namespaces: dict[str, Namespace]) -> None:
     assert verdict.told["agrees"]
     for namespace in namespaces.values():
         figures = verdict.of(namespace.inode)
-        idle = [name for name in _MOVED if not figures[name]["kernel"]]
+        assert (_TIMEWAITS in figures) == _COMPARES_TIMEWAITS
+        idle = [name for name in _compared(_MOVED) if not figures[name]["kernel"]]
         assert idle == []
+
+
+def _compared(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name != _TIMEWAITS or _COMPARES_TIMEWAITS]
 
 
 def _verdict(attach: str, namespaces: dict[str, Namespace]) -> Verdict:
@@ -127,7 +136,7 @@ def test_what_the_probes_do_not_see_is_told(namespaces: dict[str, Namespace]) ->
     assert "differ from the kernel's" in verdict.stderr
     assert not verdict.told["agrees"]
     figures = verdict.of(namespace.inode)
-    for name in ("ActiveOpens", "PassiveOpens", "TW+TWKilled"):
+    for name in _compared(("ActiveOpens", "PassiveOpens", _TIMEWAITS)):
         told = figures[name]
         assert (told["difference"], told["direction"]) == (-_UNSEEN, "below")
         assert told["cause"] in ("uncounted_misses", "unknown")

@@ -52,6 +52,7 @@ def head(*, stacks: bool = False, what: str = "port 8080") -> TraceHead:
         port=8080,
         carrier="fentry",
         hooks=(AttachedHook("tcp_set_state", "fentry"), AttachedHook("inet_csk_accept", "fexit")),
+        uncompared=("TW+TWKilled",),
     )
 
 

@@ -290,6 +290,17 @@ def test_what_the_kernel_counts_too_is_compared_by_namespace() -> None:
     assert (told.comparison.difference, told.direction, told.cause) == (3, "above", "unknown")
 
 
+def test_what_the_kernel_counts_at_another_time_is_not_compared() -> None:
+    host = FakeHost()
+    hooks = (AttachedHook("tcp_connect", "fentry"),)
+    host.trace_head = host.head._replace(hooks=hooks, uncompared=("ActiveOpens",))
+    watch = watch_of(host)
+    watched(watch, 5)
+    told = watch.agreement.reconciliation.differences[slots.NETNS]
+    assert "PassiveOpens" in told
+    assert "ActiveOpens" not in told
+
+
 def test_state_counts_are_compared_with_the_kernels_inventory() -> None:
     host = FakeHost()
     host.told = {slots.NETNS: Inventory(3, {State.ESTABLISHED: 2, State.LISTEN: 1})}

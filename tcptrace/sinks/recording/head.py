@@ -54,6 +54,7 @@ def head_from(data: bytes) -> TraceHead:
         carrier=_text(fields, "carrier"),
         hooks=hooks,
         untold=_texts(fields, "untold") if "untold" in fields else (),
+        uncompared=_texts(fields, "uncompared") if "uncompared" in fields else (),
     )
 
 

@@ -117,3 +117,18 @@ def test_one_that_could_be_spared_is_carried_another_way(attach: Attach) -> None
     assert carriers(manifest)["tcp_v6_syn_recv_sock"] == "kprobe"
     assert manifest["lacking"] == []
     assert set(descriptors[2:]) == set(kernel.open)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_the_kernel_counts_late_is_not_to_be_compared(
+    monkeypatch: pytest.MonkeyPatch, *, is_late: bool
+) -> None:
+    class FakeBtf:
+        def has_bitfield(self, struct: str, name: str) -> bool:
+            return is_late and (struct, name) == ("inet_timewait_sock", "tw_kill")
+
+    monkeypatch.setattr(loader, "Btf", FakeBtf)
+    layouts: Any = FakeBtf()
+    assert loader._uncompared(layouts) == (["TW+TWKilled"] if is_late else [])
+    headers: Any = None
+    assert loader._uncompared(headers) == []
