@@ -127,7 +127,14 @@ static __always_inline struct sock *wanted_tcp_sock(bool typed, struct sock *sk)
     if (ports >> 16)
         return NULL;
     sk = tcp_sock_of(typed, sk);
-    return sk && host_order(LOAD(typed, sk, inet_sport)) == FILTER_PORT ? sk : NULL;
+    if (!sk)
+        return NULL;
+#ifdef FILTER_PID
+    /* It gets a port later, and an owner now. */
+    if (!LOAD(typed, sk, inet_sport))
+        return sk;
+#endif
+    return host_order(LOAD(typed, sk, inet_sport)) == FILTER_PORT ? sk : NULL;
 #else
     return tcp_sock_of(typed, sk);
 #endif

@@ -91,7 +91,7 @@ static __always_inline int on_syn_recv_sock(void *ctx, bool typed, struct sock *
     return 0;
 }
 
-/* Where a record is counted that is lost: tcp_v6_syn_recv_sock's apart from the IPv4 one's. */
+/* Where a record is counted that is lost: of IPv6 apart, as tcp_v6_syn_recv_sock's. */
 static __always_inline u32 lost_at(const struct tuple *t)
 {
     return t->family == AF_INET6 ? COUNTER_LOST_TOO : COUNTER_LOST;
@@ -228,14 +228,16 @@ static __always_inline int on_syn_recv_sock_return(void *ctx, bool typed, struct
     return 0;
 }
 
-/* Whether the listener of this CPU's last child was closing, and did not queue it: as the child
- * closes in SYN_RECV, before anything else can have seen it. */
+/* A child closes in SYN_RECV: whether it is this CPU's last one, and was not queued since its
+ * listener was closing. */
 static __always_inline bool was_never_queued(struct sock *child)
 {
     struct ack_context *ack = ack_context();
 
-    return ack && ack->child == (u64)child &&
-           READ((struct sock *)ack->listener, skc_state) != STATE_LISTEN;
+    if (!ack || ack->child != (u64)child)
+        return false;
+    ack->child = 0;
+    return READ((struct sock *)ack->listener, skc_state) != STATE_LISTEN;
 }
 
 /* What is about to end a request, if it is no RST and no timer. */

@@ -12,12 +12,16 @@ static __always_inline void send_abort_on_overflow(void *ctx, struct sock *liste
     struct ack_context *ack = ack_context();
     struct tuple t;
     struct record *r;
+    void *req;
 
-    if (!ack || !ack->req || ack->child || ack->skb != (u64)skb || !is_owned(listener))
+    if (!ack || !ack->req || ack->child || ack->skb != (u64)skb)
         return;
-    tuple_from_mini(false, &t, (void *)ack->req);
-    r = begin(KIND_RESET_SENT, &t, (void *)ack->req, listener);
+    req = (void *)ack->req;
     ack->req = 0;
+    if (!is_owned(listener))
+        return;
+    tuple_from_mini(false, &t, req);
+    r = begin(KIND_RESET_SENT, &t, req, listener);
     if (r == FILTERED_OUT)
         return;
     r->old_state = STATE_NEW_SYN_RECV;

@@ -4,14 +4,46 @@
  * CLOSE → LISTEN, inet_csk_listen_start (entry, return). Context: process or softirq. Process for
  * CLOSE → SYN_SENT and CLOSE → LISTEN: only there is the process named. Reads: the tuple,
  * sk_protocol, sk_err, total_retrans, the queues of a listener. Emits: STATE_CHANGED,
- * CHILD_DROPPED; opens and closes the listener's slot in the ledger. Misses: the clone LISTEN →
- * SYN_RECV is left out on purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of
- * it. Since: 4.16 (tracepoint), ever (functions). */
+ * CHILD_DROPPED; opens and closes the listener's slot in the ledger. Misses: that a child was not
+ * queued for want of memory, as its request migrated; the clone LISTEN → SYN_RECV is left out on
+ * purpose (its tuple isn't filled in before 6.13): CHILD_CREATED tells of it. Since: 4.16
+ * (tracepoint), ever (functions). */
+static __always_inline void send_state_changed(void *ctx, bool typed, const struct tuple *t,
+                                               struct sock *sk, int old, int new)
+{
+    struct record *r;
+
+    r = begin_at(new == STATE_LISTEN ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_STATE_CHANGED, t, sk,
+                 NULL);
+    if (r == FILTERED_OUT)
+        return;
+    r->old_state = old;
+    r->new_state = new;
+    if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
+        name_process(r);
+        name_cgroup(typed, r, sk);
+    }
+    if (new == STATE_LISTEN || old == STATE_LISTEN)
+        name_queues(typed, r, sk);
+    else
+        r->retransmits = LOAD(typed, sk, total_retrans);
+    if (new == STATE_CLOSE)
+        r->error = LOAD(typed, sk, sk_err);
+    commit(ctx, r);
+}
+
+static __always_inline void send_child_dropped(void *ctx, const struct tuple *t, struct sock *sk)
+{
+    struct record *r = begin(KIND_CHILD_DROPPED, t, sk, NULL);
+
+    if (r != FILTERED_OUT)
+        commit(ctx, r);
+}
+
 static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *sk, int old,
                                             int new)
 {
     struct tuple t;
-    struct record *r;
 
     sk = wanted_tcp_sock(typed, sk);
     if (!sk || old == new || (old == STATE_LISTEN && new == STATE_SYN_RECV))
@@ -27,28 +59,9 @@ static __always_inline int on_state_changed(void *ctx, bool typed, struct sock *
         return 0;
     }
     tuple_from_sock(typed, &t, sk);
-    r = begin_at(new == STATE_LISTEN ? COUNTER_LOST_TOO : COUNTER_LOST, KIND_STATE_CHANGED, &t, sk,
-                 NULL);
-    if (r == FILTERED_OUT)
-        return 0;
-    r->old_state = old;
-    r->new_state = new;
-    if (new == STATE_SYN_SENT || new == STATE_LISTEN) {
-        name_process(r);
-        name_cgroup(typed, r, sk);
-    }
-    if (new == STATE_LISTEN || old == STATE_LISTEN)
-        name_queues(typed, r, sk);
-    else
-        r->retransmits = LOAD(typed, sk, total_retrans);
-    if (new == STATE_CLOSE)
-        r->error = LOAD(typed, sk, sk_err);
-    commit(ctx, r);
-    if (old == STATE_SYN_RECV && new == STATE_CLOSE && was_never_queued(sk)) {
-        r = begin(KIND_CHILD_DROPPED, &t, sk, NULL);
-        if (r != FILTERED_OUT)
-            commit(ctx, r);
-    }
+    send_state_changed(ctx, typed, &t, sk, old, new);
+    if (old == STATE_SYN_RECV && new == STATE_CLOSE && was_never_queued(sk))
+        send_child_dropped(ctx, &t, sk);
     return 0;
 }
 

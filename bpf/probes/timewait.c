@@ -42,7 +42,7 @@ static __always_inline int send_timewait(void *ctx, bool typed, u8 kind,
 
 #define TCP_TW_ACK 2
 
-/* The peer's FIN has come (FIN_WAIT2 → TIME_WAIT), or another segment that is answered. */
+/* The peer's FIN has come (FIN_WAIT2 → TIME_WAIT), or another segment is answered. */
 static __always_inline int on_timewait_segment(void *ctx, bool typed,
                                                struct inet_timewait_sock *timewait, void *answer)
 {

@@ -98,7 +98,8 @@ _COUNTED: Final = (
         Origin.RECORDS,
         ("TW", "TWKilled"),
         "TIME_WAIT sockets made, those that stand in for FIN_WAIT2 too",
-        ("inet_twsk_hashdance_schedule", "inet_twsk_hashdance"),
+        # The last one in recordings from before.
+        ("inet_twsk_hashdance_schedule", "inet_twsk_hashdance", "inet_twsk_alloc"),
     ),
     Figure(
         "TCPSynRetrans",

@@ -11,6 +11,7 @@ import pytest
 from faults.plays import PLAYS
 
 from tcptrace.answering import Answer, of_recording
+from tcptrace.lifecycle.figures import COUNTED
 from tcptrace.lifecycle.ledger import Ledger
 from tcptrace.lifecycle.names import Names
 from tcptrace.lifecycle.tally import Tally
@@ -43,6 +44,14 @@ def answer_of(path: Path) -> Answer:
     with path.open("rb") as file:
         source = ReplaySource(RecordingReader(file, str(path)), AT_ONCE)
         return of_recording(source, Stop(Limits()), io.StringIO(), "")
+
+
+@pytest.mark.parametrize("name", ["healthy", "ledger-disagrees"])
+def test_recordings_from_before_a_hook_had_another_name_compare_each_figure(name: str) -> None:
+    with path_of(name).open("rb") as file:
+        hooks = {hook.name for hook in RecordingReader(file, name).head.hooks}
+    assert "inet_twsk_alloc" in hooks
+    assert [one.name for one in COUNTED.values() if hooks.isdisjoint(one.hooks)] == []
 
 
 def watched(path: Path, length_ns: int = WHOLE_NS) -> list[Verdict]:
