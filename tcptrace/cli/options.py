@@ -99,7 +99,7 @@ def connections_option(command: _Command) -> _Command:
         default=100_000,
         show_default=True,
         metavar="N",
-        help="Connections kept in memory, 0.5 KB each; beyond it the oldest idle ones are counted"
+        help="Connections kept in memory, 0.3 KB each; beyond it the oldest idle ones are counted"
         " by state only.",
     )(command)
 

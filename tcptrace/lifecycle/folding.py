@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.life import Life
 
 MOST_CONNECTIONS: Final = 100_000
-"""How many lives are kept unless told otherwise: about 0.5 KB each where most of them rest."""
+"""How many lives are kept unless told otherwise: about 0.3 KB each where most of them rest."""
 MOST_BUSY: Final = 16_384
 """So many more are kept while nothing can be folded but what has just happened."""
 IDLE_NS: Final = 50_000_000

@@ -65,9 +65,12 @@ class FrozenColumns:
 
     def __setitem__(self, sock: int, frozen: bytes) -> None:
         """The life in an object is frozen."""
-        if self._where.of(sock):
-            del self[sock]
         width = len(frozen)
+        for where in self._where.of(sock):
+            if where >> _PLACE_BITS == width:
+                self._rows[width].change_one(where & _PLACE, frozen)
+                return
+            del self[sock]
         place = self._rows_of(width).add_one(sock, frozen, self._added)
         self._added += 1
         self._where.add(sock, width << _PLACE_BITS | place)

@@ -63,12 +63,17 @@ class Rows:
             That one's object; 0 if it was the last itself.
         """
         self._count = last = self._count - 1
-        if place == last:
-            return 0
-        self._owners[place] = self._owners[last]
-        self._rows[place] = self._rows[last]
+        moved = 0
+        if place != last:
+            self._owners[place] = self._owners[last]
+            self._rows[place] = self._rows[last]
+            moved = int(self._owners[place, 0])
         self._give_back()
-        return int(self._owners[place, 0])
+        return moved
+
+    def change_one(self, place: int, row: bytes) -> None:
+        """The row there is another one now."""
+        self._rows[place] = np.frombuffer(row, np.uint8)
 
     # Many at once.
 

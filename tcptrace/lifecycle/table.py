@@ -30,6 +30,7 @@ as they are used; of many keys that come at once few want the same line."""
 _AT_ONCE: Final = 2048
 """So many lines of keys are copied at once: what is between is not memory yet, but cache."""
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15
+_FOLD: Final = 32
 _WORD: Final = (1 << 64) - 1
 _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
@@ -42,8 +43,8 @@ class Table(Index):
     a line are found one by one, in a dict.
 
     Args:
-        most_in_line: it grows when it has more keys than that in a line, on average. Of 5, one in
-            forty finds its line full.
+        most_in_line: it grows when it has more keys than that in a line, on average. Of 5, a few
+            in a hundred find their line full.
     """
 
     def __init__(self, most_in_line: int = 5) -> None:
@@ -59,8 +60,8 @@ class Table(Index):
         self._words: Words = lines.reshape(-1)
         self._each_word = memoryview(self._words.data)
         """One by one these are four times as fast."""
-        self._was_full: Truths = np.zeros(len(lines) // 2, np.bool_)
-        """Whether a key found no place in each line of keys."""
+        self._elsewhere: Numbers = np.zeros(len(lines) // 2, np.int64)
+        """How many keys of each line found no place in it."""
 
     def __len__(self) -> int:
         """How many numbers there are."""
@@ -93,7 +94,7 @@ class Table(Index):
             place = begin + keys.index(0)
             self._each_word[place], self._each_word[place + _WIDTH] = key, number
         else:
-            self._was_full[begin // (2 * _WIDTH)] = True
+            self._elsewhere[begin // (2 * _WIDTH)] += 1
             super().add(key, number)
 
     def remove(self, key: int, number: int) -> None:
@@ -102,18 +103,24 @@ class Table(Index):
         Raises:
             KeyError: nor did it before.
         """
-        begin = self._begin_of(key) + _WIDTH
-        numbers = self._each_word[begin : begin + _WIDTH].tolist()
+        begin = self._begin_of(key)
+        numbers = self._each_word[begin + _WIDTH : begin + 2 * _WIDTH].tolist()
         if number in numbers:
             place = begin + numbers.index(number)
-            self._each_word[place] = self._each_word[place - _WIDTH] = 0
+            self._each_word[place] = self._each_word[place + _WIDTH] = 0
         else:
-            super().remove(key, number)
+            self._remove_elsewhere(key, number)
         self._count -= 1
+
+    def _remove_elsewhere(self, key: int, number: int) -> None:
+        super().remove(key, number)
+        self._elsewhere[self._begin_of(key) // (2 * _WIDTH)] -= 1
 
     def _begin_of(self, key: int) -> int:
         """Where among all words its line begins."""
-        return ((key * _MULTIPLIER & _WORD) >> self._shift) * 2 * _WIDTH
+        mixed = key * _MULTIPLIER & _WORD
+        mixed = (mixed ^ mixed >> _FOLD) * _MULTIPLIER & _WORD
+        return (mixed >> self._shift) * 2 * _WIDTH
 
     # Many at once.
 
@@ -124,7 +131,7 @@ class Table(Index):
         found = np.zeros(len(keys), np.uint64)
         found[which] = self._words.take(places + _WIDTH)
         if self._others:
-            maybe = self._was_full.take(lines >> 1)
+            maybe = self._elsewhere.take(lines >> 1) != 0
             maybe &= found == _ZERO
             for place in np.flatnonzero(maybe).tolist():
                 found[place] = next(iter(super().of(int(keys[place]))), 0)
@@ -159,7 +166,7 @@ class Table(Index):
         """
         which, places = self._find(self._lines_of(keys) + 1, numbers)
         for place in _others(which, keys):
-            super().remove(int(keys[place]), int(numbers[place]))
+            self._remove_elsewhere(int(keys[place]), int(numbers[place]))
         self._words[places] = _ZERO
         self._words[places - _WIDTH] = _ZERO
         self._count -= len(keys)
@@ -187,7 +194,7 @@ class Table(Index):
 
     def _lines_of(self, keys: Words) -> Numbers:
         """The line of each key."""
-        lines = keys * np.uint64(_MULTIPLIER)
+        lines = _mixed(keys)
         lines >>= np.uint64(self._shift)
         lines <<= _ONE
         return lines.view(np.int64)
@@ -206,7 +213,7 @@ class Table(Index):
         grown = _new_lines(2 * len(self._lines)).reshape(-1, 2, 2, _WIDTH)
         for begin in range(0, len(lines), _AT_ONCE):
             some, new = lines[begin : begin + _AT_ONCE], grown[begin : begin + _AT_ONCE]
-            is_second = some[:, :1] * np.uint64(_MULTIPLIER)
+            is_second = _mixed(some[:, :1])
             is_second >>= np.uint64(self._shift)
             is_second &= _ONE
             np.multiply(some, is_second, out=new[:, 1])
@@ -216,6 +223,17 @@ class Table(Index):
         for key, found in others.items():
             for number in found if isinstance(found, tuple) else (found,):
                 self._put(key, number)
+
+
+def _mixed(keys: Words) -> Words:
+    """Their hashes, of which the upper bits count; 0 stays 0.
+
+    Addresses of objects lie at regular distances, which a multiplication alone would keep.
+    """
+    mixed = keys * np.uint64(_MULTIPLIER)
+    mixed ^= mixed >> np.uint64(_FOLD)
+    mixed *= np.uint64(_MULTIPLIER)
+    return mixed
 
 
 def _others(which: Numbers, keys: Words) -> list[int]:

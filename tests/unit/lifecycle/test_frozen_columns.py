@@ -149,3 +149,20 @@ def test_room_is_given_back() -> None:
     assert len(held._rows) < 2500
     both.columns.remove(words(socks[:1000]), None)
     assert not both.columns._rows
+
+
+def test_one_that_is_frozen_anew_keeps_its_age() -> None:
+    columns = FrozenColumns()
+    for sock in (64, 128, 192, 64):
+        columns[sock] = bytes(8)
+    assert columns.oldest_first() == [64, 128, 192]
+
+
+def test_room_is_given_back_whichever_row_goes() -> None:
+    columns = FrozenColumns()
+    for sock in range(1, 5001):
+        columns[sock] = bytes(8)
+    for sock in range(5000, 1, -1):
+        del columns[sock]
+    (left,) = columns._rows.values()
+    assert len(left._rows) <= 2 * (1 + rows._LEAST_SPARE) + 1

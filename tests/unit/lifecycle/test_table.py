@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 WORD: Final = (1 << 64) - 1
 UNDO: Final = pow(table._MULTIPLIER, -1, 1 << 64)
-SHARE_A_LINE: Final = [UNDO * number & WORD for number in range(1, 40)]
+_HALVES: Final = [UNDO * number & WORD for number in range(1, 40)]
+SHARE_A_LINE: Final = [UNDO * (half ^ half >> table._FOLD) & WORD for half in _HALVES]
 """In a table of whatever size: whoever knows how keys are mixed can choose such ones."""
 keys = st.sampled_from([1, 2, 3, WORD, *SHARE_A_LINE]) | st.integers(1, WORD)
 steps = st.lists(st.tuples(st.sampled_from(["add", "remove", "change"]), st.lists(keys)))
@@ -120,3 +121,29 @@ def test_what_is_not_there_is_not_removed() -> None:
             one.remove(1, 3)
     with pytest.raises(KeyError):
         Table().remove_each(words([1]), words([2]))
+
+
+@pytest.mark.parametrize("stride", [64, 304, 2304, 2368, 2432, 2496, 2624])
+@pytest.mark.parametrize("count", [20_000, 300_000])
+def test_addresses_at_regular_distances_find_their_lines(stride: int, count: int) -> None:
+    socks = words([0xFFFF_8880_0000_0000]) + np.arange(count, dtype=np.uint64) * np.uint64(stride)
+    one = Table()
+    one.add_each(socks, np.arange(1, count + 1, dtype=np.uint64))
+    assert len(one._others) <= 0.05 * count
+
+
+def test_lines_that_were_full_once_are_not_for_good() -> None:
+    one, count = Table(), 20_000
+    chance = np.random.default_rng(1)
+    there = chance.integers(1, WORD, count, np.uint64)
+    numbers = np.arange(1, count + 1, dtype=np.uint64)
+    one.add_each(there, numbers)
+    for _ in range(40):
+        one.remove_each(there, numbers)
+        there = chance.integers(1, WORD, count, np.uint64)
+        one.add_each(there, numbers)
+        assert one._elsewhere.sum() == len(one._others)
+        assert np.count_nonzero(one._elsewhere) <= 0.1 * len(one._elsewhere)
+    for key, number in zip(there.tolist(), numbers.tolist(), strict=True):
+        one.remove(key, number)
+    assert not one._elsewhere.any()
