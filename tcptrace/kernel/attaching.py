@@ -10,7 +10,6 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from tcptrace import heap
 from tcptrace.errors import CannotTrace
 from tcptrace.kernel import privileges
 
@@ -111,7 +110,6 @@ def begin(options: TraceOptions) -> Iterator[Attaching]:
     if os.geteuid() != 0:
         raise CannotTrace("tracing needs root (sudo tcptrace …): see `tcptrace doctor`")
     attaching = Attaching(options)
-    heap.take_small_pages()
     try:
         yield attaching
     finally:
