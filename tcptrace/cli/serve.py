@@ -109,9 +109,10 @@ def command(
         exporter = Exporter()
         file_of_metrics = _textfile(textfile) if textfile else None
         pages = _pages() if ui and not textfile else None
-        answer = pages.answer if pages else None
-        server = None if textfile else MetricsServer(address, exporter.render, config, pages=answer)
-        if server is not None:
+        server = None
+        if not textfile:
+            answer = pages.answer if pages else None
+            server = MetricsServer(address, exporter.render, config, pages=answer)
             stack.callback(server.close)
         if attaching is not None:
             source, told = traced(attaching)
