@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,8 +103,7 @@ def command(
         from tcptrace.verdicts.window import WINDOW_NS  # noqa: PLC0415
         from tcptrace.watching import Watch  # noqa: PLC0415
 
-        notifier = Notifier()
-        stack.callback(notifier.close)
+        notifier = stack.enter_context(closing(Notifier()))
         config = _configured(web_config) if web_config else None
         exporter = Exporter()
         file_of_metrics = _textfile(textfile) if textfile else None
@@ -134,10 +133,9 @@ def command(
             if outbox.unconfined:
                 sending += f" (no seccomp filter there: {safe_text(outbox.unconfined)})"
         where = server.url if server else f"{safe_text(str(textfile))}/tcptrace.prom"
-        if pages is not None:
-            where += f", a page at {where.removesuffix('metrics')}"
+        page = f", a page at {where.removesuffix('metrics')}" if pages else ""
         outlets = Outlets(server, web_config, file_of_metrics, outbox, notifier, sys.stderr)
-        serve(watch, exporter, outlets, f"serving {where}{sending}: {told}")
+        serve(watch, exporter, outlets, f"serving {where}{page}{sending}: {told}")
 
 
 def _configured(web_config: Path) -> WebConfig:
