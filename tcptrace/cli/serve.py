@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tcptrace import heap
 from tcptrace.cli.options import connections_option, host_options
 from tcptrace.cli.sources import begun, check_source, opened, recorded, replay_options, traced
 from tcptrace.errors import BadArgument
@@ -91,7 +90,6 @@ def command(
     settings = _sending(otlp) if otlp is not None else None
     with ExitStack() as stack:
         attaching = None if replay else stack.enter_context(begun(host))
-        heap.take_small_pages()
         outbox = _outbox(settings, str(otlp), host["user"]) if settings is not None else None
         # While it compiles.
         from tcptrace.exporting import Exporter, Outlets, serve  # noqa: PLC0415

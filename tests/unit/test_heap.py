@@ -29,10 +29,3 @@ def test_memory_that_is_kept_is_not_faulted_in_anew() -> None:
     given_back = page_faults()
     assert given_back > 1000, "this C library keeps it by itself: heap.py is not needed"
     assert page_faults("keeps") < given_back // 20
-
-
-def test_small_pages_are_what_the_kernel_is_asked_for() -> None:
-    asked = "import ctypes; from tcptrace import heap; heap.take_small_pages();"
-    asked += "print(ctypes.CDLL(None).prctl(42, 0, 0, 0, 0))"  # PR_GET_THP_DISABLE
-    command = [sys.executable, "-c", asked]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "1\n"
