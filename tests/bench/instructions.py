@@ -124,7 +124,7 @@ def main() -> int:
     only = arguments.only
     chosen = [tool for tool in TOOLS if not only or any(word in tool.name for word in only)]
     costs, notes = measure_each(chosen)
-    # Last: on 6.1 it takes a hundredth more until programs have been attached for the first time.
+    # Last: on 6.1 a guest's first connections take a hundredth more than later ones.
     untraced = connect_untraced(CONNECTIONS)
     table = Table(
         "",
