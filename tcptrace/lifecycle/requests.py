@@ -233,9 +233,12 @@ class RequestEvents:
         return None
 
     def _twin_of(self, record: Record) -> Life | None:
-        """The life that another child of the same request has: two CPUs took a final ACK each."""
+        """The life that another child of the same request has: two CPUs took a final ACK each.
+
+        One in TIME_WAIT had a request of its own, at the same address.
+        """
         life = self._registry.with_ends_of(record)
-        if life is None or life.request != record.origin or not life.request:
+        if life is None or life.request != record.origin or not life.request or life.is_timewait:
             return None
         return life if self._registry.in_object(life.sock) is life else None
 

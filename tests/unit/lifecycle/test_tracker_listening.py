@@ -324,3 +324,13 @@ class TestChildren:
         assert stories(stream) == [
             SERVER_OPENS + "→FIN_WAIT1→FIN_WAIT2→TIME_WAIT | local fin | closed"
         ]
+
+    def test_the_next_request_at_the_same_address(self, stream: Stream) -> None:
+        """Its own records were lost; the life before it, between the same ends, is in TIME_WAIT."""
+        open_server(stream)
+        enter_timewait(stream, CHILD, SERVER)
+        stream.tell(Kind.CHILD_CREATED, 0x31, SERVER, origin=REQUEST)
+        stream.goes(0x31, SERVER, S.SYN_RECV, S.ESTABLISHED)
+        first, second = told_by(stream)
+        assert story(first).startswith(SERVER_OPENS + "→FIN_WAIT1→FIN_WAIT2→TIME_WAIT")
+        assert story(second).startswith("server | NEW_SYN_RECV→SYN_RECV→ESTABLISHED")
