@@ -37,11 +37,12 @@ _ALL: Final = "all of them"
 
 
 class Measured(NamedTuple):
-    """A trace by one way: what it costs, and its floors."""
+    """A trace by one way: what a connection takes with it, with its floors, and without."""
 
     traced: Cost
     empty: Cost
     sending: Cost | None
+    untraced: float
 
 
 def main() -> int:
@@ -57,15 +58,16 @@ def main() -> int:
             if arguments.only and name not in arguments.only:
                 continue
             wanted = replace(options, attach=way)
-            # Anew: on 6.1 a guest's first connections take a hundredth more than later ones.
+            empty = measure_floor(wanted, ())
+            sending = measure_floor(wanted, SENDERS)
+            traced = measure(wanted, ports)
+            # Last: on 6.1 a guest's first connections take a hundredth more than later ones.
             untraced = connect_untraced(CONNECTIONS)
             zeros.append(untraced)
-            empty = measure_floor(wanted, (), untraced)
-            sending = measure_floor(wanted, SENDERS, untraced)
-            for case, cost in measure(wanted, ports, untraced).items():
-                told = Measured(cost, empty, sending if ports[case] == PORT else None)
+            for case, cost in traced.items():
+                told = Measured(cost, empty, sending if ports[case] == PORT else None, untraced)
                 cases.setdefault(case, {})[way] = told
-                print(f"{case}, {way}: {cost.added:+,.0f}", file=sys.stderr, flush=True)
+                print(f"{case}, {way}: {cost.took - untraced:+,.0f}", file=sys.stderr, flush=True)
     carriers = measure_carriers(median(zeros))
     tables = (side_by_side(f"{case}, by hook", ways) for case, ways in cases.items())
     emit([in_all(cases, median(zeros)), *tables, carriers], arguments.json)
@@ -85,9 +87,10 @@ def in_all(cases: dict[str, dict[str, Measured]], untraced: float) -> Table:
         ],
     )
     for case, ways in cases.items():
-        for way, (traced, empty, sending) in ways.items():
-            sent = sending.added if sending else None
-            table.add(f"{case}, {way}", traced.added, traced.drained, empty.added, sent)
+        for way, (traced, empty, sending, zero) in ways.items():
+            sent = sending.took - zero if sending else None
+            added, floor = traced.took - zero, empty.took - zero
+            table.add(f"{case}, {way}", added, traced.drained, floor, sent)
     return table
 
 
@@ -105,15 +108,13 @@ def measure_carriers(untraced: float) -> Table:
         notes=["On tcp_set_state, by tp_btf and raw_tracepoint on the tracepoint in it."],
     )
     empty, sending = (
-        {
-            programs[0].carrier: cost_of(programs, untraced)
-            for programs in carried_alone(sends=sends)
-        }
+        {programs[0].carrier: cost_of(programs) for programs in carried_alone(sends=sends)}
         for sends in (False, True)
     )
     for carrier, cost in empty.items():
         runs = sum(ran.runs for ran in cost.programs)
-        table.add(carrier, runs, cost.added, sending[carrier].added, cost.added / runs)
+        added, sent = cost.took - untraced, sending[carrier].took - untraced
+        table.add(carrier, runs, added, sent, added / runs)
     return table
 
 

@@ -1,8 +1,9 @@
 """What open lives take in memory, and what they make events cost; natively.
 
-Each number of open lives is a process of its own. There as many are opened, and rest; both ends of
-each connection are lives, established. Then whole connections begin and end beside them; and at
-last any of them end while new ones begin. Time on the CPU.
+Each number of open lives is a process of its own, PROCESSES times, in turn with the others. There
+as many are opened, and rest; both ends of each connection are lives, established. Then whole
+connections begin and end beside them; and at last any of them end while new ones begin. Time on the
+CPU.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import json
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tcptrace.sinks.metrics.observed import new_tally
 from tcptrace.stopping import Limits, Stop
@@ -33,6 +35,12 @@ FEW: Final = 10_000
 EACH: Final = 10_000
 """Connections of each round."""
 ROUNDS: Final = 5
+PROCESSES: Final = 3
+"""Where the kernel puts memory, and who else uses the machine, differs from one to the next."""
+
+
+TIMED: Final = ("beside", "theirs")
+"""What a process has times of, by its rounds."""
 
 
 def main() -> int:
@@ -51,11 +59,17 @@ def main() -> int:
         Column("a life", "bytes"),
     ]
     table = Table("", "open lives", columns, growth="open lives")
-    for number in arguments.numbers or NUMBERS:
+    numbers = arguments.numbers or NUMBERS
+    told: dict[int, list[Any]] = {number: [] for number in numbers}
+    for number in PROCESSES * [*numbers]:
         command = [sys.executable, "-m", "tests.bench.lives", "--in-this-process", str(number)]
-        told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        a_life = told["grown_kb"] * 1024 / number if number >= FEW else None
-        table.add(f"{number:,}", told["beside"], told["theirs"], told["resident_kb"] / 1024, a_life)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        told[number].append(json.loads(done.stdout))
+    for number, each in told.items():
+        beside, theirs = (list(chain(*(one[which] for one in each))) for which in TIMED)
+        sizes = [one["resident_kb"] / 1024 for one in each]
+        a_life = [one["grown_kb"] * 1024 / number for one in each] if number >= FEW else None
+        table.add(f"{number:,}", beside, theirs, sizes, a_life)
     emit([table], arguments.json)
     return 0
 

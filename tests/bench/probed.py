@@ -42,12 +42,12 @@ class Cost(NamedTuple):
     """What a connection costs with some programs attached.
 
     Attributes:
-        added: instructions.
+        took: instructions.
         programs: each one's part of them.
         drained: instructions of the process that drains the ring, if any.
     """
 
-    added: float
+    took: float
     programs: list[Ran]
     drained: float = 0.0
 
@@ -61,14 +61,14 @@ def calmly_connect(port: int = PORT) -> float:
     return connect(CONNECTIONS, port)
 
 
-def cost_of(programs: list[Carried], untraced: float, port: int = PORT, drainer: int = 0) -> Cost:
+def cost_of(programs: list[Carried], port: int = PORT, drainer: int = 0) -> Cost:
     """Connects, then once more while the kernel counts the programs' run time."""
     connections = CONNECTIONS + WARM_UP
-    added, drained = [], []
+    took, drained = [], []
     for _ in range(RUNS):
         time.sleep(TIME_WAIT_S)
         before_ns = on_cpu_ns(drainer) if drainer else 0
-        added.append(connect(CONNECTIONS, port) - untraced)
+        took.append(connect(CONNECTIONS, port))
         time.sleep(1)
         drained.append((on_cpu_ns(drainer) - before_ns if drainer else 0) / connections)
     _STATS.write_text("1", encoding="ascii")
@@ -77,7 +77,7 @@ def cost_of(programs: list[Carried], untraced: float, port: int = PORT, drainer:
     after = [_counted(program) for program in programs]
     _STATS.write_text("0", encoding="ascii")
     return Cost(
-        median(added),
+        median(took),
         [
             Ran(program, (now[0] - then[0]) / connections, (now[1] - then[1]) / connections)
             for program, then, now in zip(programs, before, after, strict=True)
@@ -93,7 +93,7 @@ def _counted(program: Carried) -> tuple[int, int]:
     return int(told.get("run_cnt", 0)), int(told.get("run_time_ns", 0))
 
 
-def measure(options: TraceOptions, ports: dict[str, int], untraced: float) -> dict[str, Cost]:
+def measure(options: TraceOptions, ports: dict[str, int]) -> dict[str, Cost]:
     """What a trace costs whose collector only drains the ring, by the port that is connected to."""
     attached = attach(options)
     hooks = attached.manifest["attached"]
@@ -103,9 +103,7 @@ def measure(options: TraceOptions, ports: dict[str, int], untraced: float) -> di
     ]
     try:
         with _draining(attached, options) as drainer:
-            return {
-                case: cost_of(programs, untraced, port, drainer) for case, port in ports.items()
-            }
+            return {case: cost_of(programs, port, drainer) for case, port in ports.items()}
     finally:
         maps = (attached.ring, attached.counters, *attached.ledger)
         for descriptor in (*attached.links, *attached.programs, *maps):
@@ -129,7 +127,7 @@ def _draining(attached: Attached, options: TraceOptions) -> Iterator[int]:
         os.waitpid(drainer, 0)
 
 
-def measure_floor(options: TraceOptions, senders: tuple[str, ...], untraced: float) -> Cost:
+def measure_floor(options: TraceOptions, senders: tuple[str, ...]) -> Cost:
     """What programs cost which do nothing, or send a record, on a trace's hooks."""
     with floor(options, senders) as programs:
-        return cost_of(programs, untraced)
+        return cost_of(programs)
