@@ -26,7 +26,8 @@ _READING: Final = (
     "What the probes read and keep is told hook by hook below; what the tracer makes of it, module",
     "by module, natively. On 6.1 no trampoline takes the seven arguments of tcp_v4_syn_recv_sock:",
     "its kprobe and kretprobe cost as much as seven programs by fentry, and it is they that keep a",
-    "connection of another port from costing less there.",
+    "connection of another port from costing less there. Earlier point releases of 6.1 have six of",
+    "them, and cost that less ([kernel notes](kernel-notes.md)).",
 )
 
 
