@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from tcptrace.lifecycle.frozen_columns import digests_of
-from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, timed
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, timed
 from tcptrace.lifecycle.shapes import beginning_of
 from tcptrace.tcp import State
 from tcptrace.wire import columns
@@ -48,12 +47,14 @@ class Newborn(NamedTuple):
         first: where the records of each begin.
         outline: what they come to.
         life: one of them, whose numbers are those of time_of().
+        digests: columns.digests() of their sides, which no frozen life has.
     """
 
     words: Words
     first: Numbers
     outline: Outline
     life: Life
+    digests: Words
 
 
 class Beginning:
@@ -67,32 +68,37 @@ class Beginning:
     def __init__(self, registry: Registry, frozen: FrozenColumns) -> None:
         self._registry = registry
         self._frozen = frozen
-        self._known: dict[tuple[bytes, bytes], Life] = {}
+        self._known: dict[tuple[bytes, tuple[int, ...]], Life] = {}
 
     def groups(self, words: Words, alike: Alike, first: Numbers) -> Iterator[tuple[Truths, Life]]:
         """Those of the lives that are alike, with one of them as beginning_of() has it."""
-        length = len(alike.what)
-        told = _identity(words, first, length)
-        prints = told[:, 0]
-        for place in range(1, told.shape[1]):
-            prints = columns.mix(prints, told[:, place])
+        told = _identity(words, first, len(alike.what))
+        if len(first) < FEWEST_LIVES:
+            return
+        if all((column == column[0]).all() for column in told):
+            yield np.ones(len(first), np.bool_), self._one_of(words, alike, told, first, 0)
+            return
+        prints = told[0]
+        for column in told[1:]:
+            prints = columns.mix(prints, column)
         for one in columns.different(prints):
             which = prints == np.uint64(one)
             place = int(which.argmax())
-            which &= (told == told[place]).all(axis=1)
-            if np.count_nonzero(which) < FEWEST_LIVES:
-                continue
-            key = (alike.key, told[place].tobytes())
-            if key not in self._known:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                records = words[first[place] : first[place] + length]
-                self._known[key] = beginning_of(records.tobytes())
-            yield which, self._known[key]
+            for column in told:
+                which &= column == column[place]
+            if np.count_nonzero(which) >= FEWEST_LIVES:
+                yield which, self._one_of(words, alike, told, first, place)
 
-    def are_free(self, records: Words) -> Truths:
-        """Whether no frozen life is between the ends that each record names."""
-        return self._frozen.are_free(digests_of(sides_of(records)))
+    def _one_of(
+        self, words: Words, alike: Alike, told: list[Words], first: Numbers, place: int
+    ) -> Life:
+        key = (alike.key, tuple([int(column[place]) for column in told]))
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            records = words[first[place] : first[place] + len(alike.what)]
+            self._known[key] = beginning_of(records.tobytes())
+        return self._known[key]
 
     def begin(self, newborn: Newborn, listener: Listener | None, place: Place) -> None:
         """They are the tracker's from now on; whatever was in their objects is over.
@@ -116,15 +122,14 @@ class Beginning:
             return ids if number == 2 * length else found
 
         records = newborn.words.take(newborn.first + newborn.outline.last, axis=0)
-        sides = sides_of(records)
-        rows = rows_of(freezer, life, sides, timed(numbers))
+        rows = rows_of(freezer, life, records, timed(numbers))
         lack(rows, freezer, numbers(0) <= self._registry.lossy_until_ns)
-        self._frozen.add(np.ascontiguousarray(records[:, columns.SOCK]), rows, digests_of(sides))
+        self._frozen.add(np.ascontiguousarray(records[:, columns.SOCK]), rows, newborn.digests)
         place.add(State.ESTABLISHED, newborn.outline.role, ids.tolist(), [])
 
 
-def _identity(words: Words, first: Numbers, length: int) -> Words:
-    """What alike lives agree in: whose they are, and from which listener. A row for each."""
+def _identity(words: Words, first: Numbers, length: int) -> list[Words]:
+    """What alike lives agree in: whose they are, and from which listener. Column by column."""
     told: list[Words] = []
     for number in range(length):
         records = words.take(first + number, axis=0)
@@ -132,4 +137,4 @@ def _identity(words: Words, first: Numbers, length: int) -> Words:
         if not number:
             told.append(records[:, columns.ORIGIN])
     told.append(are_mapped(records).astype(np.uint64))
-    return np.stack(told, axis=1)
+    return told

@@ -71,12 +71,15 @@ class _Chosen(NamedTuple):
     """Of server lives, by their objects."""
     life: Life | None = None
     """Of those that go on, established: one of them."""
+    digests: Words | None = None
+    """columns.digests() of their sides, once it is known that no frozen life has the same."""
 
     def some(self, which: Truths) -> _Chosen:
         """Some of them."""
         if which.all():
             return self
-        return self._replace(lives=self.lives[which], first=self.first[which])
+        digests = None if self.digests is None else self.digests[which]
+        return self._replace(lives=self.lives[which], first=self.first[which], digests=digests)
 
 
 class Bulk:
@@ -138,7 +141,7 @@ class Bulk:
         chosen = [self._without_namesakes(window, one, taken) for one in chosen]
         self._make_way(window, taken)
         self._tracker.feed(decode_batch(window.rest(taken)))
-        self._evict(window.left_to(taken))
+        self._evict(*window.left_to(taken))
         for one in chosen:
             if len(one.first):
                 self._count(window.words, one)
@@ -148,11 +151,20 @@ class Bulk:
             self._continuing.go_on(window, some)
         self._registry.make_room(window.last_ns)
 
-    def _evict(self, socks: Words) -> None:
-        """Objects were used by others since: whoever was there is over."""
-        frozen = socks[self._frozen.are_there(socks)].tolist()
-        for sock in self._registry.occupied(set(socks.tolist())) | set(frozen):
-            self._registry.evict(sock)
+    def _evict(self, socks: Words, are_born: Truths) -> None:
+        """Objects were used by others since: whoever was there is over.
+
+        Args:
+            socks: the objects.
+            are_born: which of them came to those others now: they were not frozen there before.
+        """
+        registry = self._registry
+        are_others = np.zeros(len(socks), np.bool_)
+        are_others[are_born] = self._frozen.are_there(socks[are_born])
+        are_others |= columns.are_any_of(socks, registry.awake)
+        are_others |= columns.are_any_of(socks, registry.held)
+        for sock in socks[are_others].tolist():
+            registry.evict(sock)
 
     def _find(self, window: Window, taken: Truths) -> tuple[list[_Chosen], list[Heirs]]:
         """Finds what is to be counted, marking it in `taken`, by life."""
@@ -186,7 +198,7 @@ class Bulk:
     def _sighted(self, objects: Words) -> list[int]:
         """Those of the objects in which are frozen lives that a snapshot told of first."""
         found: list[int] = []
-        for which, rows in self._frozen.look(objects):
+        for which, rows, _ in self._frozen.look(objects):
             numbers = shape_numbers(rows)
             shape_of = self._registry.objects.freezer.shape_of
             sighted = [one for one in set(numbers.tolist()) if shape_of(one).is_sighted]
@@ -253,10 +265,10 @@ class Bulk:
         """Leaves out lives that go on between ends that a frozen life has."""
         if chosen.life is None or not len(chosen.first):
             return chosen
-        records = window.words.take(chosen.first + chosen.outline.last, axis=0)
-        are_free = self._beginning.are_free(records)
+        digests = window.digests.take(chosen.lives)
+        are_free = self._frozen.are_free(digests)
         taken[chosen.lives[~are_free]] = False
-        return chosen.some(are_free)
+        return chosen._replace(digests=digests).some(are_free)
 
     def _have_knocked(self, records: Words, refused: Words) -> Truths:
         """Whether the peer that each record names was refused before: its life began with that."""
@@ -315,15 +327,18 @@ class Bulk:
         cells = columns.netns(records) * np.uint64(2)
         cells += columns.are_ipv4(records)
         for cell in columns.different(cells):
-            mine = first[cells == np.uint64(cell)]
+            mine = chosen.some(cells == np.uint64(cell))
             inode, family = cell // 2, "ipv4" if cell % 2 else "ipv6"
-            self._tally.heard_of(inode, outline.figures, outline.is_connected, len(mine))
+            self._tally.heard_of(inode, outline.figures, outline.is_connected, len(mine.first))
             place = self._registry.counts.place(inode, family)
             if outline.is_resting:
-                self._rest(words, chosen._replace(first=mine), place)
-            elif chosen.life is not None:
+                self._rest(words, mine, place)
+            elif outline.is_open:
+                if mine.life is None or mine.digests is None:
+                    raise AssertionError("what goes on is alike, and free")
                 listener = next(iter(chosen.listeners.values()), None)
-                self._beginning.begin(Newborn(words, mine, outline, chosen.life), listener, place)
+                newborn = Newborn(words, mine.first, outline, mine.life, mine.digests)
+                self._beginning.begin(newborn, listener, place)
 
     def _rest(self, words: Words, chosen: _Chosen, place: Place) -> None:
         """Lives that go on in TIME_WAIT are the tracker's from now on."""

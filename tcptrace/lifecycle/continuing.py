@@ -15,13 +15,11 @@ import numpy as np
 from tcptrace.lifecycle.alike import Times, count_alike
 from tcptrace.lifecycle.counts import AGED
 from tcptrace.lifecycle.freezing import HEAD, SEEN_AT, numbers_at
-from tcptrace.lifecycle.frozen_columns import digests_of
 from tcptrace.lifecycle.frozen_rows import (
     column,
     groups_of,
     have_ends,
     rows_of,
-    sides_of,
     timed,
 )
 from tcptrace.lifecycle.shapes import Continuation, continuation_of, number_of, time_of
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tcptrace.lifecycle.freezing import Shape
-    from tcptrace.lifecycle.frozen_columns import FrozenColumns
+    from tcptrace.lifecycle.frozen_columns import Found, FrozenColumns
     from tcptrace.lifecycle.life import Life
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.lifecycle.scales import Scales
@@ -61,6 +59,7 @@ class Heirs(NamedTuple):
         shape: what they were frozen to.
         number: its own.
         rows: each as it was frozen.
+        where: each of these is.
         lives: their numbers in the window.
         first: where the records of each begin there.
     """
@@ -69,6 +68,7 @@ class Heirs(NamedTuple):
     shape: Shape
     number: int
     rows: Bytes
+    where: Words
     lives: Numbers
     first: Numbers
 
@@ -77,7 +77,10 @@ class Heirs(NamedTuple):
         if which.all():
             return self
         return self._replace(
-            rows=self.rows[which], lives=self.lives[which], first=self.first[which]
+            rows=self.rows[which],
+            where=self.where[which],
+            lives=self.lives[which],
+            first=self.first[which],
         )
 
     @property
@@ -96,7 +99,9 @@ class Heirs(NamedTuple):
         place = self.shape.place_of_id
         if place is None:
             raise AssertionError("every life has an id")
-        return self.numbers[:, place]
+        begin = numbers_at(is_mapped=self.shape.is_mapped)
+        ids: Numbers = column(self.rows, "<i8", begin + 8 * place)
+        return ids
 
 
 class Continuing:
@@ -130,9 +135,9 @@ class Continuing:
         """
         chosen = []
         for alike in window.continued(FEWEST_LIVES):
-            for places, rows in self._frozen.look(window.words[:, columns.SOCK][alike.first]):
-                for some in groups_of(rows):
-                    heirs = self._heirs(window, alike, places.take(some), rows.take(some, axis=0))
+            for found in self._frozen.look(window.words[:, columns.SOCK][alike.first]):
+                for some in groups_of(found.rows):
+                    heirs = self._heirs(window, alike, found.some(some))
                     if heirs is not None and len(resent):
                         about = window.words[:, columns.SOCK][heirs.first]
                         heirs = heirs.some(~columns.are_among(about, resent))
@@ -141,12 +146,13 @@ class Continuing:
                         chosen.append(heirs)
         return chosen
 
-    def _heirs(self, window: Window, alike: Alike, which: Numbers, rows: Bytes) -> Heirs | None:
+    def _heirs(self, window: Window, alike: Alike, found: Found) -> Heirs | None:
+        rows = found.rows
         number, gaps, _ = HEAD.unpack_from(rows[0])
         if len(rows) < FEWEST_LIVES or gaps != self._freezer.gaps:
             return None
         shape = self._freezer.shape_of(number)
-        lives, first = alike.lives.take(which), alike.first.take(which)
+        lives, first = alike.lives.take(found.which), alike.first.take(found.which)
         is_same = have_ends(rows, shape, window.words.take(first, axis=0))
         if not is_same.any():
             return None
@@ -158,7 +164,7 @@ class Continuing:
         if comes_to.life is not None:
             socks = window.words[:, columns.SOCK][first + comes_to.last]
             is_same &= window.are_last(socks, lives)
-        return Heirs(comes_to, shape, number, rows, lives, first).some(is_same)
+        return Heirs(comes_to, shape, number, rows, found.where, lives, first).some(is_same)
 
     def _comes_to(self, shape: Shape, row: bytes, told: bytes, batch: bytes) -> Continuation | None:
         key = (shape, told)
@@ -214,10 +220,13 @@ class Continuing:
         """Counts it all, and takes them from where they were: others may be there meanwhile."""
         if not heirs:
             return
-        first = np.concatenate([some.first for some in heirs])
-        records = window.words.take(first, axis=0)
-        digests = digests_of(sides_of(records))
-        self._frozen.remove(np.ascontiguousarray(records[:, columns.SOCK]), digests)
+        lives, first, where = (
+            np.concatenate(of)
+            for of in zip(*((some.lives, some.first, some.where) for some in heirs), strict=True)
+        )
+        socks = window.words[:, columns.SOCK][first]
+        self._frozen.remove(socks, where)
+        self._frozen.by_sides.remove_each(window.digests.take(lives), socks)
         for some in heirs:
             self._count(window, some)
 
@@ -240,13 +249,12 @@ class Continuing:
             return
         life.place = shape.place
         records = window.words.take(heirs.first + heirs.comes_to.last, axis=0)
-        sides = sides_of(records)
         times = heirs.times(window)
-        rows = rows_of(self._freezer, life, sides, timed(times.of))
+        rows = rows_of(self._freezer, life, records, timed(times.of))
         column(rows, "<u4", SEEN_AT)[:] = column(heirs.rows, "<u4", SEEN_AT)
         column(rows, "<u4", HEAD.size)[:] = column(heirs.rows, "<u4", HEAD.size)
         socks = np.ascontiguousarray(records[:, columns.SOCK])
-        self._frozen.add(socks, rows, digests_of(sides))
+        self._frozen.add(socks, rows, window.digests.take(heirs.lives))
         if life.counted is not None:
             entered = number_of(life.connection.spans[-1].at_ns or 0)
             entered_ns = [] if entered is None else times.of(entered).tolist()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle.index import Index
 from tcptrace.lifecycle.waiting import is_silent
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
+from tcptrace.wire.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ _ANYWHERE: Final = -1
 _LOOPBACK6: Final = bytes(15) + b"\x01"
 _LOOPBACK4: Final = MAPPED_PREFIX + b"\x7f"
 
-DIGEST: Final = (1 << 60) - 1
 SIDES: Final = struct.Struct("<16sH16sH")
 """Local address and port, remote address and port."""
 
@@ -36,7 +36,8 @@ class Ends:
         find: has the life in an object thawed.
 
     Attributes:
-        frozen: objects of frozen lives, by a digest of their two sides.
+        frozen: objects of frozen lives, by a digest of their two sides; two pairs that have the
+            same are thawed together.
     """
 
     def __init__(self, find: Callable[[int], object] = lambda _sock: None) -> None:
@@ -139,15 +140,6 @@ class Ends:
 
 def _digest(local: Endpoint, remote: Endpoint) -> int:
     return digest_of(SIDES.pack(*local, *remote))
-
-
-def digest_of(sides: bytes) -> int:
-    """So short that it takes 32 bytes, and not 0; two pairs that have the same are thawed together.
-
-    Args:
-        sides: as SIDES packs them.
-    """
-    return hash(sides) & DIGEST | 1
 
 
 def _is_free(life: Life, at_ns: int) -> bool:

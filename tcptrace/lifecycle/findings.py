@@ -74,7 +74,7 @@ class Findings:
         shared = socks[1:][socks[1:] == socks[:-1]]
         places = places[~columns.are_among(words[:, columns.SOCK][places], shared)]
         left = np.ones(len(words), np.bool_)
-        for which, rows in self._frozen.look(words[:, columns.SOCK][places]):
+        for which, rows, _ in self._frozen.look(words[:, columns.SOCK][places]):
             found = places.take(which)
             for some in groups_of(rows, what.take(found)):
                 left[self._see(words, found.take(some), rows.take(some, axis=0))] = False

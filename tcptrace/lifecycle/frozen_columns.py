@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from tcptrace.lifecycle.ends import DIGEST
 from tcptrace.lifecycle.frozen_rows import slices
 from tcptrace.lifecycle.rows import Rows
 from tcptrace.lifecycle.table import Table
@@ -28,6 +27,26 @@ _SLICE: Final = 4096
 """So many lives at a time are copied for one who looks at all."""
 
 
+class Found(NamedTuple):
+    """Some frozen lives of one width.
+
+    Attributes:
+        which: where their objects are among those that were looked at.
+        rows: what each was frozen to.
+        where: where each of these is, until one is removed.
+    """
+
+    which: Numbers
+    rows: Bytes
+    where: Words
+
+    def some(self, places: Numbers) -> Found:
+        """Those in these places."""
+        return Found(
+            self.which.take(places), self.rows.take(places, axis=0), self.where.take(places)
+        )
+
+
 class FrozenColumns:
     """What frozen_lives.FrozenLives is, for many at once. No object's address is 0.
 
@@ -37,7 +56,7 @@ class FrozenColumns:
 
     def __init__(self) -> None:
         # Two that are as full would grow in the same window.
-        self.by_sides = Table(most_in_line=4)
+        self.by_sides = Table(most_in_line=2)
         self._where = Table()
         """By object: the width of what its life was frozen to, and the place among those rows."""
         self._rows: dict[int, Rows] = {}
@@ -81,26 +100,20 @@ class FrozenColumns:
         if where is None:
             raise KeyError(sock)
         self._where.remove(sock, where)
-        width = where >> _PLACE_BITS
-        rows = self._rows[width]
-        moved = rows.remove_one(where & _PLACE)
-        if moved:
-            self._where.remove(moved, width << _PLACE_BITS | len(rows))
-            self._where.add(moved, where)
-        elif not rows:
-            del self._rows[width]
+        self._remove_from(self._rows[where >> _PLACE_BITS], np.array([where & _PLACE]))
 
     def each(self) -> Iterator[tuple[int, bytes]]:
         """Every object with what it has, in any order."""
         for rows in self._rows.values():
-            for begin in range(0, len(rows), _SLICE):
-                socks, _ = rows.owners(begin, begin + _SLICE)
-                some = slices(rows.at(np.arange(begin, begin + len(socks))))
-                yield from zip(socks.tolist(), some, strict=True)
+            places = rows.places()
+            for begin in range(0, len(places), _SLICE):
+                some = places[begin : begin + _SLICE]
+                socks, _ = rows.owners(some)
+                yield from zip(socks.tolist(), slices(rows.at(some)), strict=True)
 
     def oldest_first(self) -> list[int]:
         """Every object, the one first whose life was frozen first."""
-        owners = [rows.owners(0, len(rows)) for rows in self._rows.values()]
+        owners = [rows.owners(rows.places()) for rows in self._rows.values()]
         if not owners:
             return []
         socks, numbers = map(np.concatenate, zip(*owners, strict=True))
@@ -109,14 +122,11 @@ class FrozenColumns:
 
     # Many at once.
 
-    def look(self, socks: Words) -> Iterator[tuple[Numbers, Bytes]]:
-        """What the lives in some of these objects were frozen to, those of one width together.
-
-        Yields:
-            Where in `socks` the objects are that have one, and a row for each.
-        """
-        for which, rows, places in self._find(self._where.one_of_each(socks)):
-            yield which, rows.at(places)
+    def look(self, socks: Words) -> Iterator[Found]:
+        """What the lives in some of these objects were frozen to, those of one width together."""
+        where = self._where.one_of_each(socks)
+        for which, rows, places in self._find(where):
+            yield Found(which, rows.at(places), where.take(which))
 
     def are_there(self, socks: Words) -> Truths:
         """Whether each object has one."""
@@ -138,21 +148,21 @@ class FrozenColumns:
         Args:
             socks: their objects, in which no others are.
             rows: what each was frozen to.
-            digests: digests_of() its two sides.
+            digests: columns.digests() of their sides.
         """
         self._put(socks, rows)
         self.by_sides.add_each(digests, socks)
 
-    def remove(self, socks: Words, digests: Words | None) -> None:
-        """Lives are there no more.
+    def remove(self, socks: Words, where: Words) -> None:
+        """Lives are there no more; those who find them by their sides forget them too.
 
         Args:
             socks: their objects.
-            digests: as for add(); None if they are not found by them.
+            where: what each was frozen to is, as look() found.
         """
-        self._take(socks)
-        if digests is not None:
-            self.by_sides.remove_each(digests, socks)
+        self._where.remove_each(socks, where)
+        for _, rows, places in self._find(where):
+            self._remove_from(rows, places)
 
     def change(self, socks: Words, rows: Bytes) -> None:
         """Lives are frozen to something else that is as wide."""
@@ -173,31 +183,20 @@ class FrozenColumns:
         self._added += len(socks)
         self._where.add_each(socks, _where(width, places))
 
+    def _remove_from(self, rows: Rows, places: Numbers) -> None:
+        rows.remove(places)
+        if not rows:
+            del self._rows[rows.width]
+        elif rows.is_sparse:
+            moved, before, now = rows.close_up()
+            where = (_where(rows.width, places) for places in (before, now))
+            self._where.change_each(moved, *where)
+
     def _rows_of(self, width: int) -> Rows:
         if width not in self._rows:
             self._rows[width] = Rows(width)
         return self._rows[width]
 
-    def _take(self, socks: Words) -> None:
-        where = self._where.one_of_each(socks)
-        if not where.all():
-            raise KeyError(socks)
-        self._where.remove_each(socks, where)
-        for _, rows, places in self._find(where):
-            width = rows.width
-            moved, before, now = rows.remove(places)
-            self._where.change_each(moved, _where(width, before), _where(width, now))
-            if not rows:
-                del self._rows[width]
-
 
 def _where(width: int, places: Numbers) -> Words:
     return (places + (width << _PLACE_BITS)).view(np.uint64)
-
-
-def digests_of(sides: Bytes) -> Words:
-    """The same as ends.digest_of() of each."""
-    digests = np.fromiter(map(hash, slices(sides)), np.int64, len(sides))
-    digests &= DIGEST
-    digests |= 1
-    return digests.view(np.uint64)

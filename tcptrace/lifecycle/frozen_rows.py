@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tcptrace.lifecycle.ends import SIDES
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
 from tcptrace.lifecycle.shapes import number_of
 from tcptrace.wire import columns
 from tcptrace.wire.layout import OFFSETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -25,29 +24,24 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
     Truths = npt.NDArray[np.bool_]
 
-_SIDES: Final = (("<u8", 0), ("<u8", 8), ("<u2", 16), ("<u8", 18), ("<u8", 26), ("<u2", 34))
-"""The numbers that ends.SIDES consists of, and where they are."""
-_IN_RECORD: Final = (
-    OFFSETS["local"],
-    OFFSETS["local"] + 8,
-    OFFSETS["local_port"],
-    OFFSETS["remote"],
-    OFFSETS["remote"] + 8,
-    OFFSETS["remote_port"],
+_SIDES: Final = (
+    ("<u8", OFFSETS["local"]),
+    ("<u8", OFFSETS["local"] + 8),
+    ("<u2", OFFSETS["local_port"]),
+    ("<u8", OFFSETS["remote"]),
+    ("<u8", OFFSETS["remote"] + 8),
+    ("<u2", OFFSETS["remote_port"]),
 )
-_MAPPED_SIDES: Final = (("<u4", 12), ("<u2", 16), ("<u4", 30), ("<u2", 34))
+"""The numbers that ends.SIDES consists of, and where a record has them."""
+_MAPPED_SIDES: Final = (
+    ("<u4", OFFSETS["local"] + 12),
+    ("<u2", OFFSETS["local_port"]),
+    ("<u4", OFFSETS["remote"] + 12),
+    ("<u2", OFFSETS["remote_port"]),
+)
 """What is kept of it of two IPv4 addresses."""
 _GAPS_AT: Final = 4
 """Where it is told how often lives were marked until it was frozen."""
-
-
-def sides_of(records: Words) -> Bytes:
-    """Each record's sides as ends.SIDES packs them."""
-    raw = np.ascontiguousarray(records).view(np.uint8)
-    sides: Bytes = np.empty((len(records), SIDES.size), np.uint8)
-    for (code, at), offset in zip(_SIDES, _IN_RECORD, strict=True):
-        column(sides, code, at)[:] = column(raw, code, offset)
-    return sides
 
 
 def column(rows: Bytes, code: str, at: int) -> npt.NDArray[Any]:
@@ -60,34 +54,38 @@ def are_mapped(records: Words) -> Truths:
     return columns.are_ipv4(records) & columns.are_ipv4(records, columns.LOCAL)
 
 
-def write_sides(rows: Bytes, sides: Bytes, *, is_mapped: bool) -> None:
-    """Writes sides where frozen lives have theirs, behind the namespace."""
+def _sides(
+    rows: Bytes, records: Words, *, is_mapped: bool
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """The numbers of both sides: those of frozen lives, and those of the records."""
+    raw = np.ascontiguousarray(records).view(np.uint8)
     at = HEAD.size + 4
     for code, offset in _MAPPED_SIDES if is_mapped else _SIDES:
-        column(rows, code, at)[:] = column(sides, code, offset)
+        yield column(rows, code, at), column(raw, code, offset)
         at += int(code[-1])
 
 
 def rows_of(
-    freezer: Freezer, life: Life, sides: Bytes, told: Callable[[int], Numbers | None]
+    freezer: Freezer, life: Life, records: Words, told: Callable[[int], Numbers | None]
 ) -> Bytes:
     """Many lives frozen that are like one, but for their sides and their numbers.
 
     Args:
         freezer: its shape is in use as often as there are lives, then.
         life: one of them.
-        sides: of each.
+        records: one that names its ends, of each.
         told: what a number of that one stands for; None if for itself.
     """
     frozen = freezer.freeze(life)
     if frozen is None:
         raise AssertionError("it is fit to be frozen")
     (number, _, _) = HEAD.unpack_from(frozen)
-    freezer.change_uses(number, len(sides) - 1)
-    rows: Bytes = np.empty((len(sides), len(frozen)), np.uint8)
+    freezer.change_uses(number, len(records) - 1)
+    rows: Bytes = np.empty((len(records), len(frozen)), np.uint8)
     rows[:] = np.frombuffer(frozen, np.uint8)
     is_mapped = freezer.shape_of(number).is_mapped
-    write_sides(rows, sides, is_mapped=is_mapped)
+    for written, told_of in _sides(rows, records, is_mapped=is_mapped):
+        written[:] = told_of
     begin = numbers_at(is_mapped=is_mapped)
     for place, mark in enumerate(memoryview(frozen[begin:]).cast("Q")):
         meant = told(mark)
@@ -144,9 +142,8 @@ def slices(rows: Bytes) -> list[bytes]:
 
 def have_ends(rows: Bytes, shape: Shape, records: Words) -> Truths:
     """Whether what was frozen is between the ends that each record names."""
-    expected = rows.copy()
-    write_sides(expected, sides_of(records), is_mapped=shape.is_mapped)
-    have: Truths = (expected == rows).all(axis=1)
-    have &= column(rows, "<u4", HEAD.size) == columns.netns(records)
+    have: Truths = column(rows, "<u4", HEAD.size) == columns.netns(records)
     have &= are_mapped(records) == shape.is_mapped
+    for frozen, told_of in _sides(rows, records, is_mapped=shape.is_mapped):
+        have &= frozen == told_of
     return have

@@ -9,8 +9,7 @@ import numpy as np
 
 from tcptrace.lifecycle import marks
 from tcptrace.lifecycle.freezing import HEAD, numbers_at
-from tcptrace.lifecycle.frozen_columns import digests_of
-from tcptrace.lifecycle.frozen_rows import groups_of, have_ends, rows_of, sides_of
+from tcptrace.lifecycle.frozen_rows import groups_of, have_ends, rows_of
 from tcptrace.lifecycle.marks import Columns
 from tcptrace.lifecycle.prototypes import ending_of
 from tcptrace.wire import columns
@@ -67,9 +66,8 @@ class Kept:
             records: of each one that names its ends.
             socks: their objects.
         """
-        sides = sides_of(records)
-        rows = rows_of(self._freezer, life, sides, told.known)
-        self._frozen.add(socks, rows, digests_of(sides))
+        rows = rows_of(self._freezer, life, records, told.known)
+        self._frozen.add(socks, rows, columns.digests(records))
 
     def end(self, records: Words) -> list[Expired]:
         """TIME_WAIT sockets are gone by their timers.
@@ -81,17 +79,23 @@ class Kept:
             The lives that were frozen, and are over now; the others are not touched.
         """
         ended = []
-        for places, rows in self._frozen.look(np.ascontiguousarray(records[:, columns.SOCK])):
-            for some in groups_of(rows):
-                which = places.take(some)
-                one = self._end_alike(records.take(which, axis=0), rows.take(some, axis=0))
+        over = []
+        socks = np.ascontiguousarray(records[:, columns.SOCK])
+        for found in self._frozen.look(socks):
+            for some in groups_of(found.rows):
+                each = found.some(some)
+                one = self._end_alike(records.take(each.which, axis=0), each.rows)
                 if one is not None:
                     prototype, numbers, mine = one
-                    ended.append((prototype, numbers, which.take(mine)))
+                    which = each.which.take(mine)
+                    ended.append((prototype, numbers, which))
+                    over.append((socks.take(which), each.where.take(mine)))
+        if over:
+            self._frozen.remove(*map(np.concatenate, zip(*over, strict=True)))
         return ended
 
     def _end_alike(self, records: Words, rows: Bytes) -> Expired | None:
-        """The same for lives of one shape and namespace."""
+        """The same for lives of one shape and namespace, but that they are still there."""
         freezer = self._freezer
         number, gaps, _ = HEAD.unpack_from(rows[0])
         shape = freezer.shape_of(number)
@@ -108,9 +112,10 @@ class Kept:
         mine = np.flatnonzero(is_same)
         if ending.prototype is None or not len(mine):
             return None
-        over = records.take(mine, axis=0)
-        digests = digests_of(sides_of(over)) if shape.is_known else None
-        self._frozen.remove(np.ascontiguousarray(over[:, columns.SOCK]), digests)
+        if shape.is_known:
+            over = records.take(mine, axis=0)
+            socks = np.ascontiguousarray(over[:, columns.SOCK])
+            self._frozen.by_sides.remove_each(columns.digests(over), socks)
         freezer.change_uses(number, -len(mine))
         numbers = numbers.take(mine, axis=0)
         meant = Columns(times.take(mine, axis=0), lambda place: numbers[:, place])

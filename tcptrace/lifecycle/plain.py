@@ -329,9 +329,11 @@ class Plain:
         ordered = socks.take(order)
         is_new = np.append([True], ordered[1:] != ordered[:-1])
         each = ordered[is_new]
-        occupied = np.array([*self._registry.occupied(set(each.tolist()))], np.uint64)
+        are_there = columns.are_any_of(each, self._registry.awake)
+        are_there |= columns.are_any_of(each, self._registry.held)
+        are_there |= self._frozen.are_there(each)
         is_free = np.append([False], is_begun[:-1])
-        is_free[is_new] = ~(columns.are_among(each, occupied) | self._frozen.are_there(each))
+        is_free[is_new] = ~are_there
         found = order[is_begun & ~is_free]
         used = zip(places[found].tolist(), socks[found].tolist(), strict=True)
         return [(place, sock, None) for place, sock in used]

@@ -36,7 +36,7 @@ from tcptrace.lifecycle.waiting import Waiting, is_silent
 from tcptrace.tcp import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from tcptrace.lifecycle.freezing import Frozen
@@ -168,9 +168,15 @@ class Registry:
         self.end_unborn(life)
         return None
 
-    def occupied(self, socks: AbstractSet[int]) -> AbstractSet[int]:
-        """Those of the objects that a life is in that is not frozen, or was in that is held."""
-        return (socks & self._lives.keys()) | (socks & self._held.keys())
+    @property
+    def awake(self) -> Collection[int]:
+        """The objects in which lives are that are not frozen."""
+        return self._lives.keys()
+
+    @property
+    def held(self) -> Collection[int]:
+        """The objects in which lives were that are held."""
+        return self._held.keys()
 
     def only_sighted(self, socks: AbstractSet[int], frozen: Iterable[int]) -> list[int]:
         """The objects in which are lives that a snapshot alone has told of.

@@ -8,13 +8,13 @@ import numpy as np
 
 from tcptrace.lifecycle import life as rules
 from tcptrace.lifecycle.connection import Connection, Partial, Role, StateSpan
-from tcptrace.lifecycle.ends import SIDES, keys_of
-from tcptrace.lifecycle.frozen_columns import digests_of
-from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, sides_of, timed
+from tcptrace.lifecycle.ends import keys_of
+from tcptrace.lifecycle.frozen_rows import are_mapped, lack, rows_of, timed
 from tcptrace.lifecycle.life import Life
 from tcptrace.lifecycle.shapes import time_of
 from tcptrace.tcp import Endpoint, State
 from tcptrace.wire import columns
+from tcptrace.wire.decode import decode_batch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tcptrace.lifecycle.registry import Registry
     from tcptrace.wire.columns import Words
 
-    Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.int64]
 
 _TIME_WAIT: Final = State.TIME_WAIT
@@ -80,20 +79,19 @@ class Resting:
 
     def begin(self, entries: Entries) -> None:
         """Lives go on in TIME_WAIT; whatever was in their objects is over."""
-        sides = sides_of(entries.records)
-        digests = digests_of(sides)
+        digests = columns.digests(entries.records)
         are_free = self._frozen.are_free(digests)
         if not are_free.all():
             self._begin_each(entries.some(np.flatnonzero(~are_free)))
             entries = entries.some(np.flatnonzero(are_free))
-            sides, digests = sides[are_free], digests[are_free]
+            digests = digests[are_free]
         is_mapped = are_mapped(entries.records)
         if is_mapped.any() and not is_mapped.all():
             self._begin_each(entries)
         elif len(entries.socks):
-            self._begin_alike(entries, sides, digests)
+            self._begin_alike(entries, digests)
 
-    def _begin_alike(self, entries: Entries, sides: Bytes, digests: Words) -> None:
+    def _begin_alike(self, entries: Entries, digests: Words) -> None:
         """Lives whose ends are free, frozen as the freezer would freeze each."""
         ids = self._take_ids(entries)
         one = _life(entries.records[:1], entries.role, [time_of(place) for place in range(4)])
@@ -101,7 +99,8 @@ class Resting:
         one.keys = keys_of(connection.netns, connection.local, connection.remote)
         one.counted, one.place = _TIME_WAIT, entries.place
         freezer = self._registry.objects.freezer
-        rows = rows_of(freezer, one, sides, timed(entries.numbers(ids).__getitem__))
+        told = timed(entries.numbers(ids).__getitem__)
+        rows = rows_of(freezer, one, entries.records, told)
         lack(rows, freezer, entries.born_ns <= self._registry.lossy_until_ns)
         self._frozen.add(entries.socks, rows, digests)
         entered_ns = entries.timewait_ns.tolist()
@@ -131,13 +130,13 @@ def _life(record: Words, role: Role, numbers: list[int]) -> Life:
         numbers: its id, when it was established, entered TIME_WAIT, and began.
     """
     life_id, established_ns, timewait_ns, born_ns = numbers
-    local, local_port, remote, remote_port = SIDES.unpack(sides_of(record).tobytes())
-    netns = int(columns.netns(record)[0])
-    family = int(columns.families(columns.what(record))[0])
+    told = next(decode_batch(record.tobytes()))
+    netns, local, local_port = told.netns, told.local, told.local_port
+    remote, remote_port = told.remote, told.remote_port
     connection = Connection(
         life_id,
         role,
-        family,
+        told.family,
         netns,
         Endpoint(local, local_port),
         Endpoint(remote, remote_port),

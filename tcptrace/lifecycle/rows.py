@@ -1,4 +1,4 @@
-"""Rows of bytes, each an object's, side by side and without gaps."""
+"""Rows of bytes, each an object's, side by side."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import numpy.typing as npt
 
     Bytes = npt.NDArray[np.uint8]
@@ -21,6 +23,9 @@ _LEAST_SPARE: Final = 64
 class Rows:
     """Rows of one width, in places from 0 on.
 
+    One that is removed leaves a gap, which is filled by one of the next that are added: the CPU has
+    its memory at hand.
+
     Args:
         width: how many bytes each has.
 
@@ -30,14 +35,18 @@ class Rows:
 
     def __init__(self, width: int) -> None:
         self.width: Final = width
-        self._count = 0
+        self._end = 0
+        """The place behind the last one that ever had a row since there were no gaps."""
         self._rows: Bytes = np.empty((0, width), np.uint8)
         self._owners: Words = np.empty((0, 2), np.uint64)
         """Of each row its object, and which one it was that was added."""
+        self._gaps: Numbers = np.empty(0, np.int64)
+        """Their places, and behind them room for more."""
+        self._gap_count = 0
 
     def __len__(self) -> int:
         """How many there are."""
-        return self._count
+        return self._end - self._gap_count
 
     # One by one.
 
@@ -48,28 +57,10 @@ class Rows:
 
     def add_one(self, sock: int, row: bytes, number: int) -> int:
         """One more object has a row; returns where."""
-        place = self._count
-        if place == len(self._rows):
-            self._resize(place + 1)
+        (place,) = self._take_places(1).tolist()
         self._owners[place] = sock, number
         self._rows[place] = np.frombuffer(row, np.uint8)
-        self._count += 1
-        return place
-
-    def remove_one(self, place: int) -> int:
-        """A row is there no more: the last one takes its place.
-
-        Returns:
-            That one's object; 0 if it was the last itself.
-        """
-        self._count = last = self._count - 1
-        moved = 0
-        if place != last:
-            self._owners[place] = self._owners[last]
-            self._rows[place] = self._rows[last]
-            moved = int(self._owners[place, 0])
-        self._give_back()
-        return moved
+        return int(place)
 
     def change_one(self, place: int, row: bytes) -> None:
         """The row there is another one now."""
@@ -83,48 +74,86 @@ class Rows:
 
     def change(self, places: Numbers, rows: Bytes) -> None:
         """They are others now."""
-        self._rows[places] = rows
+        self._write(places, rows)
 
-    def owners(self, begin: int, end: int) -> tuple[Words, Words]:
-        """From one place to another, the rows' objects, and their numbers."""
-        socks, numbers = self._owners[begin : min(end, self._count)].T.copy()
+    def places(self) -> Numbers:
+        """Where there is one."""
+        are = np.ones(self._end, np.bool_)
+        are[self._gaps[: self._gap_count]] = False
+        places: Numbers = np.flatnonzero(are)
+        return places
+
+    def owners(self, places: Numbers) -> tuple[Words, Words]:
+        """Of the rows there the objects, and their numbers."""
+        socks, numbers = self._owners.take(places, axis=0).T.copy()
         return socks, numbers
 
     def add(self, socks: Words, rows: Bytes, first: int) -> Numbers:
         """More objects have a row; returns where. They are numbered from `first` on."""
-        begin, end = self._count, self._count + len(socks)
-        if end > len(self._rows):
-            self._resize(end)
-        self._owners[begin:end, 0] = socks
-        self._owners[begin:end, 1] = np.arange(first, first + len(socks))
-        self._rows[begin:end] = rows
-        self._count = end
-        return np.arange(begin, end)
+        places = self._take_places(len(socks))
+        owners = np.empty((len(socks), 2), np.uint64)
+        owners[:, 0] = socks
+        owners[:, 1] = np.arange(first, first + len(socks))
+        _whole(self._owners)[places] = _whole(owners)
+        self._write(places, rows)
+        return places
 
-    def remove(self, places: Numbers) -> tuple[Words, Numbers, Numbers]:
-        """Rows are there no more: the last ones take their places.
+    def _write(self, places: Numbers, rows: Bytes) -> None:
+        if rows.shape[1] != self.width:
+            raise ValueError(rows.shape)
+        _whole(self._rows)[places] = _whole(np.ascontiguousarray(rows))
+
+    def remove(self, places: Numbers) -> None:
+        """Rows are there no more."""
+        count = self._gap_count + len(places)
+        if count > len(self._gaps):
+            self._gaps.resize(_with_spare(count), refcheck=False)
+        self._gaps[self._gap_count : count] = places
+        self._gap_count = count
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether there are more gaps than rows."""
+        return self._gap_count > len(self) + _LEAST_SPARE
+
+    def close_up(self) -> tuple[Words, Numbers, Numbers]:
+        """The last rows fill the gaps; memory that nobody needs is given back.
 
         Returns:
             Of those that were moved the objects, where they were, and where they are.
         """
-        end = self._count - len(places)
-        is_moved = np.ones(len(places), np.bool_)
-        is_moved[places[places >= end] - end] = False
-        before: Numbers = end + np.flatnonzero(is_moved)
-        now = places[places < end]
+        count = len(self)
+        places, gaps = self.places(), self._gaps[: self._gap_count]
+        before, now = places[places >= count], gaps[gaps < count]
         owners = self._owners.take(before, axis=0)
-        self._owners[now] = owners
-        self._rows[now] = self._rows.take(before, axis=0)
-        self._count = end
-        self._give_back()
+        _whole(self._owners)[now] = _whole(owners)
+        _whole(self._rows)[now] = _whole(self._rows.take(before, axis=0))
+        self._end, self._gap_count = count, 0
+        self._gaps = np.empty(0, np.int64)
+        self._resize(count)
         return owners[:, 0].copy(), before, now
 
-    def _give_back(self) -> None:
-        if len(self._rows) > 2 * (self._count + _LEAST_SPARE):
-            self._resize(self._count)
+    def _take_places(self, count: int) -> Numbers:
+        """So many places without a row: the gaps that were made last, then new ones."""
+        filled = min(count, self._gap_count)
+        self._gap_count -= filled
+        gaps = self._gaps[self._gap_count : self._gap_count + filled]
+        begin, self._end = self._end, self._end + count - filled
+        if self._end > len(self._rows):
+            self._resize(self._end)
+        return np.concatenate([gaps, np.arange(begin, self._end)])
 
     def _resize(self, count: int) -> None:
-        room = count + max(_LEAST_SPARE, count // _SPARE_SHARE)
+        room = _with_spare(count)
         # In place, since nobody else has a view of them: the kernel moves pages, not bytes.
         self._rows.resize((room, self.width), refcheck=False)
         self._owners.resize((room, 2), refcheck=False)
+
+
+def _with_spare(count: int) -> int:
+    return count + max(_LEAST_SPARE, count // _SPARE_SHARE)
+
+
+def _whole(rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """Each row as one: numpy takes three times as long to put them elsewhere word by word."""
+    return rows.view(f"V{rows.strides[0]}")[:, 0]

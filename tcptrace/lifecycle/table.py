@@ -32,6 +32,9 @@ _AT_ONCE: Final = 2048
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15
 _FOLD: Final = 32
 _WORD: Final = (1 << 64) - 1
+_BYTE_NUMBERS: Final = np.uint64(0x0001020304050607)
+"""Times a word whose byte number n is 1 and the others 0, this has n in its highest byte."""
+_LAST_BYTE: Final = np.uint64(56)
 _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
 
@@ -43,11 +46,11 @@ class Table(Index):
     a line are found one by one, in a dict.
 
     Args:
-        most_in_line: it grows when it has more keys than that in a line, on average. Of 5, a few
-            in a hundred find their line full.
+        most_in_line: it grows when it has more keys than that in a line, on average. Of 3, one in
+            a hundred finds its line full.
     """
 
-    def __init__(self, most_in_line: int = 5) -> None:
+    def __init__(self, most_in_line: int = 3) -> None:
         super().__init__()
         self._most_in_line = most_in_line
         self._count = 0
@@ -60,8 +63,10 @@ class Table(Index):
         self._words: Words = lines.reshape(-1)
         self._each_word = memoryview(self._words.data)
         """One by one these are four times as fast."""
-        self._elsewhere: Numbers = np.zeros(len(lines) // 2, np.int64)
-        """How many keys of each line found no place in it."""
+        self._elsewhere: dict[int, int] = {}
+        """How many keys of a line found no place in it."""
+        self._have_others: Truths = np.zeros(len(lines) // 2, np.bool_)
+        """Which lines these are: of a million this is a byte each, and hardly ever waited for."""
 
     def __len__(self) -> int:
         """How many numbers there are."""
@@ -94,7 +99,9 @@ class Table(Index):
             place = begin + keys.index(0)
             self._each_word[place], self._each_word[place + _WIDTH] = key, number
         else:
-            self._elsewhere[begin // (2 * _WIDTH)] += 1
+            line = begin // (2 * _WIDTH)
+            self._elsewhere[line] = self._elsewhere.get(line, 0) + 1
+            self._have_others[line] = True
             super().add(key, number)
 
     def remove(self, key: int, number: int) -> None:
@@ -114,7 +121,11 @@ class Table(Index):
 
     def _remove_elsewhere(self, key: int, number: int) -> None:
         super().remove(key, number)
-        self._elsewhere[self._begin_of(key) // (2 * _WIDTH)] -= 1
+        line = self._begin_of(key) // (2 * _WIDTH)
+        self._elsewhere[line] -= 1
+        if not self._elsewhere[line]:
+            del self._elsewhere[line]
+            self._have_others[line] = False
 
     def _begin_of(self, key: int) -> int:
         """Where among all words its line begins."""
@@ -131,7 +142,7 @@ class Table(Index):
         found = np.zeros(len(keys), np.uint64)
         found[which] = self._words.take(places + _WIDTH)
         if self._others:
-            maybe = self._elsewhere.take(lines >> 1) != 0
+            maybe = self._have_others.take(lines >> 1)
             maybe &= found == _ZERO
             for place in np.flatnonzero(maybe).tolist():
                 found[place] = next(iter(super().of(int(keys[place]))), 0)
@@ -142,9 +153,10 @@ class Table(Index):
         self._make_room(len(keys))
         while len(keys):
             lines = self._lines_of(keys)
-            places = (self._lines.take(lines, axis=0) == _ZERO).argmax(axis=1)
-            places += lines * _WIDTH
-            is_full = self._words.take(places) != _ZERO
+            are_free = _each_line(self._lines.take(lines, axis=0) == _ZERO)
+            places = _firsts(are_free)
+            places += lines << _WIDTH_BITS
+            is_full = are_free == _ZERO
             if is_full.any():
                 for place in np.flatnonzero(is_full).tolist():
                     self._put(int(keys[place]), int(numbers[place]))
@@ -184,12 +196,12 @@ class Table(Index):
         self._words[places] = others.take(which)
 
     def _find(self, lines: Numbers, words: Words) -> tuple[Numbers, Numbers]:
-        """Which words are in their lines, and where among all words."""
-        found = np.flatnonzero(self._lines.take(lines, axis=0) == words[:, None])
-        which = found >> _WIDTH_BITS
+        """Which words are in their lines, and where among all words: the first place of each."""
+        are_there = _each_line(self._lines.take(lines, axis=0) == words[:, None])
+        which = np.flatnonzero(are_there)
         places = lines.take(which)
         places <<= _WIDTH_BITS
-        places += found & (_WIDTH - 1)
+        places += _firsts(are_there.take(which))
         return which, places
 
     def _lines_of(self, keys: Words) -> Numbers:
@@ -223,6 +235,19 @@ class Table(Index):
         for key, found in others.items():
             for number in found if isinstance(found, tuple) else (found,):
                 self._put(key, number)
+
+
+def _each_line(truths: Truths) -> Words:
+    """A number for each line, of whose words it is told what is true: a byte for each word."""
+    return truths.view(np.uint64)[:, 0]
+
+
+def _firsts(of_line: Words) -> Numbers:
+    """The first word of each line of which it is true; one of them where it is of none."""
+    firsts = of_line & (~of_line + _ONE)
+    firsts *= _BYTE_NUMBERS
+    firsts >>= _LAST_BYTE
+    return firsts.view(np.int64)
 
 
 def _mixed(keys: Words) -> Words:

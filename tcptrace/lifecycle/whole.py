@@ -112,6 +112,7 @@ class Window:
         self._identities = self._find_identities() if are_same else []
         self._last_uses = uses.last_of_each_object()
         self._last_lives: Numbers = np.searchsorted(roots, life_of_use.take(self._last_uses[1]))
+        self._is_last_born: Truths = uses.is_born.take(self._last_uses[1])
 
     def is_in_time(self, latest_ns: int) -> bool:
         """Whether no record is later than that: the time from one to another is a number then."""
@@ -128,14 +129,17 @@ class Window:
         first = about[self.places.take(about).argmin()]
         return int(self.number[first]), self.words[first].tobytes()
 
-    def left_to(self, taken: Truths) -> Words:
+    def left_to(self, taken: Truths) -> tuple[Words, Truths]:
         """The objects whose last use here is that of one of these lives.
 
         Args:
             taken: by life, whether it is one of them.
+
+        Returns:
+            They, in ascending order, and whether that use of each began here.
         """
-        socks: Words = self._last_uses[0][taken[self._last_lives]]
-        return socks
+        are = taken[self._last_lives]
+        return self._last_uses[0][are], self._is_last_born[are]
 
     def are_last(self, socks: Words, lives: Numbers) -> Truths:
         """Whether the last use here of each object is that of its life."""
@@ -144,9 +148,19 @@ class Window:
         return is_last
 
     @cached_property
+    def digests(self) -> Words:
+        """By life, columns.digests() of its last record."""
+        return columns.digests(self._last)
+
+    @cached_property
     def ends(self) -> Words:
         """By life, columns.ends_print() of its last record."""
-        return columns.ends_print(self.words.take(self._first + self._length - 1, axis=0))
+        return columns.mix(self.digests, columns.netns(self._last))
+
+    @cached_property
+    def _last(self) -> Words:
+        """By life, its last record."""
+        return self.words.take(self._first + self._length - 1, axis=0)
 
     @property
     def shared_ends(self) -> Words:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tcptrace.wire.digest import KEYS, SPARE_BITS
 from tcptrace.wire.framing import BUSY, DISCARDED
 from tcptrace.wire.layout import OFFSETS, RECORD_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy.typing as npt
 
     Bytes = npt.NDArray[np.uint8]
@@ -25,6 +28,9 @@ _CGROUP: Final = OFFSETS["cgroup"] // 8
 _KIND_HALF: Final = OFFSETS["kind"] // 4
 _ERROR_HALF: Final = OFFSETS["error"] // 4
 _PORTS_HALF: Final = OFFSETS["local_port"] // 4
+_ADDRESS_HALVES: Final = [
+    OFFSETS[side] // 4 + half for side in ("local", "remote") for half in range(4)
+]
 _NETNS_HALF: Final = OFFSETS["netns"] // 4
 _PORT: Final = np.uint64(0xFFFF)
 _PORT_BITS: Final = np.uint64(16)
@@ -40,6 +46,9 @@ _LOOPBACK6: Final = np.uint64(1 << 56)
 """The last word of ::1."""
 _FEW: Final = 8
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+_KEYS: Final = [np.uint64(key) for key in KEYS]
+_SPARE_BITS: Final = np.uint64(SPARE_BITS)
+_ONE: Final = np.uint64(1)
 
 AT_NS: Final = OFFSETS["at_ns"] // 8
 SOCK: Final = OFFSETS["sock"] // 8
@@ -146,13 +155,21 @@ def have_local_port(words: Words) -> Truths:
     return are_known
 
 
+def digests(words: Words) -> Words:
+    """digest.digest_of() the sides that each record names."""
+    halves = words.view(np.uint32)
+    *keys, key_of_ports = _KEYS
+    mixed = halves[:, _PORTS_HALF] * key_of_ports
+    for key, place in zip(keys, _ADDRESS_HALVES, strict=True):
+        mixed += halves[:, place] * key
+    mixed >>= _SPARE_BITS
+    mixed |= _ONE
+    return mixed
+
+
 def ends_print(words: Words) -> Words:
     """A number for the namespace and ends that each record names: the same for the same."""
-    addresses = (words[:, place] for place in (LOCAL, LOCAL + 1, REMOTE, REMOTE + 1))
-    mixed = ports(words)
-    for word in (netns(words), *addresses):
-        mixed = mix(mixed, word)
-    return mixed
+    return mix(digests(words), netns(words))
 
 
 def mix(mixed: Words, word: Words) -> Words:
@@ -230,6 +247,19 @@ def are_among(words: Words, others: Words) -> Truths:
     places[places == len(ordered)] = 0
     among: Truths = ordered.take(places) == words
     return among
+
+
+def are_any_of(ordered: Words, others: Collection[int]) -> Truths:
+    """Whether each word, of different ones in ascending order, is one of the others."""
+    if len(others) > len(ordered):
+        return np.fromiter(map(others.__contains__, ordered.tolist()), np.bool_, len(ordered))
+    are = np.zeros(len(ordered), np.bool_)
+    if len(ordered):
+        each = np.fromiter(others, np.uint64, len(others))
+        places = np.searchsorted(ordered, each)
+        places[places == len(ordered)] = 0
+        are[places[ordered.take(places) == each]] = True
+    return are
 
 
 def unframe(span: memoryview, stride: int) -> tuple[bytes, int]:

@@ -10,8 +10,8 @@ from tcptrace.lifecycle.connection import Partial, Process
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
 from unit import samples
-from unit.lifecycle.steps import connect
-from unit.lifecycle.stream import CLIENT, HERE, Ends, Stream
+from unit.lifecycle.steps import CHILD, connect, queue_syn
+from unit.lifecycle.stream import CLIENT, HERE, SERVER, Ends, Stream
 from unit.lifecycle.test_bulk import Counting
 
 if TYPE_CHECKING:
@@ -64,6 +64,29 @@ def opened(stream: Stream) -> Counting:
     stream.records.clear()
     stream.wait(samples.S)
     return counting
+
+
+def test_a_life_that_comes_to_where_another_goes_on(stream: Stream) -> None:
+    """A child was dropped: its life is in its request again, whose object was another's since."""
+    counting = Counting()
+    queue_syn(stream, sock=sock_of(0))
+    stream.tell(Kind.CHILD_CREATED, CHILD, SERVER, origin=sock_of(0))
+    counting.window(stream.records)
+    stream.records.clear()
+    open_all(stream)
+    counting.window(stream.records)
+    stream.records.clear()
+    stream.tell(Kind.CHILD_DROPPED, CHILD, SERVER)
+    for number in range(NUMBER):
+        stream.goes(sock_of(number), ends_of(number), S.ESTABLISHED, S.CLOSE_WAIT)
+    counting.window(stream.records)
+    stream.records.clear()
+    registry = counting.tracker.registry
+    assert not [sock for sock, _ in registry.objects.frozen.each() if sock in registry.awake]
+    for number in range(NUMBER):
+        stream.goes(sock_of(number), ends_of(number), S.CLOSE_WAIT, S.LAST_ACK, S.CLOSE)
+    counting.window(stream.records)
+    assert counting.tracker.open_count == 0
 
 
 def established(counting: Counting) -> int:

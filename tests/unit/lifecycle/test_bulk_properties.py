@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects, picking
+from tcptrace.lifecycle import beginning, bulk, continuing, findings, objects, picking, rows
 from tcptrace.lifecycle.bulk import Bulk
 from tcptrace.tcp import State
 from tcptrace.wire.events import Kind
@@ -43,6 +43,7 @@ def _small_windows(request: pytest.FixtureRequest) -> Any:
         patch.setattr(beginning, "FEWEST_LIVES", 1)
         patch.setattr(findings, "FEWEST", 1)
         patch.setattr(continuing, "FEWEST_LIVES", 1)
+        patch.setattr(rows, "_LEAST_SPARE", 0)
         if request.param == "slow":
             patch.setattr(picking, "SLOW_NS", 2 * samples.US)
             patch.setattr(picking, "MOST_A_WINDOW", 3)

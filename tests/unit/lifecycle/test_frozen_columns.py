@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcptrace.lifecycle import rows
-from tcptrace.lifecycle.ends import SIDES, digest_of
-from tcptrace.lifecycle.frozen_columns import FrozenColumns, digests_of
+from tcptrace.lifecycle.ends import SIDES
+from tcptrace.lifecycle.frozen_columns import FrozenColumns
 from tcptrace.lifecycle.frozen_lives import FrozenLives
+from tcptrace.wire.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SOCKS = range(1, 60)
+SOCKS = range(0xFFFF_8880_0000_0040, 0xFFFF_8880_0000_0040 + 59 * 64, 64)
 some_socks = st.lists(st.sampled_from(SOCKS), unique=True)
 steps = st.lists(
     st.tuples(st.sampled_from(["add", "remove", "change", "set", "delete"]), some_socks, st.just(8))
@@ -29,10 +30,20 @@ def words(numbers: Sequence[int]) -> Any:
     return np.array(numbers, np.uint64)
 
 
-def sides_of(socks: Sequence[int]) -> Any:
-    """Two by two they have the same."""
-    packed = [SIDES.pack(b"local", sock // 2, b"remote", 80) for sock in socks]
-    return np.frombuffer(b"".join(packed), np.uint8).reshape(-1, SIDES.size)
+def digest(sock: int) -> int:
+    """Of its sides: two by two they have the same."""
+    return digest_of(SIDES.pack(b"local", sock // 128 % 65_536, b"remote", 80))
+
+
+def digests(socks: Sequence[int]) -> Any:
+    return words([digest(sock) for sock in socks])
+
+
+def remove(columns: FrozenColumns, socks: Sequence[int]) -> None:
+    where: dict[int, int] = {}
+    for found in columns.look(words(socks)):
+        where.update(zip(found.which.tolist(), found.where.tolist(), strict=True))
+    columns.remove(words(socks), words([where[place] for place in range(len(socks))]))
 
 
 class Both:
@@ -41,6 +52,7 @@ class Both:
     def __init__(self) -> None:
         self.columns, self.lives = FrozenColumns(), FrozenLives()
         self._made = 0
+        self._ages: dict[int, int] = {}
 
     def make(self, width: int) -> bytes:
         self._made += 1
@@ -52,7 +64,8 @@ class Both:
         if what == "add":
             self._add(others, width)
         elif what == "remove":
-            self.columns.remove(words(mine), digests_of(sides_of(mine)))
+            remove(self.columns, mine)
+            self.columns.by_sides.remove_each(digests(mine), words(mine))
             self._forget(mine)
         elif what == "change":
             mine = [sock for sock in mine if len(self.lives[sock]) == width]
@@ -68,43 +81,43 @@ class Both:
 
     def _add(self, socks: list[int], width: int) -> None:
         if socks:
-            self.columns.add(
-                words(socks), self._new_rows(socks, width), digests_of(sides_of(socks))
-            )
-        for sock, sides in zip(socks, sides_of(socks), strict=True):
-            self.lives.by_sides.add(digest_of(sides.tobytes()), sock)
+            self.columns.add(words(socks), self._new_rows(socks, width), digests(socks))
+        for sock in socks:
+            self.lives.by_sides.add(digest(sock), sock)
+            self._ages[sock] = self._made = self._made + 1
 
     def _forget(self, socks: list[int]) -> None:
-        for sock, sides in zip(socks, sides_of(socks), strict=True):
+        for sock in socks:
             del self.lives[sock]
-            self.lives.by_sides.remove(digest_of(sides.tobytes()), sock)
+            self.lives.by_sides.remove(digest(sock), sock)
 
     def _change_one(self, sock: int, width: int, *, is_deleted: bool) -> None:
         if is_deleted:
             del self.columns[sock]
-            self.columns.by_sides.remove(digest_of(sides_of([sock]).tobytes()), sock)
+            self.columns.by_sides.remove(digest(sock), sock)
             self._forget([sock])
         else:
             self.columns[sock] = frozen = self.make(width)
+            if len(self.lives[sock]) != width:
+                self._ages[sock] = self._made
             self.lives[sock] = frozen
 
     def check(self) -> None:
         columns, lives = self.columns, self.lives
         assert len(columns) == len(lives)
         assert dict(columns.each()) == lives
-        assert set(columns.oldest_first()) == set(lives)
+        assert columns.oldest_first() == sorted(lives, key=self._ages.__getitem__)
         assert columns.are_there(words(SOCKS)).tolist() == [sock in lives for sock in SOCKS]
         found: dict[int, bytes] = {}
-        for which, some in columns.look(words(SOCKS)):
+        for which, some, _ in columns.look(words(SOCKS)):
             found.update(zip(which.tolist(), [row.tobytes() for row in some], strict=True))
         assert {SOCKS[place]: frozen for place, frozen in found.items()} == lives
         for sock in (0, *SOCKS):
             assert columns.get(sock) == lives.get(sock)
         for sock in SOCKS:
-            digest = digest_of(sides_of([sock]).tobytes())
-            held = lives.by_sides.of(digest)
-            assert sorted(columns.by_sides.of(digest)) == sorted(held)
-            assert columns.are_free(words([digest])).tolist() == [not held]
+            held = lives.by_sides.of(digest(sock))
+            assert sorted(columns.by_sides.of(digest(sock))) == sorted(held)
+            assert columns.are_free(digests([sock])).tolist() == [not held]
 
 
 @given(steps=steps)
@@ -126,7 +139,7 @@ def test_those_frozen_first_come_first() -> None:
 
 
 def test_two_with_the_same_sides_are_not_free() -> None:
-    free = FrozenColumns().are_free(digests_of(sides_of([1, 2, 3, 4])))
+    free = FrozenColumns().are_free(digests([64, 128, 192, 256]))
     assert free.tolist() == [True, False, False, True]
 
 
@@ -140,14 +153,13 @@ def test_what_is_not_there_is_no_key() -> None:
 
 def test_room_is_given_back() -> None:
     both = Both()
-    socks = list(range(1, 50_000))
-    both.columns.add(words(socks), both._new_rows(socks, 8), digests_of(sides_of(socks)))
+    socks = list(range(64, 50_000 * 64, 64))
+    both.columns.add(words(socks), both._new_rows(socks, 8), digests(socks))
     (held,) = both.columns._rows.values()
     assert len(held._rows) < 1.3 * len(socks)
-    some = words(socks[1000:])
-    both.columns.remove(some, None)
+    remove(both.columns, socks[1000:])
     assert len(held._rows) < 2500
-    both.columns.remove(words(socks[:1000]), None)
+    remove(both.columns, socks[:1000])
     assert not both.columns._rows
 
 

@@ -142,8 +142,10 @@ def test_lines_that_were_full_once_are_not_for_good() -> None:
         one.remove_each(there, numbers)
         there = chance.integers(1, WORD, count, np.uint64)
         one.add_each(there, numbers)
-        assert one._elsewhere.sum() == len(one._others)
-        assert np.count_nonzero(one._elsewhere) <= 0.1 * len(one._elsewhere)
+        assert sum(one._elsewhere.values()) == len(one._others)
+        assert np.flatnonzero(one._have_others).tolist() == sorted(one._elsewhere)
+        assert len(one._elsewhere) <= 0.1 * len(one._have_others)
     for key, number in zip(there.tolist(), numbers.tolist(), strict=True):
         one.remove(key, number)
-    assert not one._elsewhere.any()
+    assert not one._elsewhere
+    assert not one._have_others.any()

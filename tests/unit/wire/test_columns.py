@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcptrace.lifecycle.ends import SIDES
 from tcptrace.wire import columns, framing
 from tcptrace.wire.columns import words_of
 from tcptrace.wire.decode import decode_batch
+from tcptrace.wire.digest import digest_of
 from tcptrace.wire.layout import RECORD_SIZE, STACK_SIZE
 from unit import samples
 
@@ -64,6 +68,37 @@ def test_prints_are_of_the_ends_alone() -> None:
     first, second, *rest = columns.ends_print(words_of(samples.batch(one, alike, *others))).tolist()
     assert first == second
     assert len({first, *rest}) == 1 + len(others)
+
+
+@given(raw)
+def test_digests_are_those_of_each(batch: bytes) -> None:
+    each = [
+        digest_of(SIDES.pack(one.local, one.local_port, one.remote, one.remote_port))
+        for one in decode_batch(batch)
+    ]
+    assert columns.digests(words_of(batch)).tolist() == each
+    assert all(0 < one < 1 << 60 for one in each)
+
+
+def test_no_sides_can_be_chosen_that_share_a_digest() -> None:
+    """Neither by what a port would change, nor where a product would lose what differs."""
+    sides = struct.Struct("<2QH2QH")
+    of_ports = [sides.pack(7 ^ port, 7, port, 9, 9, 80) for port in range(1, 60_000, 7)]
+    tops = [
+        (first << 58, second << 58 | second << 26) for first in range(64) for second in range(64)
+    ]
+    of_tops = [sides.pack(*top, 1, 7, 8, 2) for top in tops]
+    for chosen in (of_ports, of_tops):
+        assert len(set(map(digest_of, chosen))) == len(chosen)
+
+
+@pytest.mark.parametrize("count", [0, 3, 300])
+def test_which_are_any_of_others(count: int) -> None:
+    ordered = np.arange(0, 200, 2, dtype=np.uint64) + np.uint64(1 << 63)
+    others = {(1 << 63) + number: None for number in range(count)}
+    are = columns.are_any_of(ordered, others.keys())
+    assert are.tolist() == [number in others for number in ordered.tolist()]
+    assert not len(columns.are_any_of(ordered[:0], others.keys()))
 
 
 @pytest.mark.parametrize("handling", [framing, columns], ids=["stdlib", "numpy"])
