@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from tcptrace.lifecycle.index import Index
 from tcptrace.lifecycle.waiting import is_silent
 from tcptrace.tcp import MAPPED_PREFIX, Endpoint, State
-from tcptrace.wire.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +37,14 @@ class Ends:
     Attributes:
         frozen: objects of frozen lives, by a digest of their two sides; two pairs that have the
             same are thawed together.
+        digest_of: makes such a digest of what SIDES packs.
     """
 
     def __init__(self, find: Callable[[int], object] = lambda _sock: None) -> None:
         self._find = find
         self._lives: dict[Key, Life] = {}
         self.frozen = Index()
+        self.digest_of: Callable[[bytes], int] = hash
 
     def __len__(self) -> int:
         """How many keys lead to a life, frozen ones aside."""
@@ -123,23 +124,22 @@ class Ends:
             return
         for key in life.keys:
             del self._lives[key]
-        self.frozen.add(_digest(life.connection.local, life.connection.remote), life.sock)
+        self.frozen.add(self._digest(life.connection.local, life.connection.remote), life.sock)
 
     def thaw(self, life: Life) -> None:
         """Keeps a life again that was frozen."""
         if not life.keys:
             return
-        self.frozen.remove(_digest(life.connection.local, life.connection.remote), life.sock)
+        self.frozen.remove(self._digest(life.connection.local, life.connection.remote), life.sock)
         for key in life.keys:
             self._lives[key] = life
 
     def _thaw_between(self, local: Endpoint, remote: Endpoint) -> None:
-        for sock in self.frozen.of(_digest(local, remote)):
+        for sock in self.frozen.of(self._digest(local, remote)):
             self._find(sock)
 
-
-def _digest(local: Endpoint, remote: Endpoint) -> int:
-    return digest_of(SIDES.pack(*local, *remote))
+    def _digest(self, local: Endpoint, remote: Endpoint) -> int:
+        return self.digest_of(SIDES.pack(*local, *remote))
 
 
 def _is_free(life: Life, at_ns: int) -> bool:

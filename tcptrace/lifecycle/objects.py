@@ -17,6 +17,7 @@ from tcptrace.lifecycle.frozen_lives import FrozenLives
 from tcptrace.lifecycle.life import Life, last_told_ns
 from tcptrace.lifecycle.slow import SLOW_NS, slowness_ns
 from tcptrace.tcp import State
+from tcptrace.wire.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class Objects:
     def keep_in(self, frozen: FrozenColumns) -> None:
         """Keeps there what is frozen from now on; nothing is yet."""
         self.frozen = frozen
-        self.ends.frozen = frozen.by_sides
+        self.ends.frozen, self.ends.digest_of = frozen.by_sides, digest_of
 
     def find(self, sock: int) -> Life | None:
         """The life in an object."""
