@@ -46,11 +46,11 @@ class Table(Index):
     a line are found one by one, in a dict.
 
     Args:
-        most_in_line: it grows when it has more keys than that in a line, on average. Of 3, one in
-            a hundred finds its line full.
+        most_in_line: it grows when it has more keys than that in a line, on average. Of 3.5, three
+            in a hundred find their line full.
     """
 
-    def __init__(self, most_in_line: int = 3) -> None:
+    def __init__(self, most_in_line: float = 3.5) -> None:
         super().__init__()
         self._most_in_line = most_in_line
         self._count = 0
