@@ -188,7 +188,7 @@ def connect_untraced(times: int) -> float:
     """The same where nothing traces: the median of RUNS, after one that makes a guest warm."""
     costs = []
     for _ in range(1 + RUNS):
-        _await_no_time_wait()
+        await_no_time_wait()
         costs.append(connect(times))
     return median(costs[1:])
 
@@ -199,11 +199,11 @@ def measure(tool: Tool) -> Cost:
     Raises:
         ToolError: it does not trace.
     """
-    _await_no_time_wait()
+    await_no_time_wait()
     with tracing(tool.command, tool.ready, READY_S, lambda: connect(1)) as tracer:
         pid = tracer.process.pid
         use = _Use(pid)
-        _await_no_time_wait()
+        await_no_time_wait()
         if tool.takes_snapshots:
             use.after_snapshot()
         idle = use.learn_idle(IDLE_S)
@@ -218,7 +218,7 @@ def measure(tool: Tool) -> Cost:
         if tool.takes_snapshots:
             later["a snapshot, a socket in TIME_WAIT"] = use.after_snapshot() / number
         if tool.is_ours:
-            _await_no_time_wait()
+            await_no_time_wait()
             later["TIME_WAIT's end, a connection"] = use.until(use.age_s + LATE_S) / number
         lost = lost_by_metrics() if tool.ready == SERVING else 0
         tracer.end()
@@ -270,7 +270,7 @@ class _Use:
         return self._used_ns - before_ns - self._idle * (self._at_s - before_s)
 
 
-def _await_no_time_wait() -> None:
+def await_no_time_wait() -> None:
     """Waits until no socket is in TIME_WAIT any more."""
     while "tw 0 " not in Path("/proc/net/sockstat").read_text(encoding="ascii"):
         time.sleep(1)

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from .instructions import TOOLS, Tool, connect
+from .instructions import TOOLS, Tool, await_no_time_wait, connect
 from .results import Column, Table, add_json_option, emit
 from .tracer import ToolError, tracing
 
@@ -59,6 +59,8 @@ def measure(tool: Tool, files: int) -> tuple[list[float], list[float]]:
     Raises:
         ToolError: it does not trace.
     """
+    # The last round's sockets would be found by a snapshot, and kept as lives.
+    await_no_time_wait()
     with tracing(tool.command, tool.ready, READY_S) as tracer:
         time.sleep(REST_S)
         idle = _resident_mb(tracer.process.pid, files)
